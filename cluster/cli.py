@@ -1,0 +1,320 @@
+"""The command line. Nothing heavy is imported before a command needs it, so that help and mistakes answer at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from datasets.errors import DataError
+from trainers.errors import TrainingError
+
+if TYPE_CHECKING:
+    from trainers.config import SystemConfig
+
+RAW_FOLDER = Path(".unbraid/raw")
+
+
+class ErrorReporting(click.Group):
+    """Turns a user's mistake into one message and exit status 1, and Ctrl-C into 130; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from cluster.local import ServiceError
+
+        try:
+            return super().invoke(ctx)
+        except (TrainingError, DataError, ServiceError) as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=ErrorReporting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="unbraid")
+def main() -> None:
+    """Train disentangled image generators on a Ray cluster, from shards on S3.
+
+    \b
+    Examples:
+      unbraid local up                                    an S3 server and Ray on this machine
+      unbraid data fetch mnist && unbraid data pack mnist
+      unbraid train infogan-mnist-small                   train, measure, draw a report
+      unbraid train infogan-mnist --debug                 the same in this process, without Ray
+    """
+
+
+@main.command()
+@click.argument("preset", required=False)
+@click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A run's config.yaml, instead of a preset.")
+@click.option("--debug", is_flag=True, help="Train in this process, without Ray: breakpoints work.")
+@click.option("--address", help="Ray cluster to train on. Default: RAY_ADDRESS, else the local services, else one started here.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+def train(
+    preset: str | None, overrides: tuple[str, ...], config_file: Path | None, debug: bool, address: str | None, dry_run: bool
+) -> None:
+    """Train a preset; repeated, the same command goes on with the same run.
+
+    \b
+    Examples:
+      unbraid train infogan-mnist
+      unbraid train infogan-mnist run.seed=1 run.updates=5000 run.workers=2 data.batch=256
+      unbraid train infogan-mnist loss.info_continuous=0.1 codes.categorical=[10,10] --debug
+      unbraid train --config runs/NAME/config.yaml run.name=again
+    """
+    import yaml
+
+    from trainers.config import resolve
+
+    if config_file is not None and preset is not None:
+        overrides = (preset, *overrides)
+        preset = None
+    config = with_absolute_folders(resolve(preset, overrides, config_file))
+    if dry_run:
+        click.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), nl=False)
+        return
+    local_address = use_local_services()
+    from trainers.launch import is_finished, preflight, run_failed, train_here, train_on_ray
+    from trainers.progress import Progress
+
+    store = preflight(config, " ".join(sys.argv[1:]))
+    if is_finished(config, store):
+        click.echo(f"run {config.run.name} is finished; a larger run.updates goes on with it, another run.name starts anew")
+    else:
+        click.echo(f"run {config.run.name} → {store.url}")
+        progress = Progress(config.run.updates)
+        try:
+            if debug:
+                train_here(config, progress)
+            else:
+                train_on_ray(config, address or os.environ.get("RAY_ADDRESS") or local_address, progress)
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted: the newest checkpoint is safe, the same command goes on from it", err=True)
+            sys.exit(130)
+        except Exception as error:
+            run_failed(store, error)
+            raise
+    summarise(store)
+
+
+@main.command("eval")
+@click.argument("run")
+@click.option("--storage", default="runs", show_default=True, help="Folder or s3:// prefix that holds runs.")
+@click.option("--step", type=int, help="Checkpoint to measure. Default: the newest.")
+def evaluate(run: str, storage: str, step: int | None) -> None:
+    """Measure a checkpoint of RUN on its evaluation split and print JSON.
+
+    \b
+    Examples:
+      unbraid eval infogan-mnist-small-1a2b3c4d
+      unbraid eval mine --storage s3://bucket/runs --step 2000
+    """
+    import json
+
+    use_local_services()
+    from trainers.evaluation import evaluate_run
+
+    click.echo(json.dumps(evaluate_run(storage, run, step), indent=2))
+
+
+@main.command()
+def presets() -> None:
+    """List the presets.
+
+    \b
+    Example:
+      unbraid presets
+    """
+    from trainers.config import PRESETS, preset_names
+
+    for name in preset_names():
+        first = (PRESETS / f"{name}.yaml").read_text().splitlines()[0]
+        click.echo(f"{name:28} {first.lstrip('# ')}")
+
+
+@main.group()
+def data() -> None:
+    """Fetch, pack and inspect data sets.
+
+    \b
+    Example:
+      unbraid data fetch mnist && unbraid data pack mnist && unbraid data inspect s3://unbraid/mnist
+    """
+
+
+@data.command()
+@click.argument("name", type=click.Choice(["mnist"]))
+@click.option("--source", type=click.Path(path_type=Path), help="A folder that has the files, tried first.")
+@click.option("--to", "destination", type=click.Path(path_type=Path), help="Where to put them.  [default: .unbraid/raw/NAME]")
+def fetch(name: str, source: Path | None, destination: Path | None) -> None:
+    """Get the raw files of a public data set, checked by checksum.
+
+    \b
+    Examples:
+      unbraid data fetch mnist
+      unbraid data fetch mnist --source ~/Downloads
+    """
+    from datasets.mnist import fetch_mnist
+
+    fetch_mnist(destination or RAW_FOLDER / name, source.expanduser() if source else None, click.echo)
+
+
+@data.command()
+@click.argument("name", type=click.Choice(["mnist"]))
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.argument("destination", required=False)
+@click.option("--force", is_flag=True, help="Pack again what is already there.")
+def pack(name: str, source: Path | None, destination: str | None, force: bool) -> None:
+    """Pack raw files in SOURCE as shards at DESTINATION, a folder or an s3:// URL.
+
+    SOURCE defaults to where `unbraid data fetch` puts NAME, DESTINATION to s3://unbraid/NAME.
+
+    \b
+    Examples:
+      unbraid data pack mnist
+      unbraid data pack mnist ~/mnist s3://bucket/sets/mnist
+    """
+    from datasets.index import INDEX_KEY, read_index
+    from datasets.mnist import pack_mnist
+    from datasets.store import open_store
+
+    use_local_services()
+    store = open_store(destination or f"s3://unbraid/{name}", create=True)
+    if not force and store.exists(INDEX_KEY):
+        index = read_index(store)
+        click.echo(f"{index.name} is packed at {store.url} already (digest {index.digest[:12]}); --force packs it again")
+        return
+    index = pack_mnist(source or RAW_FOLDER / name, store, one_line())
+    click.echo(f"\n{index.name} → {store.url}, digest {index.digest[:12]}")
+
+
+@data.command()
+@click.argument("url")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet of the first images as PNG.")
+@click.option("--no-check", is_flag=True, help="Skip reading every shard to compare checksums.")
+def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
+    """Say what is packed at URL, and check that every shard is what its index says.
+
+    \b
+    Examples:
+      unbraid data inspect s3://unbraid/mnist --sheet mnist.png
+      unbraid data inspect ./shards --no-check
+    """
+    from datasets.inspection import inspect_set
+
+    use_local_services()
+    broken = inspect_set(url, sheet, not no_check, click.echo)
+    if broken:
+        raise click.ClickException(f"{broken} damaged shards at {url}; pack the set again")
+
+
+@main.group()
+def local() -> None:
+    """The embedded S3 server and Ray of this folder (in .unbraid, or where UNBRAID_LOCAL_DIR says).
+
+    \b
+    Example:
+      unbraid local up && unbraid local status && unbraid local down
+    """
+
+
+@local.command()
+@click.option("--s3-port", default=0, help="0 takes any free port.")
+@click.option("--ray-port", default=0, help="0 takes any free port.")
+def up(s3_port: int, ray_port: int) -> None:
+    """Start what is not running.
+
+    \b
+    Example:
+      unbraid local up --s3-port 8333
+    """
+    from cluster.local import LocalServices
+
+    LocalServices().up(s3_port, ray_port, click.echo)
+
+
+@local.command()
+@click.option("--env", "as_environment", is_flag=True, help="Print shell exports for other programs; holds the secret key.")
+def status(as_environment: bool) -> None:
+    """Say what is running; exits 1 when something has died.
+
+    \b
+    Examples:
+      unbraid local status
+      eval "$(unbraid local status --env)"
+    """
+    import shlex
+
+    from cluster.local import LocalServices
+
+    services = LocalServices()
+    if as_environment:
+        for name, value in services.environment().items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+        return
+    running = services.status()
+    for name, service in running.items():
+        click.echo(f"{name:4} up   127.0.0.1:{service.port}  pid {service.pid}")
+    if not running:
+        click.echo("nothing is running; `unbraid local up` starts S3 and Ray")
+
+
+@local.command()
+def down() -> None:
+    """Stop everything; data and keys stay.
+
+    \b
+    Example:
+      unbraid local down
+    """
+    from cluster.local import LocalServices
+
+    LocalServices().down(click.echo)
+
+
+def use_local_services() -> str | None:
+    """Let this process use the folder's S3 server unless the environment names another; the local Ray address, if up."""
+    from cluster.local import LocalServices
+
+    services = LocalServices()
+    if not services.status():
+        return None
+    named = "AWS_ENDPOINT_URL" in os.environ or "AWS_ACCESS_KEY_ID" in os.environ or "AWS_PROFILE" in os.environ
+    for name, value in services.environment().items():
+        if not (named and name.startswith("AWS_")):
+            os.environ[name] = value
+    return services.ray_address()
+
+
+def with_absolute_folders(config: SystemConfig) -> SystemConfig:
+    """Folders become absolute: a worker's current folder is another one."""
+    data = config.data.model_copy(update={"url": _absolute(config.data.url)})
+    run = config.run.model_copy(update={"storage": _absolute(config.run.storage)})
+    return config.model_copy(update={"data": data, "run": run})
+
+
+def _absolute(url: str) -> str:
+    return url if "://" in url else str(Path(url).expanduser().absolute())
+
+
+def one_line() -> Callable[[str], None]:
+    """A report that rewrites its line on a terminal."""
+    if not sys.stdout.isatty():
+        return click.echo
+    return lambda text: click.echo(f"\r\x1b[2K{text}", nl=False)
+
+
+def summarise(store: Any) -> None:
+    """The last words of a finished run: where the picture is, and what it scored."""
+    from trainers.record import REPORT_KEY, read_run
+
+    scores = read_run(store).get("evaluation", {})
+    if "code/accuracy" in scores:
+        click.echo(f"code accuracy on the evaluation split: {scores['code/accuracy']:.4f}")
+    click.echo(f"report: {store.url}/{REPORT_KEY}")
+
+
+if __name__ == "__main__":
+    main()

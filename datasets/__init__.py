@@ -1,0 +1,1 @@
+"""Raw images → shards → object store → batches. Knows nothing of models."""

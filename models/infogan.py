@@ -1,0 +1,118 @@
+"""InfoGAN's networks (Chen et al., NIPS 2016, appendix C): generator, the trunk that D and Q share, their heads."""
+
+import torch
+from torch import Tensor, nn
+
+from models.specs import CodeSpec, GeneratorSpec, ImageSpec, LayerSpec, TrunkSpec
+
+
+class Generator(nn.Module):
+    """Latent (B, latent_width) → image (B, C, H, W) in [0, 1] (sigmoid) or [-1, 1] (tanh)."""
+
+    def __init__(self, spec: GeneratorSpec, codes: CodeSpec, image: ImageSpec) -> None:
+        super().__init__()
+        self.latent_width = codes.latent_width
+        self.start = (spec.start_channels, *image.divided(spec.upsampling, "the generator"))
+        width = self.latent_width
+        fully_connected: list[nn.Module] = []
+        for out in [spec.hidden, self.start[0] * self.start[1] * self.start[2]]:
+            if out is not None:
+                fully_connected += [nn.Linear(width, out), nn.BatchNorm1d(out), nn.ReLU(inplace=True)]
+                width = out
+        self.fully_connected = nn.Sequential(*fully_connected)
+        channels = spec.start_channels
+        layers: list[nn.Module] = []
+        for layer in spec.layers:
+            layers += _up(channels, layer)
+            channels = layer.channels
+        layers.append(nn.ConvTranspose2d(channels, image.channels, 4, 2, 1))
+        layers.append(nn.Sigmoid() if spec.output == "sigmoid" else nn.Tanh())
+        self.layers = nn.Sequential(*layers)
+        initialise(self)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        if latent.ndim != 2 or latent.shape[1] != self.latent_width:
+            raise ValueError(f"the generator takes (B, {self.latent_width}) latents, got {tuple(latent.shape)}")
+        x: Tensor = self.fully_connected(latent)
+        image: Tensor = self.layers(x.view(-1, *self.start))
+        return image
+
+
+class Trunk(nn.Module):
+    """Image (B, C, H, W) → features (B, width), shared by D and Q."""
+
+    def __init__(self, spec: TrunkSpec, image: ImageSpec) -> None:
+        super().__init__()
+        self.image = image
+        height, width = image.divided(spec.downsampling, "the trunk")
+        channels = image.channels
+        layers: list[nn.Module] = []
+        for layer in spec.layers:
+            layers += _down(channels, layer, spec.slope)
+            channels = layer.channels
+        layers.append(nn.Flatten())
+        self.width = channels * height * width
+        if spec.hidden is not None:
+            layers += [nn.Linear(self.width, spec.hidden), nn.BatchNorm1d(spec.hidden), nn.LeakyReLU(spec.slope, inplace=True)]
+            self.width = spec.hidden
+        self.layers = nn.Sequential(*layers)
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.ndim != 4 or tuple(image.shape[1:]) != self.image.shape:
+            raise ValueError(f"the trunk takes (B, {', '.join(map(str, self.image.shape))}) images, got {tuple(image.shape)}")
+        features: Tensor = self.layers(image)
+        return features
+
+
+class DiscriminatorHead(nn.Module):
+    """Features (B, width) → one logit an image, (B,)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+        initialise(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.linear(features)
+        return logits.squeeze(1)
+
+
+class QHead(nn.Module):
+    """Features (B, width) → the numbers that describe Q(c | x), (B, head_width); read by :func:`models.codes.split_head`."""
+
+    def __init__(self, spec: TrunkSpec, codes: CodeSpec, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(width, spec.q_hidden),
+            nn.BatchNorm1d(spec.q_hidden),
+            nn.LeakyReLU(spec.slope, inplace=True),
+            nn.Linear(spec.q_hidden, codes.head_width),
+        )
+        initialise(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        head: Tensor = self.layers(features)
+        return head
+
+
+def _up(channels: int, layer: LayerSpec) -> list[nn.Module]:
+    kernel = 4 if layer.stride == 2 else 3
+    norm: list[nn.Module] = [nn.BatchNorm2d(layer.channels)] if layer.norm else []
+    return [nn.ConvTranspose2d(channels, layer.channels, kernel, layer.stride, 1), *norm, nn.ReLU(inplace=True)]
+
+
+def _down(channels: int, layer: LayerSpec, slope: float) -> list[nn.Module]:
+    kernel = 4 if layer.stride == 2 else 3
+    norm: list[nn.Module] = [nn.BatchNorm2d(layer.channels)] if layer.norm else []
+    return [nn.Conv2d(channels, layer.channels, kernel, layer.stride, 1), *norm, nn.LeakyReLU(slope, inplace=True)]
+
+
+@torch.no_grad()
+def initialise(network: nn.Module) -> None:
+    """Weights N(0, 0.02), biases 0, as the reference code does. Batch norms keep scale 1 and shift 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

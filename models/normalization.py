@@ -1,0 +1,60 @@
+"""Batch norm whose statistics are this worker's own, or those of the whole global batch."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+class GlobalBatchNorm(nn.Module):
+    """Batch norm over the batch of *all* ranks, on any backend (torch's SyncBatchNorm is CUDA only).
+
+    The forward pass sums, over ranks, each channel's first moment and then its second central moment;
+    autograd reduces the gradients of both. Biased variance normalises, unbiased is kept for evaluation,
+    as torch does.
+
+    Args:
+        features: channels C of an input (B, C) or (B, C, H, W).
+        momentum, eps: as in ``torch.nn.BatchNorm2d``.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_var", torch.ones(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) → the same shape."""
+        view = (1, -1) + (1,) * (x.ndim - 2)
+        if not self.training:
+            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+            return x * scale.view(view) + (self.bias - self.running_mean * scale).view(view)
+        dims = [d for d in range(x.ndim) if d != 1]
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        mean = all_reduce(x.float().sum(dims)) / count
+        centred = x.float() - mean.view(view)
+        variance = all_reduce(centred.square().sum(dims)) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale.view(view) + self.bias.view(view)).to(x.dtype)
+
+
+def synchronise_batch_norm(network: nn.Module) -> nn.Module:
+    """Replace every batch norm in ``network``, in place, by one over the global batch; weights are kept."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            replacement = GlobalBatchNorm(child.num_features, child.momentum or 0.1, child.eps)
+            replacement.load_state_dict({k: v for k, v in child.state_dict().items() if k != "num_batches_tracked"})
+            setattr(network, name, replacement.to(child.weight.device))
+        else:
+            synchronise_batch_norm(child)
+    return network

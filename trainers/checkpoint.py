@@ -1,0 +1,186 @@
+"""Complete, atomic checkpoints: what is listed can be loaded, whatever happened while it was written."""
+
+import errno
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datasets.errors import DataError
+from datasets.store import FolderStore, Store
+from trainers.errors import CheckpointError
+from trainers.system import System
+
+FOLDER = "checkpoints"
+STATE = "state.pt"
+MANIFEST = "checkpoint.json"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def system_state(system: System) -> dict[str, Any]:
+    """Everything an update depends on, as tensors and numbers. Random numbers follow from seed and update."""
+    return {
+        "updates": system.updates,
+        "networks": {name: network.state_dict() for name, network in system.networks.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in system.optimizers.items()},
+    }
+
+
+def load_system_state(system: System, state: Mapping[str, Any]) -> None:
+    """Put a state of :func:`system_state` into a system of the same configuration.
+
+    Raises:
+        CheckpointError: when a network's tensors are missing or of other sizes.
+    """
+    for name, network in system.networks.items():
+        try:
+            network.load_state_dict(state["networks"][name])
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the checkpoint's {name} does not fit this configuration ({error}); "
+                "use the config.yaml stored with that run"
+            ) from None
+    for name, optimizer in system.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    system.updates = state["updates"]
+
+
+def expected_bytes(system: System) -> int:
+    """Size of a checkpoint: all networks, and Adam's two moments of every trained parameter."""
+    stored = sum(t.numel() * t.element_size() for network in system.networks.values() for t in network.state_dict().values())
+    trained = [p for optimizer in system.optimizers.values() for group in optimizer.param_groups for p in group["params"]]
+    return stored + 2 * sum(p.numel() * p.element_size() for p in trained)
+
+
+class Checkpoints:
+    """The checkpoints of one run, oldest removed first.
+
+    ``save`` copies the state to host memory and returns; a thread serialises and uploads it, the manifest last.
+    A checkpoint without its manifest does not exist.
+
+    Args:
+        store: of the run.
+        keep: complete checkpoints kept.
+    """
+
+    def __init__(self, store: Store, keep: int) -> None:
+        self.store = store
+        self.keep = keep
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write-checkpoint")
+        self._pending: Future[None] | None = None
+
+    def require_space(self, size: int) -> None:
+        """See that the checkpoints to be kept, and one being written, fit on the disk; S3 has no such limit.
+
+        Raises:
+            CheckpointError: before anything is trained in vain.
+        """
+        if not isinstance(self.store, FolderStore):
+            return
+        free, wanted = shutil.disk_usage(self.store.root).free, (self.keep + 1 - len(self.steps())) * size
+        if free < wanted:
+            raise CheckpointError(
+                f"run.storage: {self.store.root} has {free >> 20} MiB free, but {wanted >> 20} MiB are needed for checkpoints: "
+                "free space there, lower run.keep_checkpoints or set run.storage"
+            )
+
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        manifests = [key.split("/") for key in self.store.keys(f"{FOLDER}/") if key.endswith(f"/{MANIFEST}")]
+        return sorted(int(parts[1].removeprefix("step-")) for parts in manifests)
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Begin to write the state of ``step``; waits for the previous one.
+
+        Raises:
+            CheckpointError: when the previous one could not be written.
+        """
+        self.wait()
+        snapshot = _to_host(state)
+        self._pending = self._writer.submit(self._write, step, snapshot)
+
+    def wait(self) -> None:
+        """Until what was saved is complete.
+
+        Raises:
+            CheckpointError: when it could not be written.
+        """
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def load(self, step: int | None = None) -> dict[str, Any] | None:
+        """The state of ``step``, or of the newest complete checkpoint; None when there is none.
+
+        Raises:
+            CheckpointError: when it is not what its manifest says.
+        """
+        steps = self.steps()
+        if step is None:
+            if not steps:
+                return None
+            step = steps[-1]
+        elif step not in steps:
+            raise CheckpointError(f"{self.store.url}: no checkpoint of step {step}; there are {steps or 'none'}")
+        manifest = json.loads(self.store.get(f"{_folder(step)}/{MANIFEST}"))
+        content = self.store.get(f"{_folder(step)}/{STATE}")
+        if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
+            raise CheckpointError(
+                f"{self.store.url}/{_folder(step)}/{STATE}: its SHA-256 is not the manifest's: it was damaged; "
+                f"delete {_folder(step)} to go on from the one before"
+            )
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return state
+
+    def _write(self, step: int, snapshot: dict[str, Any]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / STATE
+            try:
+                torch.save(snapshot, path)
+                with path.open("rb") as file:
+                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                self.store.put_file(f"{_folder(step)}/{STATE}", path)
+                manifest = {"step": step, "bytes": path.stat().st_size, "sha256": sha256}
+                self.store.put(f"{_folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
+                self._prune()
+            except (DataError, OSError, RuntimeError) as error:
+                raise CheckpointError(self._explain(step, error)) from error
+
+    def _prune(self) -> None:
+        for step in self.steps()[: -self.keep]:
+            # the manifest first: from then on the checkpoint does not exist
+            self.store.delete(f"{_folder(step)}/{MANIFEST}")
+            self.store.delete(f"{_folder(step)}/{STATE}")
+
+    def _explain(self, step: int, error: Exception) -> str:
+        complete = self.steps()
+        safe = f"step {complete[-1]} is complete" if complete else "none is complete yet"
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__
+        space = isinstance(cause, OSError) and cause.errno in _NO_SPACE
+        remedy = "free space there, or set run.storage" if space else "see that the storage can be written"
+        return f"checkpoint of step {step} could not be written ({error}); {safe}; {remedy}, then repeat the command"
+
+
+def _folder(step: int) -> str:
+    return f"{FOLDER}/step-{step:08d}"
+
+
+def _to_host(value: Any) -> Any:
+    """A copy in host memory that training no longer changes."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _to_host(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_to_host(inner) for inner in value)
+    return value

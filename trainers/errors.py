@@ -1,0 +1,21 @@
+"""Errors of training that are not bugs: each message says what was wrong, where, and what to do."""
+
+
+class TrainingError(Exception):
+    """The base of all of them."""
+
+
+class ConfigError(TrainingError):
+    """A configuration that cannot run; the message names the key and what was expected."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint that cannot be written or read; the message says which, and what is still safe."""
+
+
+class Diverged(TrainingError):
+    """Training that produced a number which is not finite; going on would only repeat it."""
+
+
+class RunFailed(TrainingError):
+    """A run that ended without reaching its budget; the message says why and where it stands."""

@@ -1,0 +1,1 @@
+"""InfoGAN: its configuration, its update, its measures."""

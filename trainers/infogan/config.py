@@ -1,0 +1,74 @@
+"""Configuration of InfoGAN; the defaults are the reference code's settings for MNIST."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.specs import CodeSpec, GeneratorSpec, ImageSpec, TrunkSpec
+from trainers.config import Section, SystemConfig
+
+
+class NetworksConfig(Section):
+    """Sizes of the networks; see :mod:`models.specs` for each field."""
+
+    image: ImageSpec = ImageSpec()
+    generator: GeneratorSpec = GeneratorSpec()
+    trunk: TrunkSpec = TrunkSpec()
+
+
+class LossConfig(Section):
+    """Weights λ of L_I, in the loss of D, trunk and Q and in the loss of G.
+
+    Attributes:
+        info_categorical, info_continuous: λ of each kind of code.
+        info_generator: whether G's loss has L_I at all; false is a plain GAN with a Q that only watches (the ablation).
+    """
+
+    info_categorical: float = Field(1.0, ge=0)
+    info_continuous: float = Field(1.0, ge=0)
+    info_generator: bool = True
+
+
+class OptimConfig(Section):
+    """Adam for both players, and the moving average of G that pictures and measures use.
+
+    The average is taken every ``ema_every`` updates with ``ema_decay ** ema_every``, the same time constant
+    for a fraction of the memory traffic.
+    """
+
+    lr_generator: float = Field(1e-3, gt=0)
+    lr_discriminator: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = (0.5, 0.999)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    ema_every: int = Field(10, ge=1)
+
+
+class AugmentConfig(Section):
+    """Random affine map through which D, trunk and Q see every image, real or made; fresh for each image and use."""
+
+    enabled: bool = False
+    degrees: float = Field(15.0, ge=0)
+    scale: float = Field(0.1, ge=0, lt=1)
+    shear: float = Field(0.2, ge=0)
+    shift: float = Field(2.0, ge=0)
+    padding: Literal["zeros", "border"] = "zeros"
+
+
+class Config(SystemConfig):
+    """Everything that decides an InfoGAN run."""
+
+    system: Literal["infogan"] = "infogan"
+    codes: CodeSpec = CodeSpec()
+    networks: NetworksConfig = NetworksConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    augment: AugmentConfig = AugmentConfig()
+
+    @model_validator(mode="after")
+    def _networks_fit(self) -> Self:
+        image = self.networks.image
+        image.divided(self.networks.generator.upsampling, "networks.generator")
+        image.divided(self.networks.trunk.downsampling, "networks.trunk")
+        if self.data.batch // self.run.workers < 2:
+            raise ValueError(f"data.batch={self.data.batch} leaves a worker fewer than 2 images: batch norm needs two")
+        return self

@@ -1,0 +1,80 @@
+"""What InfoGAN must be able to show, as numbers (Chen et al., section 7)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.codes import latent_vector, mutual_information, sample_codes
+from models.random import RandomSource
+from trainers.clustering import Agreement, agreement
+from trainers.system import Batch
+
+if TYPE_CHECKING:
+    from trainers.infogan.system import InfoGAN
+
+MEASURE_SEED = 20_160_612
+"""Seed of the codes that L_I is measured on: the same for every run, and never those of training."""
+INFORMATION_BATCHES = 20
+INFORMATION_BATCH = 500
+
+
+def evaluate(system: InfoGAN, batches: Iterable[Batch]) -> dict[str, float]:
+    """All measures of a trained InfoGAN.
+
+    ``code/…_accuracy``, ``_nmi`` and ``_ari`` compare the code that Q reads from real held-out images with
+    their labels, one set of numbers a categorical code, and ``code/accuracy`` the best of them; left out where
+    a data set has no labels. ``info/…_nats`` is L_I on 10,000 made images, ``…_ceiling_nats`` the most it could be.
+    """
+    scores = measure_information(system)
+    results = code_agreements(system, batches)
+    for name, result in results.items():
+        scores |= {f"code/{name}_accuracy": result.accuracy, f"code/{name}_nmi": result.nmi, f"code/{name}_ari": result.ari}
+    if results:
+        scores["code/accuracy"] = max(result.accuracy for result in results.values())
+    return scores
+
+
+@torch.no_grad()
+def measure_information(system: InfoGAN) -> dict[str, float]:
+    """L_I of each code in nats and its ceiling, on fresh codes, images of the averaged G, Q as in evaluation."""
+    source = RandomSource(MEASURE_SEED, system.device)
+    sums: dict[str, float] = dict.fromkeys(system.codes.names, 0.0)
+    for _ in range(INFORMATION_BATCHES):
+        codes = sample_codes(system.codes, source, INFORMATION_BATCH)
+        posterior = system.infer(system.draw(latent_vector(system.codes, codes)))
+        for name, value in mutual_information(system.codes, posterior, codes).items():
+            sums[name] += value.item() / INFORMATION_BATCHES
+    scores = {f"info/{name}_nats": value for name, value in sums.items()}
+    ceilings = {name: value for name, value in system.codes.ceilings.items() if math.isfinite(value)}
+    return scores | {f"info/{name}_ceiling_nats": value for name, value in ceilings.items()}
+
+
+def code_agreements(system: InfoGAN, batches: Iterable[Batch]) -> dict[str, Agreement]:
+    """Agreement of each categorical code with the labels; empty where there are no labels or no such codes."""
+    assigned, labels = read_codes(system, batches)
+    if labels is None:
+        return {}
+    return {
+        f"categorical_{i}": agreement(assigned[:, i], labels, classes) for i, classes in enumerate(system.codes.categorical)
+    }
+
+
+def read_codes(system: InfoGAN, batches: Iterable[Batch]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """The most likely class of each categorical code for each real image, (N, codes), and the labels (N,) if any."""
+    assigned: list[torch.Tensor] = []
+    labels: list[torch.Tensor] = []
+    for batch in batches:
+        if not system.codes.categorical:
+            break
+        posterior = system.infer(system.normalise(batch["image"]))
+        assigned.append(torch.stack([logits.argmax(1) for logits in posterior.logits], dim=1).cpu())
+        if "label" in batch:
+            labels.append(batch["label"].cpu())
+    codes = torch.cat(assigned).numpy() if assigned else np.zeros((0, len(system.codes.categorical)), np.int64)
+    return codes, torch.cat(labels).numpy() if labels else None

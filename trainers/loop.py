@@ -1,0 +1,198 @@
+"""The training loop. It knows no system: step, log, preview, checkpoint, evaluate."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from datasets.store import Store
+from datasets.stream import ImageStream, Position, read_split
+from trainers.checkpoint import Checkpoints, expected_bytes, load_system_state, system_state
+from trainers.config import SystemConfig
+from trainers.distributed import World
+from trainers.errors import Diverged
+from trainers.record import REPORT_KEY, RunRecord, write_run
+from trainers.system import Batch, System, build_system
+
+EVALUATION_BATCH = 500
+Listener = Callable[[Mapping[str, Any]], None]
+
+
+def train(config: SystemConfig, store: Store, world: World, device: torch.device, listener: Listener) -> int:
+    """Train one run to its budget, from its newest checkpoint if there is one.
+
+    Args:
+        store: of the run, already claimed.
+        world: this process among the run's workers; a process group exists when there are several.
+        listener: given each line of metrics on rank 0.
+
+    Returns:
+        Updates made in all, earlier launches included.
+    """
+    system = build_system(config, device, world)
+    checkpoints = Checkpoints(store, config.run.keep_checkpoints)
+    if world.is_main:
+        checkpoints.require_space(expected_bytes(system))
+    state = checkpoints.load()
+    if state is not None:
+        load_system_state(system, state)
+    record = RunRecord(store, system.updates) if world.is_main else None
+    with open_stream(config, world, Position(**state["position"]) if state else Position()) as stream:
+        if record is not None:
+            write_run(store, {"status": "running", "data_digest": stream.index.digest})
+        meter = Meter(config, world, stream, record, listener, system.updates)
+        while system.updates < config.run.updates and not meter.out_of_time:
+            scalars = system.step(to_device(next(stream), device))
+            step = system.updates
+            if due(step, config.run.log_every) or step == config.run.updates:
+                meter.log(step, scalars)
+            if record is None:
+                continue
+            if due(step, config.run.preview_every):
+                record.pictures(step, system.preview(), "preview")
+            if due(step, config.run.evaluate_every) and step < config.run.updates:
+                meter.evaluation(step, evaluate(system, config, device))
+            if due(step, config.run.checkpoint_every) and step < config.run.updates:
+                checkpoints.save(step, system_state(system) | {"position": vars(stream.position)})
+        if record is not None:
+            finish(system, config, record, meter, checkpoints, stream.position, device)
+    return system.updates
+
+
+def finish(
+    system: System,
+    config: SystemConfig,
+    record: RunRecord,
+    meter: Meter,
+    checkpoints: Checkpoints,
+    position: Position,
+    device: torch.device,
+) -> None:
+    """The last checkpoint first, then measures, pictures and the report; rank 0 only."""
+    from trainers.report import write_report
+
+    step = system.updates
+    checkpoints.save(step, system_state(system) | {"position": vars(position)})
+    scores = evaluate(system, config, device)
+    meter.evaluation(step, scores)
+    pictures = system.preview()
+    record.pictures(step, pictures, "preview")
+    figures = system.figures(on_device(config, device))
+    record.pictures(step, figures, "figures")
+    record.store.put(REPORT_KEY, write_report(config, step, record.lines(), scores, pictures | figures))
+    checkpoints.wait()
+    record.close()
+    write_run(record.store, {"status": "finished", "step": step, "ended": time.time(), "evaluation": scores})
+
+
+def evaluate(system: System, config: SystemConfig, device: torch.device) -> dict[str, float]:
+    """This system's measures on the evaluation split."""
+    return system.evaluate(on_device(config, device))
+
+
+def on_device(config: SystemConfig, device: torch.device) -> Iterator[Batch]:
+    """The evaluation split, batch by batch."""
+    for batch in read_split(config.data.url, config.data.evaluation_split, EVALUATION_BATCH):
+        yield to_device(batch, device)
+
+
+def open_stream(config: SystemConfig, world: World, position: Position) -> ImageStream:
+    """This rank's stream of the training split."""
+    data = config.data
+    return ImageStream(
+        data.url,
+        data.split,
+        batch=data.batch,
+        lanes=data.lanes,
+        window=data.window,
+        seed=config.run.seed,
+        rank=world.rank,
+        world_size=world.size,
+        prefetch=data.prefetch,
+        position=position,
+    )
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Move a batch, pinned and asynchronously where the device is a GPU."""
+    if device.type == "cpu":
+        return batch
+    return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def due(step: int, every: int) -> bool:
+    """Whether something done every so many steps is done now; 0 is never."""
+    return every > 0 and step % every == 0
+
+
+@dataclass
+class Meter:
+    """Rates and losses between two log lines, and the clock of ``run.minutes``."""
+
+    config: SystemConfig
+    world: World
+    stream: ImageStream
+    record: RunRecord | None
+    listener: Listener
+    _step: int
+    out_of_time: bool = False
+    _started: float = field(default_factory=time.monotonic)
+    _since: float = field(default_factory=time.monotonic)
+    _waited: float = 0.0
+
+    def log(self, step: int, scalars: Mapping[str, Tensor]) -> None:
+        """Read this step's scalars off the device, once, and record them with the rates since the last line.
+
+        Raises:
+            Diverged: when one of them is not finite.
+        """
+        names = list(scalars)
+        values = torch.stack([scalars[name].float() for name in names]).tolist()
+        losses = dict(zip(names, values, strict=True))
+        broken = [name for name, value in losses.items() if not math.isfinite(value)]
+        if broken:
+            raise Diverged(
+                f"{', '.join(broken)} is not finite at update {step}: training diverged; lower optim.lr_* or the "
+                "loss weights, or use run.precision=float32, under another run.name"
+            )
+        now = time.monotonic()
+        seconds, updates = now - self._since, step - self._step
+        waited = self.stream.statistics.wait_seconds - self._waited
+        rates = {
+            "speed/updates_per_second": updates / seconds,
+            "speed/images_per_second": updates * self.config.data.batch / seconds,
+            "data/wait_seconds": waited / updates,
+            "data/wait_percent": 100 * waited / seconds,
+            "data/epoch": float(self.stream.position.epoch),
+        }
+        self._since, self._step, self._waited = now, step, self._waited + waited
+        self._look_at_clock(now)
+        if self.record is not None:
+            self.listener(self.record.scalars(step, losses | rates))
+
+    def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
+        """Record measures; the time they took is in no rate."""
+        if self.record is not None:
+            self.listener(self.record.scalars(step, {f"evaluation/{name}": value for name, value in scores.items()}))
+            self.record.flush()
+        self._since = time.monotonic()
+
+    def _look_at_clock(self, now: float) -> None:
+        if self.config.run.minutes is None:
+            return
+        spent = torch.tensor(float(now - self._started >= 60 * self.config.run.minutes))
+        if self.world.size > 1:  # all ranks stop at the same update, when the first one's time is up
+            spent = spent.to(self._communicates_on())
+            dist.all_reduce(spent, op=dist.ReduceOp.MAX)
+        self.out_of_time = bool(spent.item())
+
+    @staticmethod
+    def _communicates_on() -> torch.device:
+        return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")

@@ -1,0 +1,187 @@
+"""The record of one run, in its storage: configuration, provenance, metrics, pictures."""
+
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from datasets.errors import DataError
+from datasets.store import FolderStore, Store, open_store
+from trainers.config import SystemConfig, differences, load
+from trainers.errors import ConfigError
+
+CONFIG_KEY = "config.yaml"
+RUN_KEY = "run.json"
+METRICS_KEY = "metrics.jsonl"
+REPORT_KEY = "report.png"
+MAY_CHANGE = ("run.updates", "run.minutes", "run.workers", "run.cpus", "run.gpus", "run.storage", "run.log_every",
+              "run.preview_every", "run.checkpoint_every", "run.evaluate_every", "run.keep_checkpoints",
+              "run.max_failures", "data.prefetch")  # fmt: skip
+"""Keys that a run may go on with changed: none alters what an update learns from its batch."""
+PACKAGES = ("unbraid", "torch", "ray", "webdataset", "kornia")
+FLUSH_SECONDS = 5.0
+
+Status = Literal["running", "finished", "failed"]
+
+
+def open_run(storage: str, name: str, create: bool = False) -> Store:
+    """The store of one run."""
+    return open_store(f"{storage.rstrip('/')}/{name}", create=create)
+
+
+def claim_run(config: SystemConfig, command: str) -> Store:
+    """Write the configuration of a new run, or see that an existing one agrees, before anything is started.
+
+    Raises:
+        ConfigError: when a run of that name has another configuration.
+        DataError: when the storage cannot be written.
+    """
+    assert config.run.name is not None
+    store = open_run(config.run.storage, config.run.name, create=True)
+    if store.exists(CONFIG_KEY):
+        changed = {k: v for k, v in differences(read_config(store), config).items() if k not in MAY_CHANGE}
+        if changed:
+            listing = "\n".join(f"  {key}: {before!r} there, {now!r} asked for" for key, (before, now) in changed.items())
+            raise ConfigError(
+                f"run {config.run.name!r} in {config.run.storage} has another configuration:\n{listing}\n"
+                "give this one another run.name, or take these overrides back"
+            )
+    store.put(CONFIG_KEY, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
+    if not store.exists(RUN_KEY):
+        write_run(store, {"command": command, "started": time.time(), **provenance()})
+    return store
+
+
+def read_config(store: Store) -> SystemConfig:
+    """The resolved configuration stored with a run."""
+    return load(yaml.safe_load(store.get(CONFIG_KEY)))
+
+
+def read_run(store: Store) -> dict[str, Any]:
+    """``run.json``: provenance and status."""
+    content: dict[str, Any] = json.loads(store.get(RUN_KEY))
+    return content
+
+
+def write_run(store: Store, change: Mapping[str, Any]) -> None:
+    """Set fields of ``run.json``."""
+    content = read_run(store) if store.exists(RUN_KEY) else {}
+    store.put(RUN_KEY, json.dumps(content | dict(change), indent=2).encode())
+
+
+def provenance() -> dict[str, Any]:
+    """What code and machine a run is made with. No environment variables: keys live there."""
+    here = Path(__file__).parent
+    commit = _git(here, "rev-parse", "HEAD")
+    return {
+        "git_commit": commit,
+        "git_dirty": bool(_git(here, "status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "machine": platform.machine(),
+        "argv": sys.argv[1:],
+    }
+
+
+def read_metrics(store: Store) -> list[dict[str, Any]]:
+    """All lines of ``metrics.jsonl``; empty before the first."""
+    if not store.exists(METRICS_KEY):
+        return []
+    return list(_complete_lines(store.get(METRICS_KEY)))
+
+
+def _complete_lines(content: bytes) -> Iterator[dict[str, Any]]:
+    for line in content.split(b"\n")[:-1]:
+        yield json.loads(line)
+
+
+class RunRecord:
+    """What rank 0 writes while training: scalars as JSON lines and in TensorBoard, pictures as PNG and in TensorBoard.
+
+    Going on from a checkpoint removes the lines after it, so that a run's record never tells a step twice.
+
+    Args:
+        store: of the run.
+        step: that training goes on from.
+    """
+
+    def __init__(self, store: Store, step: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.store = store
+        self._lines = [line for line in read_metrics(store) if line["step"] <= step]
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if isinstance(store, FolderStore):
+            self._events = store.root / "tensorboard"
+        else:
+            self._temporary = tempfile.TemporaryDirectory()
+            self._events = Path(self._temporary.name)
+        self._board = SummaryWriter(str(self._events), purge_step=step + 1, max_queue=1000)
+        self._flushed = 0.0
+        self._unwritten = True
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> dict[str, Any]:
+        """Record numbers of one step; returns the line as written."""
+        line = {"step": step, "time": round(time.time(), 3), **values}
+        self._lines.append(line)
+        self._unwritten = True
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+        return line
+
+    def pictures(self, step: int, pictures: Mapping[str, Any], folder: str) -> None:
+        """Record pictures, (3, H, W) uint8 by name, as ``folder/name/step.png``."""
+        from trainers.pictures import png
+
+        for name, picture in pictures.items():
+            self.store.put(f"{folder}/{name}/{step:08d}.png", png(picture))
+            self._board.add_image(f"{folder}/{name}", picture.numpy(), step)
+
+    def flush(self) -> None:
+        """Everything recorded so far is in the storage after this."""
+        if self._unwritten:
+            self.store.put(METRICS_KEY, b"".join(json.dumps(line).encode() + b"\n" for line in self._lines))
+            self._unwritten = False
+        self._board.flush()
+        if self._temporary is not None:
+            for file in self._events.iterdir():
+                self.store.put_file(f"tensorboard/{file.name}", file)
+        self._flushed = time.monotonic()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line recorded so far, earlier launches of the run included."""
+        return list(self._lines)
+
+    def close(self) -> None:
+        """Flush and let go."""
+        self.flush()
+        self._board.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def run_status(store: Store) -> Status | None:
+    """What ``run.json`` says of the run; None when there is no run."""
+    try:
+        status: Status | None = read_run(store).get("status")
+    except DataError:
+        return None
+    return status

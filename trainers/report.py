@@ -1,0 +1,75 @@
+"""One picture that tells how a run went: what it makes, what it measures, how it got there. Knows no system."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from trainers.config import SystemConfig
+
+COLUMNS = 3
+CURVES = (("loss/", "losses"), ("info/", "L_I in nats (dashed: ceiling)"), ("evaluation/code/", "evaluation"))
+
+
+def write_report(
+    config: SystemConfig,
+    step: int,
+    lines: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, float],
+    pictures: Mapping[str, Tensor],
+) -> bytes:
+    """The report as PNG.
+
+    Args:
+        lines: of metrics.jsonl.
+        scores: of the last evaluation, without prefix.
+        pictures: (3, H, W) uint8 by name, shown in this order.
+    """
+    curves = [(prefix, title) for prefix, title in CURVES if _names(lines, prefix)]
+    panels = len(pictures) + len(curves)
+    rows = -(-panels // COLUMNS)
+    figure = Figure(figsize=(5.2 * COLUMNS, 5.2 * rows + 0.9), dpi=80, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    figure.suptitle(_title(config, step, scores), fontsize=15)
+    axes = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    for panel, (name, picture) in zip(axes, pictures.items(), strict=False):
+        panel.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+        panel.set_title(name.replace("_", " "))
+        panel.set_axis_off()
+    for panel, (prefix, title) in zip(axes[len(pictures) :], curves, strict=False):
+        _plot(panel, lines, prefix, scores)
+        panel.set_title(title)
+        panel.set_xlabel("update")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=8)
+    for panel in axes[panels:]:
+        panel.set_axis_off()
+    buffer = io.BytesIO()
+    canvas.print_png(buffer)
+    return buffer.getvalue()
+
+
+def _title(config: SystemConfig, step: int, scores: Mapping[str, float]) -> str:
+    parts = [str(config.run.name), f"{step:,} updates", f"batch {config.data.batch}", f"seed {config.run.seed}"]
+    if "code/accuracy" in scores:
+        parts.append(f"code accuracy {scores['code/accuracy']:.3f}")
+    return "   ·   ".join(parts)
+
+
+def _names(lines: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
+    names = dict.fromkeys(name for line in lines for name in line if name.startswith(prefix))
+    return [name for name in names if "ceiling" not in name]
+
+
+def _plot(panel: Axes, lines: Sequence[Mapping[str, Any]], prefix: str, scores: Mapping[str, float]) -> None:
+    for name in _names(lines, prefix):
+        points = [(line["step"], line[name]) for line in lines if name in line]
+        marker = "o" if len(points) < 20 else None
+        curve = panel.plot(*zip(*points, strict=True), label=name.removeprefix(prefix), linewidth=1, marker=marker)
+        ceiling = scores.get(name.replace("_nats", "_ceiling_nats")) if prefix == "info/" else None
+        if ceiling is not None:
+            panel.axhline(ceiling, color=curve[0].get_color(), linestyle="--", linewidth=0.8)

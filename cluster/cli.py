@@ -50,7 +50,9 @@ def main() -> None:
 @click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A run's config.yaml, instead of a preset.")
 @click.option("--debug", is_flag=True, help="Train in this process, without Ray: breakpoints work.")
-@click.option("--address", help="Ray cluster to train on. Default: RAY_ADDRESS, else the local services, else one started here.")
+@click.option(
+    "--address", help="Ray cluster to train on. Default: RAY_ADDRESS, else the local services, else one started here."
+)
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
 def train(
     preset: str | None, overrides: tuple[str, ...], config_file: Path | None, debug: bool, address: str | None, dry_run: bool

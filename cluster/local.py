@@ -80,12 +80,15 @@ class LocalServices:
                 if name in running:
                     if port not in (0, running[name].port):
                         raise ServiceError(
-                            f"{name} already runs on port {running[name].port}, port {port} was asked for: `unbraid local down` first"
+                            f"{name} already runs on port {running[name].port}, port {port} was asked for: "
+                            "`unbraid local down` first"
                         )
                     report(f"{name} is up on {LOOPBACK}:{running[name].port}")
                     continue
                 if port and not is_free(port):
-                    raise ServiceError(f"{name}: port {port} on {LOOPBACK} is taken by another program: free it, or name another port")
+                    raise ServiceError(
+                        f"{name}: port {port} on {LOOPBACK} is taken by another program: free it, or name another port"
+                    )
                 running[name] = start(port)
                 self._write_running(running)
                 report(f"{name} is up on {LOOPBACK}:{running[name].port}")
@@ -157,7 +160,8 @@ class LocalServices:
             weed, "mini", f"-dir={data}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.config={self.folder / 's3.json'}",
             f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={port}",
             f"-filer.localSocket={self.folder / 'filer.sock'}",
-            f"-admin.port={admin}", "-admin.ui=false", "-webdav=false", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            f"-admin.port={admin}", "-admin.ui=false", "-webdav=false", "-s3.iam=false",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
         ]  # fmt: skip
         service = self._spawn("s3", command, port, {})
         self._wait("s3", service, self._bucket_ready)
@@ -201,7 +205,9 @@ class LocalServices:
             time.sleep(0.2)
         _stop_tree(service.pid)
         tail = "\n".join(self._log(name).read_text(errors="replace").splitlines()[-5:])
-        raise ServiceError(f"{name} did not come up within {START_SECONDS:.0f} s; its log is {self._log(name)}, ending:\n{tail}")
+        raise ServiceError(
+            f"{name} did not come up within {START_SECONDS:.0f} s; its log is {self._log(name)}, ending:\n{tail}"
+        )
 
     def _bucket_ready(self, service: Service) -> bool:
         import boto3

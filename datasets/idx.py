@@ -1,6 +1,7 @@
 """The IDX format of MNIST and its relatives."""
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -23,8 +24,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path}: not an IDX file of unsigned bytes (it begins {content[:4].hex(' ') or 'with nothing'})")
     dimensions = content[3]
     header = 4 + 4 * dimensions
-    shape = tuple(int(n) for n in np.frombuffer(content[4:header], ">u4"))
-    expected = header + int(np.prod(shape, dtype=np.int64)) if len(shape) == dimensions else header
+    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
+    expected = header + math.prod(shape)
     if len(content) != expected:
         raise DataError(f"{path}: has {len(content)} bytes where its header says {expected}: it is truncated; fetch it again")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -122,7 +122,9 @@ def _check_all(folder: Path) -> None:
         read_idx(path)
         found = hashlib.md5(read_uncompressed(path), usedforsecurity=False).hexdigest()
         if found != md5:
-            raise DataError(f"{path}: its MD5 is {found}, MNIST's {file} has {md5}: a foreign file, or a damaged one; fetch it again")
+            raise DataError(
+                f"{path}: its MD5 is {found}, MNIST's {file} has {md5}: a foreign file, or a damaged one; fetch it again"
+            )
 
 
 def _is_complete(folder: Path) -> bool:

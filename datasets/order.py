@@ -51,7 +51,9 @@ class Order:
                 "lower data.lanes, or pack the set into more shards"
             )
         if self.batch % self.lanes:
-            raise ValueError(f"a batch of {self.batch} is not a multiple of {self.lanes} lanes: change data.batch or data.lanes")
+            raise ValueError(
+                f"a batch of {self.batch} is not a multiple of {self.lanes} lanes: change data.batch or data.lanes"
+            )
         if self.batches(0) == 0:
             raise ValueError(
                 f"{sum(self.counts)} samples on {self.lanes} lanes do not fill one batch of {self.batch}: "

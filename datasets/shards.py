@@ -57,13 +57,15 @@ def read_samples(store: Store, shard: Shard, first: int, last: int) -> Iterator[
         stretch = content[begin - start : begin - start + size]
         if zlib.crc32(stretch) != shard.crc32[i]:
             raise DataError(
-                f"{store.url}/{shard.name}: the checksum of sample {i} (bytes {begin} to {begin + size}) differs from the index: "
-                "the shard was changed or damaged; `unbraid data inspect` lists all such shards, then pack them again"
+                f"{store.url}/{shard.name}: the checksum of sample {i} (bytes {begin} to {begin + size}) "
+                "differs from the index: the shard was changed or damaged; `unbraid data inspect` lists all such shards, "
+                "then pack them again"
             )
         try:
             yield parse_sample(stretch)
         except (tarfile.TarError, ValueError) as error:
-            raise DataError(f"{store.url}/{shard.name}: sample {i} is not a plain tar member sequence ({error}); pack it again") from None
+            where = f"{store.url}/{shard.name}"
+            raise DataError(f"{where}: sample {i} is not a sequence of plain tar members ({error}); pack it again") from None
 
 
 def parse_sample(content: memoryview) -> Sample:
@@ -99,7 +101,8 @@ def check_shard(store: Store, shard: Shard) -> str | None:
         return f"{shard.name}: has {len(content)} bytes, the index says {shard.bytes}"
     if hashlib.sha256(content).hexdigest() != shard.sha256:
         return f"{shard.name}: its SHA-256 is not the one in the index"
-    members = [m for m in tarfile.open(fileobj=io.BytesIO(content)) if m.isfile()]
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        members = [m for m in archive if m.isfile()]
     keys = dict.fromkeys(m.name.rpartition("/")[2].partition(".")[0] for m in members)
     if len(keys) != shard.count:
         return f"{shard.name}: holds {len(keys)} samples, the index says {shard.count}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -141,7 +142,7 @@ class FolderStore:
             temporary = Path(name)
             try:
                 yield temporary
-                os.chmod(temporary, 0o644)
+                temporary.chmod(0o644)
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -172,6 +173,8 @@ class S3Store:
         import boto3
         from botocore.config import Config
 
+        # at INFO, which Ray sets for its workers, botocore tells in every process where it found its keys
+        logging.getLogger("botocore").setLevel(logging.WARNING)
         settings = Config(
             retries={"mode": "standard", "max_attempts": 5},
             connect_timeout=5,
@@ -180,7 +183,8 @@ class S3Store:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        return boto3.client("s3", config=settings, region_name=os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
+        # a session of its own: the default one keeps the first keys it saw
+        return boto3.Session().client("s3", config=settings, region_name=os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
 
     def __reduce__(self) -> tuple[type[S3Store], tuple[str, str]]:
         return S3Store, (self.bucket, self.prefix.rstrip("/"))

@@ -73,7 +73,7 @@ def split_head(spec: CodeSpec, head: Tensor) -> CodePosterior:
         )
     head = head.float()
     learnt = [i for i, variance in enumerate(spec.variances) if variance == "learnt"]
-    *logits, mean, raw = head.split([*spec.categorical, spec.continuous, len(learnt)], dim=1)
+    *logits, mean, raw = torch.split(head, [*spec.categorical, spec.continuous, len(learnt)], dim=1)
     columns = list(torch.zeros_like(mean).unbind(1))
     for i, column in zip(learnt, raw.unbind(1), strict=True):
         columns[i] = column

@@ -1,4 +1,7 @@
-"""InfoGAN's networks (Chen et al., NIPS 2016, appendix C): generator, the trunk that D and Q share, their heads."""
+"""InfoGAN's networks (Chen et al., NIPS 2016, appendix C): generator, the trunk that D and Q share, their heads.
+
+Layers before a batch norm have no bias: the norm takes it away again, and Adam would turn its rounding noise into steps.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +20,7 @@ class Generator(nn.Module):
         fully_connected: list[nn.Module] = []
         for out in [spec.hidden, self.start[0] * self.start[1] * self.start[2]]:
             if out is not None:
-                fully_connected += [nn.Linear(width, out), nn.BatchNorm1d(out), nn.ReLU(inplace=True)]
+                fully_connected += [nn.Linear(width, out, bias=False), nn.BatchNorm1d(out), nn.ReLU(inplace=True)]
                 width = out
         self.fully_connected = nn.Sequential(*fully_connected)
         channels = spec.start_channels
@@ -53,7 +56,11 @@ class Trunk(nn.Module):
         layers.append(nn.Flatten())
         self.width = channels * height * width
         if spec.hidden is not None:
-            layers += [nn.Linear(self.width, spec.hidden), nn.BatchNorm1d(spec.hidden), nn.LeakyReLU(spec.slope, inplace=True)]
+            layers += [
+                nn.Linear(self.width, spec.hidden, bias=False),
+                nn.BatchNorm1d(spec.hidden),
+                nn.LeakyReLU(spec.slope, inplace=True),
+            ]
             self.width = spec.hidden
         self.layers = nn.Sequential(*layers)
         initialise(self)
@@ -84,7 +91,7 @@ class QHead(nn.Module):
     def __init__(self, spec: TrunkSpec, codes: CodeSpec, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(width, spec.q_hidden),
+            nn.Linear(width, spec.q_hidden, bias=False),
             nn.BatchNorm1d(spec.q_hidden),
             nn.LeakyReLU(spec.slope, inplace=True),
             nn.Linear(spec.q_hidden, codes.head_width),
@@ -99,13 +106,21 @@ class QHead(nn.Module):
 def _up(channels: int, layer: LayerSpec) -> list[nn.Module]:
     kernel = 4 if layer.stride == 2 else 3
     norm: list[nn.Module] = [nn.BatchNorm2d(layer.channels)] if layer.norm else []
-    return [nn.ConvTranspose2d(channels, layer.channels, kernel, layer.stride, 1), *norm, nn.ReLU(inplace=True)]
+    return [
+        nn.ConvTranspose2d(channels, layer.channels, kernel, layer.stride, 1, bias=not layer.norm),
+        *norm,
+        nn.ReLU(inplace=True),
+    ]
 
 
 def _down(channels: int, layer: LayerSpec, slope: float) -> list[nn.Module]:
     kernel = 4 if layer.stride == 2 else 3
     norm: list[nn.Module] = [nn.BatchNorm2d(layer.channels)] if layer.norm else []
-    return [nn.Conv2d(channels, layer.channels, kernel, layer.stride, 1), *norm, nn.LeakyReLU(slope, inplace=True)]
+    return [
+        nn.Conv2d(channels, layer.channels, kernel, layer.stride, 1, bias=not layer.norm),
+        *norm,
+        nn.LeakyReLU(slope, inplace=True),
+    ]
 
 
 @torch.no_grad()

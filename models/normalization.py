@@ -1,9 +1,47 @@
 """Batch norm whose statistics are this worker's own, or those of the whole global batch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.autograd.function import FunctionCtx
+
+
+class SumOverRanks(torch.autograd.Function):
+    """The sum of a tensor over all ranks; its gradient is the sum of theirs, since each rank's loss depends on it."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The sum of ``tensor`` over all ranks, differentiable."""
+    total: Tensor = SumOverRanks.apply(tensor)  # type: ignore[no-untyped-call]
+    return total
+
+
+@contextmanager
+def untracked(*networks: nn.Module) -> Iterator[None]:
+    """Within, batch norms normalise by their batch and leave the statistics kept for evaluation alone."""
+    norms = [m for n in networks for m in n.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | GlobalBatchNorm)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 class GlobalBatchNorm(nn.Module):
@@ -24,6 +62,7 @@ class GlobalBatchNorm(nn.Module):
     def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.momentum = momentum
+        self.track_running_stats = True
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(features))
         self.bias = nn.Parameter(torch.zeros(features))
@@ -38,14 +77,16 @@ class GlobalBatchNorm(nn.Module):
             return x * scale.view(view) + (self.bias - self.running_mean * scale).view(view)
         dims = [d for d in range(x.ndim) if d != 1]
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = all_reduce(x.float().sum(dims)) / count
+        mean = sum_over_ranks(x.float().sum(dims)) / count
         centred = x.float() - mean.view(view)
-        variance = all_reduce(centred.square().sum(dims)) / count
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+        variance = sum_over_ranks(centred.square().sum(dims)) / count
+        if self.track_running_stats:
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale.view(view) + self.bias.view(view)).to(x.dtype)
+        normalised: Tensor = centred * scale.view(view) + self.bias.view(view)
+        return normalised.to(x.dtype)
 
 
 def synchronise_batch_norm(network: nn.Module) -> nn.Module:

@@ -125,7 +125,8 @@ class GeneratorSpec:
     @property
     def upsampling(self) -> int:
         """Factor from the first feature map to the image (the last upconv doubles too)."""
-        return 2 ** (1 + sum(layer.stride == 2 for layer in self.layers))
+        doublings = 1 + sum(layer.stride == 2 for layer in self.layers)
+        return 1 << doublings
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class TrunkSpec:
     @property
     def downsampling(self) -> int:
         """Factor from the image to the last feature map."""
-        return 2 ** sum(layer.stride == 2 for layer in self.layers)
+        return 1 << sum(layer.stride == 2 for layer in self.layers)
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,7 @@ def load_system_state(system: System, state: Mapping[str, Any]) -> None:
             network.load_state_dict(state["networks"][name])
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(
-                f"the checkpoint's {name} does not fit this configuration ({error}); "
-                "use the config.yaml stored with that run"
+                f"the checkpoint's {name} does not fit this configuration ({error}); use the config.yaml stored with that run"
             ) from None
     for name, optimizer in system.optimizers.items():
         optimizer.load_state_dict(state["optimizers"][name])
@@ -55,9 +54,11 @@ def load_system_state(system: System, state: Mapping[str, Any]) -> None:
 
 def expected_bytes(system: System) -> int:
     """Size of a checkpoint: all networks, and Adam's two moments of every trained parameter."""
-    stored = sum(t.numel() * t.element_size() for network in system.networks.values() for t in network.state_dict().values())
+    tensors = [t for network in system.networks.values() for t in network.state_dict().values()]
+    stored: int = sum(t.numel() * t.element_size() for t in tensors)
     trained = [p for optimizer in system.optimizers.values() for group in optimizer.param_groups for p in group["params"]]
-    return stored + 2 * sum(p.numel() * p.element_size() for p in trained)
+    moments: int = 2 * sum(p.numel() * p.element_size() for p in trained)
+    return stored + moments
 
 
 class Checkpoints:
@@ -144,7 +145,8 @@ class Checkpoints:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / STATE
             try:
-                torch.save(snapshot, path)
+                with path.open("wb") as file:
+                    torch.save(snapshot, file)
                 with path.open("rb") as file:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 self.store.put_file(f"{_folder(step)}/{STATE}", path)
@@ -163,12 +165,12 @@ class Checkpoints:
     def _explain(self, step: int, error: Exception) -> str:
         complete = self.steps()
         safe = f"step {complete[-1]} is complete" if complete else "none is complete yet"
-        cause: BaseException | None = error
+        cause: BaseException | None = error  # torch.save hides the file's error behind one of its own
         while cause is not None and not isinstance(cause, OSError):
-            cause = cause.__cause__
+            cause = cause.__cause__ or cause.__context__
         space = isinstance(cause, OSError) and cause.errno in _NO_SPACE
         remedy = "free space there, or set run.storage" if space else "see that the storage can be written"
-        return f"checkpoint of step {step} could not be written ({error}); {safe}; {remedy}, then repeat the command"
+        return f"checkpoint of step {step} could not be written ({cause or error}); {safe}; {remedy}, then repeat the command"
 
 
 def _folder(step: int) -> str:

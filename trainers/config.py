@@ -100,7 +100,9 @@ class SystemConfig(Section):
         if data.lanes % workers:
             raise ValueError(f"data.lanes={data.lanes} cannot be shared equally by run.workers={workers}: use a multiple of it")
         if data.batch % data.lanes:
-            raise ValueError(f"data.batch={data.batch} is not a multiple of data.lanes={data.lanes}: each lane gives the same number")
+            raise ValueError(
+                f"data.batch={data.batch} is not a multiple of data.lanes={data.lanes}: each lane gives the same number"
+            )
         return self
 
     def digest(self) -> str:
@@ -161,7 +163,9 @@ def load(content: Mapping[str, Any]) -> SystemConfig:
 def differences(a: SystemConfig, b: SystemConfig) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ, with both values."""
     left, right = (dict(_leaves(c.model_dump(mode="json"))) for c in (a, b))
-    return {key: (left.get(key), right.get(key)) for key in sorted(left.keys() | right.keys()) if left.get(key) != right.get(key)}
+    return {
+        key: (left.get(key), right.get(key)) for key in sorted(left.keys() | right.keys()) if left.get(key) != right.get(key)
+    }
 
 
 def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

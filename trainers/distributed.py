@@ -6,7 +6,8 @@ on the *player*, not on the module: its parameters' gradients are views into fla
 all-reduce starts when the last of its gradients is there, while backward goes on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -121,16 +122,14 @@ def broadcast_from_main(networks: Iterable[nn.Module], world: World) -> None:
                 dist.broadcast(tensor, src=0)
 
 
-class frozen:
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
     """Within, the parameters of ``networks`` want no gradients: a gradient passes through them, none is made for them."""
-
-    def __init__(self, *networks: nn.Module) -> None:
-        self._parameters = [p for network in networks for p in network.parameters()]
-
-    def __enter__(self) -> None:
-        for p in self._parameters:
-            p.requires_grad_(False)
-
-    def __exit__(self, *_: object) -> None:
-        for p in self._parameters:
+    parameters = [p for network in networks for p in network.parameters()]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
             p.requires_grad_(True)

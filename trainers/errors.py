@@ -13,9 +13,9 @@ class CheckpointError(TrainingError):
     """A checkpoint that cannot be written or read; the message says which, and what is still safe."""
 
 
-class Diverged(TrainingError):
+class DivergenceError(TrainingError):
     """Training that produced a number which is not finite; going on would only repeat it."""
 
 
-class RunFailed(TrainingError):
+class RunError(TrainingError):
     """A run that ended without reaching its budget; the message says why and where it stands."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from datasets.index import read_index
 from datasets.order import Order
 from datasets.store import Store, open_store
 from trainers.config import SystemConfig, load
-from trainers.errors import CheckpointError, ConfigError, Diverged, RunFailed
+from trainers.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from trainers.record import claim_run, open_run, read_metrics, read_run, run_status, write_run
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def train_here(config: SystemConfig, progress: Progress) -> None:
     from trainers.loop import train
 
     if config.run.workers != 1:
-        raise ConfigError(f"run.workers={config.run.workers}: --debug trains in this process alone; leave it out or use run.workers=1")
+        raise ConfigError(
+            f"run.workers={config.run.workers}: --debug trains in this process alone; leave it out or use run.workers=1"
+        )
     assert config.run.name is not None
     torch.set_num_threads(config.run.cpus or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -84,7 +87,7 @@ def train_on_ray(config: SystemConfig, address: str | None, progress: Progress) 
     A lost worker is replaced and the group goes on from the newest checkpoint, ``run.max_failures`` times.
 
     Raises:
-        RunFailed: with the workers' own error.
+        RunError: with the workers' own error.
         ConfigError: when the cluster lacks the resources asked for.
     """
     import ray
@@ -92,7 +95,7 @@ def train_on_ray(config: SystemConfig, address: str | None, progress: Progress) 
     from ray.train.torch import TorchConfig, TorchTrainer
 
     assert config.run.name is not None
-    ray.init(address=address or "local", logging_level="WARNING", log_to_driver=True, ignore_reinit_error=True)
+    ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
     store = open_run(config.run.storage, config.run.name)
     workers = config.run.workers
     cpus = _cpus_a_worker(config, ray.cluster_resources())
@@ -114,10 +117,10 @@ def train_on_ray(config: SystemConfig, address: str | None, progress: Progress) 
         try:
             trainer.fit()
         except ray.exceptions.RayError as error:
-            raise RunFailed(_last_words(error, config)) from error
+            raise RunError(_last_words(error, config)) from error
     failure = _read_failure(store, launch)
     if failure is not None:
-        raise RunFailed(failure)
+        raise RunError(failure)
 
 
 def train_worker(settings: Mapping[str, Any]) -> None:
@@ -142,7 +145,7 @@ def train_worker(settings: Mapping[str, Any]) -> None:
     try:
         with _fatal_errors():
             train(config, store, world, device, lambda line: None)
-    except RunFailed as error:
+    except RunError as error:
         store.put(FAILURE_KEY, json.dumps({"launch": settings["launch"], "message": str(error)}).encode())
 
 
@@ -151,8 +154,8 @@ def _fatal_errors() -> Iterator[None]:
     """Errors that a repetition would meet again end the run; all others are for Ray Train to survive."""
     try:
         yield
-    except (DataError, ConfigError, CheckpointError, Diverged) as error:
-        raise RunFailed(str(error)) from error
+    except (DataError, ConfigError, CheckpointError, DivergenceError) as error:
+        raise RunError(str(error)) from error
 
 
 def _assigned_cpus() -> float:

@@ -17,7 +17,7 @@ from datasets.stream import ImageStream, Position, read_split
 from trainers.checkpoint import Checkpoints, expected_bytes, load_system_state, system_state
 from trainers.config import SystemConfig
 from trainers.distributed import World
-from trainers.errors import Diverged
+from trainers.errors import DivergenceError
 from trainers.record import REPORT_KEY, RunRecord, write_run
 from trainers.system import Batch, System, build_system
 
@@ -60,6 +60,7 @@ def train(config: SystemConfig, store: Store, world: World, device: torch.device
             if due(step, config.run.evaluate_every) and step < config.run.updates:
                 meter.evaluation(step, evaluate(system, config, device))
             if due(step, config.run.checkpoint_every) and step < config.run.updates:
+                record.flush()  # a run that goes on from here finds its metrics up to here
                 checkpoints.save(step, system_state(system) | {"position": vars(stream.position)})
         if record is not None:
             finish(system, config, record, meter, checkpoints, stream.position, device)
@@ -151,14 +152,14 @@ class Meter:
         """Read this step's scalars off the device, once, and record them with the rates since the last line.
 
         Raises:
-            Diverged: when one of them is not finite.
+            DivergenceError: when one of them is not finite.
         """
         names = list(scalars)
         values = torch.stack([scalars[name].float() for name in names]).tolist()
         losses = dict(zip(names, values, strict=True))
         broken = [name for name, value in losses.items() if not math.isfinite(value)]
         if broken:
-            raise Diverged(
+            raise DivergenceError(
                 f"{', '.join(broken)} is not finite at update {step}: training diverged; lower optim.lr_* or the "
                 "loss weights, or use run.precision=float32, under another run.name"
             )

@@ -51,7 +51,9 @@ def progress_text(line: Mapping[str, Any], updates: int) -> str:
     """``update 340/2500  4.1 updates/s  525 images/s  wait 0 %  D 0.61  G 1.20  …  left 08:47``."""
     rate = line["speed/updates_per_second"]
     left = int((updates - line["step"]) / rate)
-    losses = "  ".join(f"{name.partition('/')[2].upper()} {value:.3f}" for name, value in line.items() if name.startswith("loss/"))
+    losses = "  ".join(
+        f"{name.partition('/')[2].upper()} {value:.3f}" for name, value in line.items() if name.startswith("loss/")
+    )
     information = "  ".join(
         f"I({_short(name)}) {value:.2f}" for name, value in line.items() if name.startswith("info/categorical")
     )

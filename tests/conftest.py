@@ -1,0 +1,79 @@
+"""Real services and real digits for the tests: SeaweedFS and Ray on loopback, scikit-learn's handwritten digits at 28x28."""
+
+import io
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from cluster.local import FOLDER_VARIABLE, LocalServices
+from datasets.index import Index, write_index
+from datasets.shards import write_shard
+from datasets.store import Store, open_store
+
+TRAIN, TEST, SHARD = 1600, 150, 50
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices]:
+    """An S3 server and a Ray head of this test session's own, named by the environment as for any user."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("AWS_") or name == "RAY_ADDRESS"]:
+        del os.environ[name]
+    local = LocalServices(tmp_path_factory.mktemp("local"))
+    local.up(report=lambda text: None)
+    os.environ.update(local.environment())
+    os.environ[FOLDER_VARIABLE] = str(local.folder)
+    yield local
+    local.down(report=lambda text: None)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def bucket_url(services: LocalServices) -> str:
+    """An empty prefix on the real S3 server."""
+    return f"s3://unbraid/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def digits_url(services: LocalServices) -> str:
+    """1,600 real handwritten digits for training and 150 for testing, packed on the real S3 server."""
+    url = f"s3://unbraid/digits-{uuid.uuid4().hex}"
+    pack_digits(open_store(url))
+    return url
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same set in a folder."""
+    folder = tmp_path_factory.mktemp("digits")
+    pack_digits(open_store(str(folder)))
+    return folder
+
+
+def pack_digits(store: Store) -> Index:
+    """Pack scikit-learn's digits, enlarged to 28x28, as shards of 50."""
+    source = load_digits()
+    samples = []
+    for i, (pixels, label) in enumerate(zip(source.images, source.target, strict=True)):
+        small = Image.fromarray((pixels * 15.9375).astype(np.uint8))
+        buffer = io.BytesIO()
+        small.resize((28, 28), Image.Resampling.BICUBIC).save(buffer, "PNG")
+        samples.append({"__key__": f"{i:05d}", "png": buffer.getvalue(), "cls": b"%d" % label})
+    parts = {"train": samples[:TRAIN], "test": samples[TRAIN : TRAIN + TEST]}
+    splits = {
+        split: tuple(
+            write_shard(store, f"{split}-{start // SHARD:05d}.tar", part[start : start + SHARD])
+            for start in range(0, len(part), SHARD)
+        )
+        for split, part in parts.items()
+    }
+    index = Index("digits", (1, 28, 28), tuple("0123456789"), "CC BY 4.0", "UCI optical recognition of digits", splits)
+    write_index(store, index)
+    return index

@@ -1,0 +1,125 @@
+"""The shard format: plain tars that any reader reads, an index that finds every sample, checks that see damage."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import webdataset as wds
+
+from datasets.errors import DataError
+from datasets.index import INDEX_KEY, read_index
+from datasets.inspection import inspect_set
+from datasets.shards import read_samples, write_shard
+from datasets.store import FolderStore, open_store
+from tests.conftest import TEST, TRAIN, pack_digits
+
+
+def test_webdataset_reads_the_shards(digits_folder: Path) -> None:
+    names = sorted(str(p) for p in digits_folder.glob("train-*.tar"))
+    samples = list(wds.WebDataset(names, shardshuffle=False))
+    assert len(samples) == TRAIN
+    assert {"__key__", "png", "cls"} <= samples[0].keys()
+
+
+def test_index_finds_each_sample_in_the_tar(digits_folder: Path) -> None:
+    store = open_store(str(digits_folder))
+    shard = read_index(store).shards("test")[1]
+    with tarfile.open(digits_folder / shard.name) as tar:
+        members = {m.name: tar.extractfile(m) for m in tar}
+        expected = {name: file.read() for name, file in members.items() if file is not None}
+    for sample in read_samples(store, shard, 0, shard.count):
+        key = sample.pop("__key__").decode()
+        assert sample == {name.partition(".")[2]: content for name, content in expected.items() if name.startswith(f"{key}.")}
+
+
+def test_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+    samples = [{"__key__": f"{i}", "png": b"x" * i, "cls": b"1"} for i in range(20)]
+    shards = [write_shard(FolderStore(tmp_path / folder, create=True), "a.tar", samples) for folder in ("one", "two")]
+    assert shards[0] == shards[1]
+
+
+def test_index_holds_what_was_packed(digits_folder: Path) -> None:
+    index = read_index(open_store(str(digits_folder)))
+    assert sum(s.count for s in index.shards("train")) == TRAIN
+    assert sum(s.count for s in index.shards("test")) == TEST
+    assert index.image == (1, 28, 28)
+
+
+def test_a_missing_split_is_named(digits_folder: Path) -> None:
+    with pytest.raises(DataError, match=r"no samples in split 'valid'; there is train, test"):
+        read_index(open_store(str(digits_folder))).shards("valid")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c | {"version": 7}, "has version 7, this unbraid reads version 1"),
+        (lambda c: c | {"format": "other"}, "not an index of packed shards"),
+        (lambda c: c | {"digest": "0"}, "was changed after packing"),
+        (lambda c: {k: v for k, v in c.items() if k != "splits"}, "field 'splits' is missing"),
+    ],
+)
+def test_a_foreign_index_is_refused(tmp_path: Path, change: object, message: str) -> None:
+    store = open_store(str(tmp_path))
+    pack_digits(store)
+    content = json.loads(store.get(INDEX_KEY))
+    assert callable(change)
+    store.put(INDEX_KEY, json.dumps(change(content)).encode())
+    with pytest.raises(DataError, match=message):
+        read_index(store)
+
+
+def test_a_folder_without_index_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="unbraid data pack"):
+        read_index(open_store(str(tmp_path)))
+
+
+def test_inspection_tells_what_is_there_and_draws_it(digits_folder: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    assert inspect_set(str(digits_folder), tmp_path / "sheet.png", check=True, report=told.append) == 0
+    text = "\n".join(told)
+    assert "1,600 images in 32 shards" in text
+    assert "every shard is what the index says" in text
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_inspection_finds_a_damaged_shard(tmp_path: Path, damage: str) -> None:
+    pack_digits(open_store(str(tmp_path)))
+    path = tmp_path / "train-00003.tar"
+    content = bytearray(path.read_bytes())
+    content[700] ^= 1
+    path.write_bytes(bytes(content) if damage == "flip" else bytes(content[:-512]))
+    told: list[str] = []
+    assert inspect_set(str(tmp_path), None, check=True, report=told.append) == 1
+    assert any("train-00003.tar" in line for line in told)
+
+
+def test_a_damaged_sample_is_not_handed_out(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    shard = pack_digits(store).shards("train")[0]
+    path = tmp_path / shard.name
+    content = bytearray(path.read_bytes())
+    content[shard.offsets[5] + 600] ^= 1
+    path.write_bytes(content)
+    assert len(list(read_samples(store, shard, 0, 5))) == 5
+    with pytest.raises(DataError, match=rf"{shard.name}: the checksum of sample 5 .* differs"):
+        list(read_samples(store, shard, 0, 10))
+
+
+def test_tar_members_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    import zlib
+
+    from datasets.index import Shard
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        link = tarfile.TarInfo("000.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    (tmp_path / "a.tar").write_bytes(buffer.getvalue())
+    shard = Shard("a.tar", 512, "", (0,), 512, (zlib.crc32(buffer.getvalue()[:512]),))
+    with pytest.raises(DataError, match="expected regular files"):
+        list(read_samples(open_store(str(tmp_path)), shard, 0, 1))

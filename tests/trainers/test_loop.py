@@ -1,0 +1,138 @@
+"""Whole runs in one process: records, resume, refusals."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from datasets.stream import ImageStream
+from tests.trainers.test_infogan import TINY
+from trainers.checkpoint import Checkpoints
+from trainers.config import SystemConfig, resolve
+from trainers.distributed import World
+from trainers.errors import ConfigError, DivergenceError
+from trainers.evaluation import evaluate_run
+from trainers.launch import is_finished, preflight
+from trainers.loop import train
+from trainers.record import open_run, read_config, read_metrics, read_run
+
+
+def config_for(url: str, storage: Path | str, *overrides: str) -> SystemConfig:
+    base = ["run.name=run", f"run.storage={storage}", f"data.url={url}", "run.updates=9", "run.checkpoint_every=4"]
+    return resolve("infogan-mnist", [*TINY, *base, "run.log_every=1", "run.preview_every=5", *overrides])
+
+
+def run(config: SystemConfig) -> None:
+    store = preflight(config, "test")
+    train(config, store, World(), torch.device("cpu"), lambda line: None)
+
+
+def final_weights(storage: Path | str) -> dict[str, Any]:
+    state = Checkpoints(open_run(str(storage), "run"), keep=2).load()
+    assert state is not None
+    return {f"{n}.{k}": v for n, network in state["networks"].items() for k, v in network.items()}
+
+
+class PowerCut(BaseException):
+    """What ends a process without asking it."""
+
+
+def test_resume_continues_with_identical_weights(digits_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(config_for(digits_url, tmp_path / "whole"))
+    calls = 0
+    advance = ImageStream.__next__
+
+    def cut(stream: ImageStream) -> dict[str, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == 7:
+            raise PowerCut
+        return advance(stream)
+
+    monkeypatch.setattr(ImageStream, "__next__", cut)
+    with pytest.raises(PowerCut):
+        run(config_for(digits_url, tmp_path / "cut"))
+    monkeypatch.undo()
+    run(config_for(digits_url, tmp_path / "cut"))
+    whole, cut_short = final_weights(tmp_path / "whole"), final_weights(tmp_path / "cut")
+    assert whole.keys() == cut_short.keys()
+    assert all(torch.equal(whole[name], cut_short[name]) for name in whole)
+    lines = [line for line in read_metrics(open_run(str(tmp_path / "cut"), "run")) if "loss/d" in line]
+    assert [line["step"] for line in lines] == list(range(1, 10))
+    expected = [line for line in read_metrics(open_run(str(tmp_path / "whole"), "run")) if "loss/d" in line]
+    assert [line["loss/d"] for line in lines] == [line["loss/d"] for line in expected]
+
+
+@pytest.mark.parametrize("where", ["folder", "s3"])
+def test_a_run_leaves_its_whole_record(digits_url: str, bucket_url: str, tmp_path: Path, where: str) -> None:
+    storage = str(tmp_path) if where == "folder" else bucket_url
+    config = config_for(digits_url, storage, "run.evaluate_every=5")
+    run(config)
+    store = open_run(storage, "run")
+    assert read_config(store) == config
+    record = read_run(store)
+    assert record["status"] == "finished"
+    assert record["step"] == 9
+    assert len(record["data_digest"]) == 64
+    assert record["versions"]["torch"] == torch.__version__
+    assert 0 <= record["evaluation"]["code/accuracy"] <= 1
+    lines = read_metrics(store)
+    evaluations = [line["step"] for line in lines if "evaluation/code/accuracy" in line]
+    assert evaluations == [5, 9]
+    keys = store.keys()
+    assert {"preview/samples/00000005.png", "preview/samples/00000009.png", "report.png"} <= set(keys)
+    assert any(key.startswith("tensorboard/events") for key in keys)
+    store.get_file("report.png", tmp_path / "copy.png")
+    with Image.open(tmp_path / "copy.png") as report:
+        assert min(report.size) > 800
+    assert is_finished(config, store)
+    scores = evaluate_run(storage, "run", None)
+    assert scores == {"step": 9, **record["evaluation"]}
+
+
+def test_no_secret_is_in_a_run_record(digits_url: str, tmp_path: Path, services: Any) -> None:
+    run(config_for(digits_url, tmp_path, "run.updates=1"))
+    secrets = [v for k, v in services.environment().items() if k in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")]
+    for path in (tmp_path / "run").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(secret.encode() in content for secret in secrets), path
+
+
+def test_more_updates_go_on_with_a_finished_run(digits_url: str, tmp_path: Path) -> None:
+    run(config_for(digits_url, tmp_path / "whole"))
+    run(config_for(digits_url, tmp_path / "longer", "run.updates=5"))
+    longer = config_for(digits_url, tmp_path / "longer")
+    assert not is_finished(longer, open_run(str(tmp_path / "longer"), "run"))
+    run(longer)
+    whole, grown = final_weights(tmp_path / "whole"), final_weights(tmp_path / "longer")
+    assert all(torch.equal(whole[name], grown[name]) for name in whole)
+
+
+def test_a_run_of_another_configuration_is_not_touched(digits_url: str, tmp_path: Path) -> None:
+    run(config_for(digits_url, tmp_path, "run.updates=2"))
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(ConfigError, match=r"loss\.info_continuous: 1\.0 there, 0\.5 asked for"):
+        preflight(config_for(digits_url, tmp_path, "loss.info_continuous=0.5"), "test")
+    assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_images_of_another_size_are_told_before_training(digits_url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"networks\.image: \(1, 32, 32\) does not fit the images at"):
+        preflight(config_for(digits_url, tmp_path, "networks.image={channels: 1, height: 32, width: 32}"), "test")
+
+
+def test_a_minute_budget_ends_the_run(digits_url: str, tmp_path: Path) -> None:
+    run(config_for(digits_url, tmp_path, "run.updates=100000", "run.minutes=0.02"))
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["status"] == "finished"
+    assert 1 <= record["step"] < 1000
+
+
+def test_divergence_is_told_and_the_checkpoints_stay(digits_url: str, tmp_path: Path) -> None:
+    config = config_for(digits_url, tmp_path, "optim.lr_discriminator=1e30", "run.updates=20", "run.checkpoint_every=1")
+    with pytest.raises(DivergenceError, match=r"is not finite at update \d+: training diverged; lower optim"):
+        run(config)

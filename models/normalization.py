@@ -34,7 +34,7 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
 @contextmanager
 def untracked(*networks: nn.Module) -> Iterator[None]:
     """Within, batch norms normalise by their batch and leave the statistics kept for evaluation alone."""
-    norms = [m for n in networks for m in n.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | GlobalBatchNorm)]
+    norms = [module for network in networks for module in network.modules() if isinstance(module, NORMS)]
     for norm in norms:
         norm.track_running_stats = False
     try:
@@ -87,6 +87,10 @@ class GlobalBatchNorm(nn.Module):
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normalised: Tensor = centred * scale.view(view) + self.bias.view(view)
         return normalised.to(x.dtype)
+
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, GlobalBatchNorm)
+"""Every kind of batch norm that a network here can hold."""
 
 
 def synchronise_batch_norm(network: nn.Module) -> nn.Module:

@@ -85,3 +85,17 @@ def test_affine_augmentation_shifts_by_at_most_its_pixels() -> None:
     offsets = centres - 14
     assert offsets.abs().max() <= 2 + 1e-4
     assert offsets.abs().max() > 1.8
+
+
+def test_a_pair_gives_what_two_calls_give_and_keeps_the_statistics_of_real_images() -> None:
+    config = config_of("infogan-chairs")
+    trunk, again = (Trunk(config.networks.trunk, config.networks.image) for _ in range(2))
+    again.load_state_dict(trunk.state_dict())
+    real, made = torch.rand(6, 1, 64, 64), torch.rand(6, 1, 64, 64)
+    features = trunk.forward_pair(real, made)
+    expected = again(real)
+    kept = {name: value.clone() for name, value in again.named_buffers()}
+    assert torch.allclose(features[0], expected, atol=1e-4)
+    assert torch.allclose(features[1], again(made), atol=1e-4)
+    for name, value in trunk.named_buffers():
+        assert torch.allclose(value, kept[name], atol=1e-5), name

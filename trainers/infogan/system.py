@@ -9,11 +9,11 @@ from torch.optim import Adam, Optimizer
 
 from models.augment import random_affine
 from models.codes import CodePosterior, latent_vector, mutual_information, sample_codes, split_head
-from models.infogan import DiscriminatorHead, Generator, QHead, Trunk
+from models.infogan import Critics, Generator
 from models.losses import discriminator_loss, generator_loss, information_loss
-from models.normalization import synchronise_batch_norm, untracked
+from models.normalization import synchronise_batch_norm
 from models.random import RandomSource
-from trainers.distributed import PlayerGradients, World, broadcast_from_main, frozen
+from trainers.distributed import World, frozen, player
 from trainers.infogan.config import Config
 from trainers.infogan.measures import evaluate
 from trainers.infogan.pictures import explanation_grids, traversal_grids
@@ -30,29 +30,21 @@ class InfoGAN:
         self.codes = config.codes
         sizes = config.networks
         self.generator = Generator(sizes.generator, config.codes, sizes.image).to(device)
-        self.trunk = Trunk(sizes.trunk, sizes.image).to(device)
-        self.discriminator_head = DiscriminatorHead(self.trunk.width).to(device)
-        self.q_head = QHead(sizes.trunk, config.codes, self.trunk.width).to(device)
+        self.critics = Critics(sizes.trunk, config.codes, sizes.image).to(device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        trained: list[nn.Module] = [self.generator, self.trunk, self.discriminator_head, self.q_head]
         if config.run.batch_norm == "global" and world.size > 1:
-            for network in trained:
-                synchronise_batch_norm(network)
-        broadcast_from_main(trained, world)
+            synchronise_batch_norm(self.generator)
+            synchronise_batch_norm(self.critics)
         self.networks: dict[str, nn.Module] = {
             "generator": self.generator,
-            "trunk": self.trunk,
-            "discriminator_head": self.discriminator_head,
-            "q_head": self.q_head,
+            "critics": self.critics,
             "generator_average": self.average,
         }
-        self._critics: tuple[nn.Module, ...] = (self.trunk, self.discriminator_head, self.q_head)
-        self._gradients_d = PlayerGradients(self._critics, world)
-        self._gradients_g = PlayerGradients([self.generator], world)
+        self._player_g, self._player_d = player(self.generator, world), player(self.critics, world)
         fused = device.type in ("cpu", "cuda")
         optim = config.optim
-        self._adam_d = Adam(self._gradients_d.parameters, optim.lr_discriminator, optim.betas, fused=fused)
-        self._adam_g = Adam(self._gradients_g.parameters, optim.lr_generator, optim.betas, fused=fused)
+        self._adam_d = Adam(self.critics.parameters(), optim.lr_discriminator, optim.betas, fused=fused)
+        self._adam_g = Adam(self.generator.parameters(), optim.lr_generator, optim.betas, fused=fused)
         self.optimizers: dict[str, Optimizer] = {"discriminator": self._adam_d, "generator": self._adam_g}
         self.random = RandomSource(config.run.seed, device, world.rank, world.size)
         self._dtype = resolve_precision(config.run.precision, device)
@@ -75,40 +67,35 @@ class InfoGAN:
         codes = sample_codes(self.codes, self.random, len(real))
         with autocast(self.device, self._dtype):
             with torch.no_grad():
-                fake = self.generator(latent_vector(self.codes, codes))
-            real_logits = self.discriminator_head(self.trunk(self._augment(real)))
-            with untracked(self.trunk):  # what is kept for evaluation describes real images
-                features = self.trunk(self._augment(fake))
-            fake_logits, posterior = self.discriminator_head(features), self._posterior(features)
-        adversarial = discriminator_loss(real_logits, fake_logits)
-        information = mutual_information(self.codes, posterior, codes)
-        self._gradients_d.backward(adversarial + information_loss(information, loss.info_categorical, loss.info_continuous))
+                made = self.generator(latent_vector(self.codes, codes))
+            real_logits, made_logits, head = self._player_d(self._augment(real), self._augment(made))
+        adversarial = discriminator_loss(real_logits, made_logits)
+        information = mutual_information(self.codes, split_head(self.codes, head), codes)
+        self._adam_d.zero_grad()
+        (adversarial + information_loss(information, loss.info_categorical, loss.info_continuous)).backward()
         self._adam_d.step()
         scalars = {f"info/{name}_nats": value.detach() for name, value in information.items()}
         return scalars | {
             "loss/d": adversarial.detach(),
             "logit/real": real_logits.detach().float().mean(),
-            "logit/fake": fake_logits.detach().float().mean(),
+            "logit/made": made_logits.detach().float().mean(),
         }
 
     def _update_generator(self, batch: int) -> dict[str, Tensor]:
         loss = self.config.loss
         codes = sample_codes(self.codes, self.random, batch)
-        with frozen(*self._critics), untracked(*self._critics):
+        with frozen(self.critics):
             with autocast(self.device, self._dtype):
-                fake = self.generator(latent_vector(self.codes, codes))
-                features = self.trunk(self._augment(fake))
-                adversarial = generator_loss(self.discriminator_head(features))
-                total = adversarial
-                if loss.info_generator:
-                    information = mutual_information(self.codes, self._posterior(features), codes)
-                    total = total + information_loss(information, loss.info_categorical, loss.info_continuous)
-            self._gradients_g.backward(total)
+                made = self._player_g(latent_vector(self.codes, codes))
+                logits, head = self.critics.judge(self._augment(made))
+            adversarial = total = generator_loss(logits)
+            if loss.info_generator:
+                information = mutual_information(self.codes, split_head(self.codes, head), codes)
+                total = total + information_loss(information, loss.info_categorical, loss.info_continuous)
+            self._adam_g.zero_grad()
+            total.backward()
         self._adam_g.step()
         return {"loss/g": adversarial.detach()}
-
-    def _posterior(self, features: Tensor) -> CodePosterior:
-        return split_head(self.codes, self.q_head(features))
 
     def _augment(self, images: Tensor) -> Tensor:
         augment = self.config.augment
@@ -154,14 +141,12 @@ class InfoGAN:
 
     def infer(self, images: Tensor) -> CodePosterior:
         """Q(c | x) for normalised images, with the statistics kept for evaluation."""
-        for network in self._critics:
-            network.eval()
+        self.critics.eval()
         try:
             with torch.no_grad():
-                return self._posterior(self.trunk(images))
+                return split_head(self.codes, self.critics.read(images))
         finally:
-            for network in self._critics:
-                network.train()
+            self.critics.train()
 
     @torch.no_grad()
     def draw(self, latent: Tensor) -> Tensor:

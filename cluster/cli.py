@@ -73,6 +73,8 @@ def train(
     if config_file is not None and preset is not None:
         overrides = (preset, *overrides)
         preset = None
+    if debug and not any(override.startswith("run.workers=") for override in overrides):
+        overrides = (*overrides, "run.workers=1")
     config = with_absolute_folders(resolve(preset, overrides, config_file))
     if dry_run:
         click.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), nl=False)

@@ -245,7 +245,7 @@ class S3Store:
     def _explained(self, key: str) -> Iterator[None]:
         """Turn boto3's errors into one that names bucket, key, cause and remedy."""
         from boto3.exceptions import S3UploadFailedError
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
         where = f"{self.url}/{key}" if key else self.url
         try:
@@ -253,6 +253,11 @@ class S3Store:
         except ClientError as error:
             code = error.response["Error"].get("Code", "")
             raise DataError(f"{where}: {_cause(code, self.bucket)}") from error
+        except NoCredentialsError as error:
+            raise DataError(
+                f"{where}: there are no keys for S3: `unbraid local up` starts a server of your own, or set "
+                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for another server than Amazon's, AWS_ENDPOINT_URL"
+            ) from error
         except (BotoCoreError, S3UploadFailedError) as error:
             endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")
             raise DataError(f"{where}: S3 at {endpoint} did not serve it ({type(error).__name__}: {error})") from error

@@ -1,6 +1,5 @@
 """Ordered, endless, equal batches for one rank, streamed from shards."""
 
-import io
 import queue
 import threading
 import time
@@ -9,19 +8,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
 
-import numpy as np
 import torch
 import webdataset as wds
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from datasets.decoding import decode
 from datasets.errors import DataError
 from datasets.index import Index, Shard, read_index
 from datasets.order import Order, rank_lanes
 from datasets.shards import Sample, read_samples
 from datasets.store import Store, open_store
 
-IMAGE_EXTENSIONS = ("png", "jpg", "jpeg")
 READ_THREADS = 4
 
 
@@ -222,30 +219,6 @@ def read_split(url: str, split: str, batch: int, limit: int | None = None) -> It
         left = None if left is None else left - count
     if pending:
         yield collate(pending)
-
-
-def decode(sample: Sample, index: Index, url: str) -> dict[str, Tensor]:
-    """One sample's members as tensors: ``image`` uint8 (C, H, W), ``label`` int64.
-
-    Raises:
-        DataError: when there is no image in it or the image cannot be decoded.
-    """
-    key = sample["__key__"].decode()
-    encoded = next((sample[extension] for extension in IMAGE_EXTENSIONS if extension in sample), None)
-    if encoded is None:
-        raise DataError(f"{url}: sample {key} has no image; expected a member {', '.join(IMAGE_EXTENSIONS)}")
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            pixels = np.array(image if image.mode == "L" else image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{url}: the image of sample {key} cannot be decoded ({error})") from None
-    channels_first = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    if index.image is not None and channels_first.shape != index.image:
-        raise DataError(f"{url}: the image of sample {key} is {channels_first.shape}, the index says {index.image}")
-    decoded = {"image": torch.from_numpy(channels_first)}
-    if "cls" in sample:
-        decoded["label"] = torch.tensor(int(sample["cls"]))
-    return decoded
 
 
 def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,10 @@ def agreement(assigned: NDArray[np.int64], classes: NDArray[np.int64], codes: in
     Raises:
         ValueError: when there are no samples or the lengths differ.
     """
+    # two seconds to import on a slow core, needed at evaluation only
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
     if len(assigned) == 0 or len(assigned) != len(classes):
         raise ValueError(f"expected as many codes as classes and at least one, got {len(assigned)} and {len(classes)}")
     counts = np.zeros((codes, int(classes.max()) + 1), dtype=np.int64)

@@ -112,7 +112,7 @@ class SystemConfig(Section):
 
 
 _NOT_LEARNT = {
-    "name", "storage", "cpus", "gpus", "log_every", "preview_every", "checkpoint_every", "evaluate_every",
+    "name", "storage", "workers", "cpus", "gpus", "log_every", "preview_every", "checkpoint_every", "evaluate_every",
     "keep_checkpoints", "max_failures",
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ DDP expects one forward call for each backward, and averages every parameter tha
 module whose forward makes all that its loss needs; in the other player's phase it is frozen and called un-wrapped.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,10 @@ def player(network: nn.Module, world: World) -> nn.Module:
     """
     if world.size == 1:
         return network
-    return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    with warnings.catch_warnings():
+        # torch 2.13 warns of a new name for broadcast_buffers that torch 2.9 does not know
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
+        return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 @contextmanager

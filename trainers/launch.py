@@ -36,7 +36,6 @@ def preflight(config: SystemConfig, command: str) -> Store:
     Raises:
         ConfigError, DataError: naming what is wrong.
     """
-    store = claim_run(config, command)
     data = config.data
     index = read_index(open_store(data.url))
     index.shards(data.evaluation_split)
@@ -50,7 +49,7 @@ def preflight(config: SystemConfig, command: str) -> Store:
             f"networks.image: {expected.shape} does not fit the images at {data.url}, which are {index.image}: "
             "choose the preset for this data set, or set networks.image"
         )
-    return store
+    return claim_run(config, command)  # last, so that a mistake leaves no trace
 
 
 def is_finished(config: SystemConfig, store: Store) -> bool:

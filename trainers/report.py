@@ -29,7 +29,7 @@ def write_report(
         scores: of the last evaluation, without prefix.
         pictures: (3, H, W) uint8 by name, shown in this order.
     """
-    curves = [(prefix, title) for prefix, title in CURVES if _names(lines, prefix)]
+    curves = [(prefix, title) for prefix, title in CURVES if _steps(lines, prefix) > 1]
     panels = len(pictures) + len(curves)
     rows = -(-panels // COLUMNS)
     figure = Figure(figsize=(5.2 * COLUMNS, 5.2 * rows + 0.9), dpi=80, layout="constrained")
@@ -63,6 +63,10 @@ def _title(config: SystemConfig, step: int, scores: Mapping[str, float]) -> str:
 def _names(lines: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
     names = dict.fromkeys(name for line in lines for name in line if name.startswith(prefix))
     return [name for name in names if "ceiling" not in name]
+
+
+def _steps(lines: Sequence[Mapping[str, Any]], prefix: str) -> int:
+    return len({line["step"] for line in lines if any(name.startswith(prefix) for name in line)})
 
 
 def _plot(panel: Axes, lines: Sequence[Mapping[str, Any]], prefix: str, scores: Mapping[str, float]) -> None:

@@ -84,3 +84,12 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
     assert store.get("a") == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+
+
+def test_without_any_keys_it_says_where_to_get_some(services: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
+    with pytest.raises(DataError, match="no keys for S3: `unbraid local up`"):
+        open_store("s3://unbraid/set").get("index.json")

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from models.codes import CodeSample, latent_vector, sample_codes
@@ -95,6 +93,10 @@ def _sorted_images(images: Tensor, assigned: np.ndarray[tuple[int], np.dtype[np.
 
 def matrix_picture(result: Agreement, name: str) -> Tensor:
     """The table of a code's values against true classes, rows in the matched order, as a picture."""
+    # a second to import, needed at evaluation only
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     counts = result.counts[result.order]
     figure = Figure(figsize=(5.2, 5.0), dpi=110, layout="constrained")
     canvas = FigureCanvasAgg(figure)

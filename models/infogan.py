@@ -6,7 +6,7 @@ Layers before a batch norm have no bias: the norm takes it away again, and Adam 
 import torch
 from torch import Tensor, nn
 
-from models.normalization import NORMS, untracked
+from models.normalization import NORMS
 from models.specs import CodeSpec, GeneratorSpec, ImageSpec, LayerSpec, TrunkSpec
 
 
@@ -76,16 +76,13 @@ class Trunk(nn.Module):
         """Features of real and of made images, as two calls would give them, at the price of less than two.
 
         Convolutions and matrix products run once on both, which uses the processor better and makes one weight gradient
-        instead of two and their sum. Each half is normalised by its own statistics; only those of real images are kept
-        for evaluation.
+        instead of two and their sum. Each half is normalised by its own statistics.
         """
         x = torch.cat([real, made])
         for layer in self.layers:
             if isinstance(layer, NORMS):
                 of_real, of_made = x.split([len(real), len(made)])
-                normalised = layer(of_real)
-                with untracked(layer):
-                    x = torch.cat([normalised, layer(of_made)])
+                x = torch.cat([layer(of_real), layer(of_made)])
             else:
                 x = layer(x)
         of_real, of_made = x.split([len(real), len(made)])
@@ -139,9 +136,8 @@ class Critics(nn.Module):
 
     def judge(self, made: Tensor) -> tuple[Tensor, Tensor]:
         """For G's loss: logits of made images (B,) and Q's head (B, head_width)."""
-        with untracked(self):
-            features = self.trunk(made)
-            return self.discriminator_head(features), self.q_head(features)
+        features = self.trunk(made)
+        return self.discriminator_head(features), self.q_head(features)
 
     def read(self, images: Tensor) -> Tensor:
         """Q's head (B, head_width) on any images."""

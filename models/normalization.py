@@ -1,7 +1,6 @@
 """Batch norm whose statistics are this worker's own, or those of the whole global batch."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.distributed as dist
@@ -31,17 +30,24 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return total
 
 
-@contextmanager
-def untracked(*networks: nn.Module) -> Iterator[None]:
-    """Within, batch norms normalise by their batch and leave the statistics kept for evaluation alone."""
-    norms = [module for network in networks for module in network.modules() if isinstance(module, NORMS)]
+@torch.no_grad()
+def estimate_statistics(network: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> None:
+    """Set each batch norm's statistics for evaluation to their mean over ``batches``, at the network's present weights.
+
+    A moving average over training describes weights that are gone, and whatever images training mixed
+    (Wu & Johnson, 2021, Rethinking "Batch" in BatchNorm, section 3). The network is in evaluation mode afterwards.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    before = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    network.train()
+    for batch in batches:
+        forward(batch)
+    network.eval()
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
 
 
 class GlobalBatchNorm(nn.Module):
@@ -62,7 +68,6 @@ class GlobalBatchNorm(nn.Module):
     def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.momentum = momentum
-        self.track_running_stats = True
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(features))
         self.bias = nn.Parameter(torch.zeros(features))
@@ -80,10 +85,9 @@ class GlobalBatchNorm(nn.Module):
         mean = sum_over_ranks(x.float().sum(dims)) / count
         centred = x.float() - mean.view(view)
         variance = sum_over_ranks(centred.square().sum(dims)) / count
-        if self.track_running_stats:
-            with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normalised: Tensor = centred * scale.view(view) + self.bias.view(view)
         return normalised.to(x.dtype)

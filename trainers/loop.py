@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from trainers.record import REPORT_KEY, RunRecord, write_run
 from trainers.system import Batch, System, build_system
 
 EVALUATION_BATCH = 500
+CALIBRATION_IMAGES = 4000
 Listener = Callable[[Mapping[str, Any]], None]
 
 
@@ -95,6 +97,9 @@ def finish(
 
 def evaluate(system: System, config: SystemConfig, device: torch.device) -> dict[str, float]:
     """This system's measures on the evaluation split."""
+    with open_stream(config, World(), Position()) as training:
+        batches = -(-CALIBRATION_IMAGES // config.data.batch)
+        system.calibrate(to_device(batch, device) for batch in islice(training, batches))
     return system.evaluate(on_device(config, device))
 
 

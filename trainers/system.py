@@ -45,6 +45,10 @@ class System(Protocol):
         """Named picture grids (3, H, W) uint8 at fixed inputs."""
         ...
 
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Estimate, on some training images, what measures need and updates do not; before :meth:`evaluate`."""
+        ...
+
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """This system's own measures, on batches of the evaluation split."""
         ...

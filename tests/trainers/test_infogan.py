@@ -108,6 +108,7 @@ def test_codes_become_readable_with_infogan_and_not_with_a_plain_gan(digits_url:
         system = infogan(f"loss.info_generator={informed}", "optim.lr_discriminator=1e-3")
         for _ in training(system, digits_url, 150):
             pass
+        system.calibrate(read_split(digits_url, "train", 100))
         found[informed] = system.evaluate(read_split(digits_url, "test", 50))
     assert found[True]["info/categorical_0_nats"] > 1.8
     assert found[False]["info/categorical_0_nats"] < 1.0
@@ -118,6 +119,7 @@ def test_codes_become_readable_with_infogan_and_not_with_a_plain_gan(digits_url:
 def test_measures_on_unlabelled_images_leave_accuracy_out(digits_url: str) -> None:
     system = infogan()
     unlabelled = [{"image": b["image"]} for b in read_split(digits_url, "test", 50)]
+    system.calibrate(unlabelled)
     scores = system.evaluate(unlabelled)
     assert "code/accuracy" not in scores
     assert set(system.figures(unlabelled)) == {"real_and_made", "sorted_categorical_0"}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.codes import latent_vector, mutual_information, sample_codes
+from models.codes import latent_vector, mutual_information, sample_codes, split_head
 from models.random import RandomSource
 from trainers.clustering import Agreement, agreement
 from trainers.system import Batch
@@ -42,16 +42,17 @@ def evaluate(system: InfoGAN, batches: Iterable[Batch]) -> dict[str, float]:
 
 @torch.no_grad()
 def measure_information(system: InfoGAN) -> dict[str, float]:
-    """L_I of each code in nats and its ceiling, on fresh codes, images of the averaged G, Q as in evaluation."""
-    source = RandomSource(MEASURE_SEED, system.device)
-    sums: dict[str, float] = dict.fromkeys(system.codes.names, 0.0)
-    for _ in range(INFORMATION_BATCHES):
-        codes = sample_codes(system.codes, source, INFORMATION_BATCH)
-        posterior = system.infer(system.draw(latent_vector(system.codes, codes)))
-        for name, value in mutual_information(system.codes, posterior, codes).items():
+    """L_I of each code in nats and its ceiling, on fresh codes and images of the averaged G, with their own statistics."""
+    spec, source = system.codes, RandomSource(MEASURE_SEED, system.device)
+    samples = [sample_codes(spec, source, INFORMATION_BATCH) for _ in range(INFORMATION_BATCHES)]
+    made = [system.draw(latent_vector(spec, sample)) for sample in samples]
+    reader = system.reader(made)
+    sums: dict[str, float] = dict.fromkeys(spec.names, 0.0)
+    for sample, images in zip(samples, made, strict=True):
+        for name, value in mutual_information(spec, split_head(spec, reader.read(images)), sample).items():
             sums[name] += value.item() / INFORMATION_BATCHES
     scores = {f"info/{name}_nats": value for name, value in sums.items()}
-    ceilings = {name: value for name, value in system.codes.ceilings.items() if math.isfinite(value)}
+    ceilings = {name: value for name, value in spec.ceilings.items() if math.isfinite(value)}
     return scores | {f"info/{name}_ceiling_nats": value for name, value in ceilings.items()}
 
 

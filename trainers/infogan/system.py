@@ -11,7 +11,7 @@ from models.augment import random_affine
 from models.codes import CodePosterior, latent_vector, mutual_information, sample_codes, split_head
 from models.infogan import Critics, Generator
 from models.losses import discriminator_loss, generator_loss, information_loss
-from models.normalization import synchronise_batch_norm
+from models.normalization import estimate_statistics, synchronise_batch_norm
 from models.random import RandomSource
 from trainers.distributed import World, frozen, player
 from trainers.infogan.config import Config
@@ -49,6 +49,7 @@ class InfoGAN:
         self.random = RandomSource(config.run.seed, device, world.rank, world.size)
         self._dtype = resolve_precision(config.run.precision, device)
         self.updates = 0
+        self._reader = self.critics
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """One update of D, trunk and Q, then one of G, each with fresh codes."""
@@ -139,14 +140,22 @@ class InfoGAN:
         """Images as the generator makes them → [0, 1]."""
         return images if self.config.networks.generator.output == "sigmoid" else (images + 1) / 2
 
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Make the reader of real images that measures use; the critics that train are left alone."""
+        self._reader = self.reader(self.normalise(batch["image"]) for batch in batches)
+
+    def reader(self, images: Iterable[Tensor]) -> Critics:
+        """The critics of this moment in evaluation mode, with the batch statistics of ``images``, normalised batches."""
+        sizes = self.config.networks
+        reader = Critics(sizes.trunk, self.codes, sizes.image).to(self.device)
+        reader.load_state_dict(self.critics.state_dict(), strict=False)  # a global batch norm has no count of batches
+        estimate_statistics(reader, reader.read, images)
+        return reader
+
+    @torch.no_grad()
     def infer(self, images: Tensor) -> CodePosterior:
-        """Q(c | x) for normalised images, with the statistics kept for evaluation."""
-        self.critics.eval()
-        try:
-            with torch.no_grad():
-                return split_head(self.codes, self.critics.read(images))
-        finally:
-            self.critics.train()
+        """Q(c | x) for normalised real images, as the critics were at the last :meth:`calibrate`."""
+        return split_head(self.codes, self._reader.read(images))
 
     @torch.no_grad()
     def draw(self, latent: Tensor) -> Tensor:

@@ -175,8 +175,10 @@ class LocalServices:
             f"--port={port}", f"--ray-client-server-port={client}", f"--dashboard-host={LOOPBACK}",
             f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats",
         ]  # fmt: skip
-        # workers inherit S3's keys from here, so that no job description ever holds them
-        service = self._spawn("ray", command, port, self.environment() | self._ray_token())
+        # workers inherit S3's keys from here, so that no job description ever holds them; and the address, or Ray's own
+        # helpers would look for any cluster on this machine and might find another
+        variables = {"RAY_ADDRESS": f"{LOOPBACK}:{port}"}
+        service = self._spawn("ray", command, port, self.environment() | self._ray_token() | variables)
         self._wait("ray", service, lambda service: answers(service.port) and answers(dashboard))
         return service
 

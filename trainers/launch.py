@@ -90,7 +90,7 @@ def train_on_ray(config: SystemConfig, address: str | None, progress: Progress) 
         ConfigError: when the cluster lacks the resources asked for.
     """
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     assert config.run.name is not None
@@ -115,7 +115,7 @@ def train_on_ray(config: SystemConfig, address: str | None, progress: Progress) 
     with _followed(store, progress):
         try:
             trainer.fit()
-        except ray.exceptions.RayError as error:
+        except (TrainingFailedError, ray.exceptions.RayError) as error:
             raise RunError(_last_words(error, config)) from error
     failure = _read_failure(store, launch)
     if failure is not None:

@@ -86,6 +86,19 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_where_it_would_have(
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
 
+def test_a_worker_killed_too_often_ends_the_run_and_says_how_to_go_on(digits_url: str, tmp_path: Path) -> None:
+    process = start(digits_url, tmp_path, "lost", "run.updates=2000", "run.max_failures=0")
+    wait_for(lambda: bool(Checkpoints(open_run(str(tmp_path), "lost"), 2).steps()), "the first checkpoint")
+    for worker in workers():
+        worker.kill()
+    code, text = finish(process)
+    assert code == 1
+    (message,) = [line for line in text.splitlines() if line.startswith("Error: ")]
+    assert "run lost was lost after 0 replacements of its workers" in message
+    assert "Repeat the command to go on from its newest checkpoint." in text
+    assert run_status(open_run(str(tmp_path), "lost")) == "failed"
+
+
 def test_everything_killed_and_the_command_repeated_ends_bit_for_bit_equal(
     uninterrupted: Path, digits_url: str, tmp_path: Path
 ) -> None:

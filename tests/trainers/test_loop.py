@@ -103,9 +103,10 @@ def test_no_secret_is_in_a_run_record(digits_url: str, tmp_path: Path, services:
 
 
 def test_more_updates_go_on_with_a_finished_run(digits_url: str, tmp_path: Path) -> None:
-    run(config_for(digits_url, tmp_path / "whole"))
-    run(config_for(digits_url, tmp_path / "longer", "run.updates=5"))
-    longer = config_for(digits_url, tmp_path / "longer")
+    """Without decay, where the budget has no part in the learning rate, it is as if it had been longer from the start."""
+    run(config_for(digits_url, tmp_path / "whole", "optim.decay_from=1"))
+    run(config_for(digits_url, tmp_path / "longer", "optim.decay_from=1", "run.updates=5"))
+    longer = config_for(digits_url, tmp_path / "longer", "optim.decay_from=1")
     assert not is_finished(longer, open_run(str(tmp_path / "longer"), "run"))
     run(longer)
     whole, grown = final_weights(tmp_path / "whole"), final_weights(tmp_path / "longer")

@@ -36,6 +36,7 @@ class OptimConfig(Section):
     for a fraction of the memory traffic.
 
     From ``decay_from`` on, a share of ``run.updates``, both learning rates fall linearly to zero at the end; 1 is never.
+    A finished run that is given more updates goes back to the rates that the larger budget has at that point.
     """
 
     lr_generator: float = Field(1e-3, gt=0)

@@ -88,7 +88,7 @@ def train(
         click.echo(f"run {config.run.name} is finished; a larger run.updates goes on with it, another run.name starts anew")
     else:
         click.echo(f"run {config.run.name} → {store.url}")
-        progress = Progress(config.run.updates)
+        progress = Progress(config)
         try:
             if debug:
                 train_here(config, progress)
@@ -100,7 +100,7 @@ def train(
         except Exception as error:
             run_failed(store, error)
             raise
-    summarise(store)
+    summarise(config, store)
 
 
 @main.command("eval")
@@ -310,13 +310,14 @@ def one_line() -> Callable[[str], None]:
     return lambda text: click.echo(f"\r\x1b[2K{text}", nl=False)
 
 
-def summarise(store: Any) -> None:
+def summarise(config: SystemConfig, store: Any) -> None:
     """The last words of a finished run: where the picture is, and what it scored."""
     from trainers.record import REPORT_KEY, read_run
 
     scores = read_run(store).get("evaluation", {})
-    if "code/accuracy" in scores:
-        click.echo(f"code accuracy on the evaluation split: {scores['code/accuracy']:.4f}")
+    if config.headline is not None and config.headline[0] in scores:
+        measure, words = config.headline
+        click.echo(f"{words}: {scores[measure]:.4f}")
     click.echo(f"report: {store.url}/{REPORT_KEY}")
 
 

@@ -35,10 +35,6 @@ class Store(Protocol):
         """``length`` bytes from ``start``."""
         ...
 
-    def get_file(self, key: str, path: Path) -> None:
-        """Download the object to ``path``."""
-        ...
-
     def put(self, key: str, content: bytes) -> None:
         """Write a small object."""
         ...
@@ -103,10 +99,6 @@ class FolderStore:
         if len(content) != length:
             raise DataError(f"{self.root / key}: ends {length - len(content)} bytes early; pack or copy it again")
         return content
-
-    def get_file(self, key: str, path: Path) -> None:
-        with self._explained(key):
-            shutil.copyfile(self.root / key, path)
 
     def put(self, key: str, content: bytes) -> None:
         with self._replacing(key) as temporary:
@@ -200,10 +192,6 @@ class S3Store:
         if len(body) != length:
             raise DataError(f"{self.url}/{key}: ends {length - len(body)} bytes early; pack or copy it again")
         return body
-
-    def get_file(self, key: str, path: Path) -> None:
-        with self._explained(key):
-            self._client.download_file(self.bucket, self.prefix + key, str(path))
 
     def put(self, key: str, content: bytes) -> None:
         with self._explained(key):

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module, resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -83,11 +83,24 @@ class RunConfig(Section):
 
 
 class SystemConfig(Section):
-    """The root of a configuration; each system adds its own sections."""
+    """The root of a configuration; each system adds its own sections.
+
+    Attributes:
+        watched: prefixes of the metrics that a person watches beside the losses while training.
+        headline: the measure by which a finished run is told, and its name in words; None where there is none.
+    """
+
+    watched: ClassVar[tuple[str, ...]] = ()
+    headline: ClassVar[tuple[str, str] | None] = None
 
     system: str
     data: DataConfig = DataConfig()
     run: RunConfig = RunConfig()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(C, H, W) of the images that the networks are built for; None where any will do."""
+        return None
 
     @model_validator(mode="after")
     def _shares_are_whole(self) -> Self:

@@ -43,10 +43,10 @@ def preflight(config: SystemConfig, command: str) -> Store:
         Order(tuple(s.count for s in index.shards(data.split)), data.batch, data.lanes, data.window, config.run.seed)
     except ValueError as error:
         raise DataError(f"{data.url}: {error}") from None
-    expected = getattr(getattr(config, "networks", None), "image", None)
-    if expected is not None and index.image is not None and expected.shape != index.image:
+    expected = config.image_shape
+    if expected is not None and index.image is not None and expected != index.image:
         raise ConfigError(
-            f"networks.image: {expected.shape} does not fit the images at {data.url}, which are {index.image}: "
+            f"networks.image: {expected} does not fit the images at {data.url}, which are {index.image}: "
             "choose the preset for this data set, or set networks.image"
         )
     return claim_run(config, command)  # last, so that a mistake leaves no trace

@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from trainers.config import SystemConfig
+
 SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -12,12 +14,13 @@ class Progress:
     """Prints a run's metrics: rewriting one line on a terminal, a line every few seconds elsewhere.
 
     Args:
-        updates: the run's budget, for the time left.
+        config: of the run; its budget gives the time left.
         stream: to print to.
     """
 
-    def __init__(self, updates: int, stream: TextIO | None = None) -> None:
-        self.updates = updates
+    def __init__(self, config: SystemConfig, stream: TextIO | None = None) -> None:
+        self.updates = config.run.updates
+        self.watched = config.watched
         self.stream = stream or sys.stdout
         self._printed = -SECONDS_BETWEEN_LINES
         self._rewriting = False
@@ -34,7 +37,7 @@ class Progress:
         if not last and now - self._printed < (0.2 if terminal else SECONDS_BETWEEN_LINES):
             return
         self._printed = now
-        text = progress_text(line, self.updates)
+        text = progress_text(line, self.updates, self.watched)
         if terminal:
             print(f"\r\x1b[2K{text}", end="\n" if last else "", file=self.stream, flush=True)
             self._rewriting = not last
@@ -47,19 +50,21 @@ class Progress:
             self._rewriting = False
 
 
-def progress_text(line: Mapping[str, Any], updates: int) -> str:
-    """``update 340/2500  4.1 updates/s  525 images/s  wait 0 %  D 0.61  G 1.20  …  left 08:47``."""
+def progress_text(line: Mapping[str, Any], updates: int, watched: tuple[str, ...] = ()) -> str:
+    """``update 340/2500  4.1 updates/s  525 images/s  wait 0 %  D 0.61  G 1.20  …  left 08:47``.
+
+    Args:
+        watched: prefixes of further metrics to show.
+    """
     rate = line["speed/updates_per_second"]
     left = int((updates - line["step"]) / rate)
     losses = "  ".join(
         f"{name.partition('/')[2].upper()} {value:.3f}" for name, value in line.items() if name.startswith("loss/")
     )
-    information = "  ".join(
-        f"I({_short(name)}) {value:.2f}" for name, value in line.items() if name.startswith("info/categorical")
-    )
+    further = "  ".join(f"{name} {value:.2f}" for name, value in line.items() if watched and name.startswith(watched))
     return (
         f"update {line['step']}/{updates}  {rate:.2f} updates/s  {line['speed/images_per_second']:.0f} images/s  "
-        f"wait {line['data/wait_percent']:.0f} %  {losses}  {information}  left {left // 60:02d}:{left % 60:02d}"
+        f"wait {line['data/wait_percent']:.0f} %  {losses}  {further}  left {left // 60:02d}:{left % 60:02d}"
     )
 
 
@@ -73,7 +78,3 @@ def evaluation_text(line: Mapping[str, Any]) -> str:
         ceiling = scores.get(name.replace("_nats", "_ceiling_nats")) if name.endswith("_nats") else None
         parts.append(f"  {name} {value:.4f}" + (f" of at most {ceiling:.4f}" if ceiling is not None else ""))
     return f"evaluated at update {line['step']}:\n" + "\n".join(parts)
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("info/").removesuffix("_nats")

@@ -12,7 +12,8 @@ from torch import Tensor
 from trainers.config import SystemConfig
 
 COLUMNS = 3
-CURVES = (("loss/", "losses"), ("info/", "L_I in nats (dashed: ceiling)"), ("evaluation/code/", "evaluation"))
+NOT_LEARNT = ("speed", "data")
+"""Groups of metrics that tell how fast a run was, not what it learnt."""
 
 
 def write_report(
@@ -29,7 +30,7 @@ def write_report(
         scores: of the last evaluation, without prefix.
         pictures: (3, H, W) uint8 by name, shown in this order.
     """
-    curves = [(prefix, title) for prefix, title in CURVES if _steps(lines, prefix) > 1]
+    curves = [group for group in _groups(lines) if _steps(lines, group) > 1]
     panels = len(pictures) + len(curves)
     rows = -(-panels // COLUMNS)
     figure = Figure(figsize=(5.2 * COLUMNS, 5.2 * rows + 0.9), dpi=80, layout="constrained")
@@ -40,9 +41,9 @@ def write_report(
         panel.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
         panel.set_title(name.replace("_", " "))
         panel.set_axis_off()
-    for panel, (prefix, title) in zip(axes[len(pictures) :], curves, strict=False):
-        _plot(panel, lines, prefix, scores)
-        panel.set_title(title)
+    for panel, group in zip(axes[len(pictures) :], curves, strict=False):
+        dashed = _plot(panel, lines, group, scores)
+        panel.set_title(group.rstrip("/") + (" (dashed: ceiling)" if dashed else ""))
         panel.set_xlabel("update")
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
@@ -55,9 +56,18 @@ def write_report(
 
 def _title(config: SystemConfig, step: int, scores: Mapping[str, float]) -> str:
     parts = [str(config.run.name), f"{step:,} updates", f"batch {config.data.batch}", f"seed {config.run.seed}"]
-    if "code/accuracy" in scores:
-        parts.append(f"code accuracy {scores['code/accuracy']:.3f}")
+    if config.headline is not None and config.headline[0] in scores:
+        parts.append(f"{config.headline[0]} {scores[config.headline[0]]:.3f}")
     return "   ·   ".join(parts)
+
+
+def _groups(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One plot each: ``loss/``, ``info/``, …, and of the measures those that training does not show itself."""
+    names = dict.fromkeys(name for line in lines for name in line if "/" in name)
+    training = dict.fromkeys(name.split("/")[0] for name in names if not name.startswith("evaluation/"))
+    measured = dict.fromkeys(name.split("/")[1] for name in names if name.startswith("evaluation/"))
+    shown = [f"{group}/" for group in training if group not in NOT_LEARNT]
+    return shown + [f"evaluation/{group}/" for group in measured if group not in training]
 
 
 def _names(lines: Sequence[Mapping[str, Any]], prefix: str) -> list[str]:
@@ -69,11 +79,15 @@ def _steps(lines: Sequence[Mapping[str, Any]], prefix: str) -> int:
     return len({line["step"] for line in lines if any(name.startswith(prefix) for name in line)})
 
 
-def _plot(panel: Axes, lines: Sequence[Mapping[str, Any]], prefix: str, scores: Mapping[str, float]) -> None:
+def _plot(panel: Axes, lines: Sequence[Mapping[str, Any]], prefix: str, scores: Mapping[str, float]) -> bool:
+    """Draw a group's curves, each with its ceiling where it has one; whether any has."""
+    dashed = False
     for name in _names(lines, prefix):
         points = [(line["step"], line[name]) for line in lines if name in line]
         marker = "o" if len(points) < 20 else None
         curve = panel.plot(*zip(*points, strict=True), label=name.removeprefix(prefix), linewidth=1, marker=marker)
-        ceiling = scores.get(name.replace("_nats", "_ceiling_nats")) if prefix == "info/" else None
+        ceiling = scores.get(name.replace("_nats", "_ceiling_nats")) if name.endswith("_nats") else None
         if ceiling is not None:
+            dashed = True
             panel.axhline(ceiling, color=curve[0].get_color(), linestyle="--", linewidth=0.8)
+    return dashed

@@ -85,7 +85,7 @@ def test_a_run_leaves_its_whole_record(digits_url: str, bucket_url: str, tmp_pat
     keys = store.keys()
     assert {"preview/samples/00000005.png", "preview/samples/00000009.png", "report.png"} <= set(keys)
     assert any(key.startswith("tensorboard/events") for key in keys)
-    store.get_file("report.png", tmp_path / "copy.png")
+    (tmp_path / "copy.png").write_bytes(store.get("report.png"))
     with Image.open(tmp_path / "copy.png") as report:
         assert min(report.size) > 800
     assert is_finished(config, store)

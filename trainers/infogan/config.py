@@ -1,6 +1,6 @@
 """Configuration of InfoGAN; the defaults are the reference code's settings for MNIST."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -61,12 +61,19 @@ class AugmentConfig(Section):
 class Config(SystemConfig):
     """Everything that decides an InfoGAN run."""
 
+    watched: ClassVar[tuple[str, ...]] = ("info/categorical",)
+    headline: ClassVar[tuple[str, str] | None] = ("code/accuracy", "code accuracy on the evaluation split")
+
     system: Literal["infogan"] = "infogan"
     codes: CodeSpec = CodeSpec()
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.networks.image.shape
 
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:

@@ -17,7 +17,7 @@ from trainers.distributed import World, frozen, player
 from trainers.infogan.config import Config
 from trainers.infogan.measures import evaluate
 from trainers.infogan.pictures import explanation_grids, traversal_grids
-from trainers.precision import autocast, resolve_precision
+from trainers.precision import autocast, full_precision, resolve_precision
 from trainers.system import Batch
 
 
@@ -102,7 +102,10 @@ class InfoGAN:
         augment = self.config.augment
         if not augment.enabled:
             return images
-        return random_affine(images, self.random, augment.degrees, augment.scale, augment.shear, augment.shift, augment.padding)
+        with full_precision(self.device):
+            return random_affine(
+                images.float(), self.random, augment.degrees, augment.scale, augment.shear, augment.shift, augment.padding
+            )
 
     def _set_learning_rates(self) -> None:
         optim, done = self.config.optim, self.updates / self.config.run.updates

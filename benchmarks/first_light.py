@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.figures import Figures
 from benchmarks.three_step_port import ThreeStepPort
-from cluster.cli import use_local_services
+from cluster.local import use_local_services
 from trainers.config import resolve
 from trainers.distributed import World
 from trainers.infogan.config import Config

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cluster.data import data
+from cluster.local import use_local_services
 from datasets.errors import DataError
 from trainers.errors import TrainingError
 
 if TYPE_CHECKING:
     from trainers.config import SystemConfig
-
-RAW_FOLDER = Path(".unbraid/raw")
 
 
 class ErrorReporting(click.Group):
@@ -138,80 +137,7 @@ def presets() -> None:
         click.echo(f"{name:28} {first.lstrip('# ')}")
 
 
-@main.group()
-def data() -> None:
-    """Fetch, pack and inspect data sets.
-
-    \b
-    Example:
-      unbraid data fetch mnist && unbraid data pack mnist && unbraid data inspect s3://unbraid/mnist
-    """
-
-
-@data.command()
-@click.argument("name", type=click.Choice(["mnist"]))
-@click.option("--source", type=click.Path(path_type=Path), help="A folder that has the files, tried first.")
-@click.option("--to", "destination", type=click.Path(path_type=Path), help="Where to put them.  [default: .unbraid/raw/NAME]")
-def fetch(name: str, source: Path | None, destination: Path | None) -> None:
-    """Get the raw files of a public data set, checked by checksum.
-
-    \b
-    Examples:
-      unbraid data fetch mnist
-      unbraid data fetch mnist --source ~/Downloads
-    """
-    from datasets.mnist import fetch_mnist
-
-    fetch_mnist(destination or RAW_FOLDER / name, source.expanduser() if source else None, click.echo)
-
-
-@data.command()
-@click.argument("name", type=click.Choice(["mnist"]))
-@click.argument("source", type=click.Path(path_type=Path), required=False)
-@click.argument("destination", required=False)
-@click.option("--force", is_flag=True, help="Pack again what is already there.")
-def pack(name: str, source: Path | None, destination: str | None, force: bool) -> None:
-    """Pack raw files in SOURCE as shards at DESTINATION, a folder or an s3:// URL.
-
-    SOURCE defaults to where `unbraid data fetch` puts NAME, DESTINATION to s3://unbraid/NAME.
-
-    \b
-    Examples:
-      unbraid data pack mnist
-      unbraid data pack mnist ~/mnist s3://bucket/sets/mnist
-    """
-    from datasets.index import INDEX_KEY, read_index
-    from datasets.mnist import pack_mnist
-    from datasets.store import open_store
-
-    use_local_services()
-    store = open_store(destination or f"s3://unbraid/{name}", create=True)
-    if not force and store.exists(INDEX_KEY):
-        index = read_index(store)
-        click.echo(f"{index.name} is packed at {store.url} already (digest {index.digest[:12]}); --force packs it again")
-        return
-    index = pack_mnist(source or RAW_FOLDER / name, store, one_line())
-    click.echo(f"\n{index.name} → {store.url}, digest {index.digest[:12]}")
-
-
-@data.command()
-@click.argument("url")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet of the first images as PNG.")
-@click.option("--no-check", is_flag=True, help="Skip reading every shard to compare checksums.")
-def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
-    """Say what is packed at URL, and check that every shard is what its index says.
-
-    \b
-    Examples:
-      unbraid data inspect s3://unbraid/mnist --sheet mnist.png
-      unbraid data inspect ./shards --no-check
-    """
-    from datasets.inspection import inspect_set
-
-    use_local_services()
-    broken = inspect_set(url, sheet, not no_check, click.echo)
-    if broken:
-        raise click.ClickException(f"{broken} damaged shards at {url}; pack the set again")
+main.add_command(data)
 
 
 @main.group()
@@ -278,20 +204,6 @@ def down() -> None:
     LocalServices().down(click.echo)
 
 
-def use_local_services() -> str | None:
-    """Let this process use the folder's S3 server unless the environment names another; the local Ray address, if up."""
-    from cluster.local import LocalServices
-
-    services = LocalServices()
-    if not services.status():
-        return None
-    named = "AWS_ENDPOINT_URL" in os.environ or "AWS_ACCESS_KEY_ID" in os.environ or "AWS_PROFILE" in os.environ
-    for name, value in services.environment().items():
-        if not (named and name.startswith("AWS_")):
-            os.environ[name] = value
-    return services.ray_address()
-
-
 def with_absolute_folders(config: SystemConfig) -> SystemConfig:
     """Folders become absolute: a worker's current folder is another one."""
     data = config.data.model_copy(update={"url": _absolute(config.data.url)})
@@ -301,13 +213,6 @@ def with_absolute_folders(config: SystemConfig) -> SystemConfig:
 
 def _absolute(url: str) -> str:
     return url if "://" in url else str(Path(url).expanduser().absolute())
-
-
-def one_line() -> Callable[[str], None]:
-    """A report that rewrites its line on a terminal."""
-    if not sys.stdout.isatty():
-        return click.echo
-    return lambda text: click.echo(f"\r\x1b[2K{text}", nl=False)
 
 
 def summarise(config: SystemConfig, store: Any) -> None:

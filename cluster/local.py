@@ -305,3 +305,15 @@ def _stop_tree(pid: int) -> None:
         if process.is_running():
             process.kill()
     psutil.wait_procs(left, 5)
+
+
+def use_local_services() -> str | None:
+    """Let this process use the folder's S3 server unless the environment names another; the local Ray address, if up."""
+    services = LocalServices()
+    if not services.status():
+        return None
+    named = "AWS_ENDPOINT_URL" in os.environ or "AWS_ACCESS_KEY_ID" in os.environ or "AWS_PROFILE" in os.environ
+    for name, value in services.environment().items():
+        if not (named and name.startswith("AWS_")):
+            os.environ[name] = value
+    return services.ray_address()

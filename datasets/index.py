@@ -1,17 +1,35 @@
-"""``index.json``: what a packed data set holds, exactly enough to read any sample with one ranged GET."""
+"""``index.json`` and the tables beside the shards: enough to read any sample with one ranged GET and no tar library."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from datasets.errors import DataError
 from datasets.store import Store
 
 INDEX_KEY = "index.json"
 FORMAT = "unbraid-shards"
-VERSION = 1
+VERSION = 2
+
+FieldKind = Literal["image", "integer", "array"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one member of every sample becomes in a batch.
+
+    Attributes:
+        kind: ``image`` is JPEG or PNG → uint8 (C, H, W); ``integer`` is decimal text → int64; ``array`` is a
+            ``.npy`` file → float32 of ``shape``.
+        members: extensions under which a sample may hold it, such as ``("jpg", "png")``; a sample holds one of them.
+        shape: of one decoded value; None for images of several sizes, which cannot be batched.
+    """
+
+    kind: FieldKind
+    members: tuple[str, ...]
+    shape: tuple[int, ...] | None = ()
 
 
 @dataclass(frozen=True)
@@ -22,28 +40,20 @@ class Shard:
         name: its key under the set's URL.
         bytes: size of the tar.
         sha256: of the whole tar, hex.
-        offsets: first byte of each sample's first header; sample i ends where i + 1 begins.
-        end: first byte after the last sample, where the tar's trailer begins.
-        crc32: of each sample's stretch of the tar, so that every ranged read can be checked.
+        count: samples in it.
+        table_sha256: of its table, see :mod:`datasets.table`, hex.
     """
 
     name: str
     bytes: int
     sha256: str
-    offsets: tuple[int, ...]
-    end: int
-    crc32: tuple[int, ...]
+    count: int
+    table_sha256: str
 
     @property
-    def count(self) -> int:
-        """Samples in it."""
-        return len(self.offsets)
-
-    def span(self, first: int, last: int) -> tuple[int, int]:
-        """Start and length in bytes of samples ``first`` to ``last``, exclusive."""
-        start = self.offsets[first]
-        stop = self.offsets[last] if last < self.count else self.end
-        return start, stop - start
+    def table_key(self) -> str:
+        """Where its table lies."""
+        return self.name.removesuffix(".tar") + ".npy"
 
 
 @dataclass(frozen=True)
@@ -52,24 +62,31 @@ class Index:
 
     Attributes:
         name: of the set.
-        image: (channels, height, width), or None where sizes differ.
+        fields: what a batch holds, by name; the order is that of the tables' columns.
         classes: names of the labels; empty without labels.
         licence, source: where it comes from and what may be done with it.
         splits: shards of each split, in order.
+        attributes: names of the numbers in a field ``attributes``; empty without one.
     """
 
     name: str
-    image: tuple[int, int, int] | None
+    fields: Mapping[str, Field]
     classes: tuple[str, ...]
     licence: str
     source: str
     splits: Mapping[str, tuple[Shard, ...]] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
         """Hex digest of every sample's bytes and of the order, names and sizes of shards."""
         content = {split: [(s.name, s.sha256, s.count) for s in shards] for split, shards in sorted(self.splits.items())}
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def image_shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """(C, H, W) of each image field."""
+        return {name: f.shape for name, f in self.fields.items() if f.kind == "image"}
 
     def shards(self, split: str) -> tuple[Shard, ...]:
         """Shards of a split.
@@ -114,11 +131,12 @@ def read_index(store: Store) -> Index:
     try:
         index = Index(
             name=content["name"],
-            image=tuple(content["image"]) if content["image"] else None,
+            fields={name: _field(f) for name, f in content["fields"].items()},
             classes=tuple(content["classes"]),
             licence=content["licence"],
             source=content["source"],
             splits={split: tuple(_shard(s) for s in shards) for split, shards in content["splits"].items()},
+            attributes=tuple(content["attributes"]),
         )
     except (KeyError, TypeError) as error:
         raise DataError(f"{where}: field {error} is missing or of another type; pack the set again") from None
@@ -127,15 +145,10 @@ def read_index(store: Store) -> Index:
     return index
 
 
+def _field(content: Mapping[str, Any]) -> Field:
+    shape = content["shape"]
+    return Field(content["kind"], tuple(content["members"]), None if shape is None else tuple(shape))
+
+
 def _shard(content: Mapping[str, Any]) -> Shard:
-    shard = Shard(
-        content["name"],
-        content["bytes"],
-        content["sha256"],
-        tuple(content["offsets"]),
-        content["end"],
-        tuple(content["crc32"]),
-    )
-    if len(shard.offsets) != len(shard.crc32):
-        raise TypeError("'crc32'")
-    return shard
+    return Shard(content["name"], content["bytes"], content["sha256"], content["count"], content["table_sha256"])

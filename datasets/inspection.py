@@ -1,19 +1,20 @@
 """What is in a packed set, in words and in one picture, and whether it is whole."""
 
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from datasets.index import read_index
-from datasets.shards import check_shard
+from datasets.decoding import decode_image, image_shape
+from datasets.index import Field, read_index
+from datasets.shards import Sample, check_shard, read_samples
 from datasets.store import open_store
-from datasets.stream import read_split
 
 SHEET_COLUMNS = 20
 SHEET_ROWS = 10
+SHEET_PIXELS = 1400
 
 
 def inspect_set(url: str, sheet: Path | None, check: bool, report: Callable[[str], None]) -> int:
@@ -28,8 +29,12 @@ def inspect_set(url: str, sheet: Path | None, check: bool, report: Callable[[str
     store = open_store(url)
     index = read_index(store)
     report(f"{index.name} at {store.url}")
-    report(f"  image    {'x'.join(map(str, index.image)) if index.image else 'of several sizes'}")
+    for field_name, f in index.fields.items():
+        shape = "of several sizes" if f.shape is None else "x".join(map(str, f.shape)) or "one number"
+        report(f"  {field_name:8} {f.kind}, {shape}")
     report(f"  classes  {', '.join(index.classes) or 'none'}")
+    if index.attributes:
+        report(f"  attributes  {', '.join(index.attributes)}")
     report(f"  licence  {index.licence}")
     report(f"  source   {index.source}")
     report(f"  digest   {index.digest}")
@@ -52,12 +57,30 @@ def inspect_set(url: str, sheet: Path | None, check: bool, report: Callable[[str
 
 
 def draw_sheet(url: str, split: str, path: Path) -> None:
-    """The first images of a split, each fitted into the first one's size, as PNG."""
-    batches = read_split(url, split, SHEET_COLUMNS, SHEET_COLUMNS * SHEET_ROWS)
-    images = [image.numpy().transpose(1, 2, 0) for batch in islice(batches, SHEET_ROWS) for image in batch["image"]]
+    """The first images of a split as PNG; where a sample has several, they stand beside each other."""
+    store = open_store(url)
+    index = read_index(store)
+    images: list[NDArray[np.uint8]] = []
+    for shard in index.shards(split):
+        samples = read_samples(store, shard, 0, min(shard.count, SHEET_COLUMNS * SHEET_ROWS - len(images)))
+        images += [np.concatenate([_shown(s, f) for f in index.fields.values() if f.kind == "image"], axis=1) for s in samples]
+        if len(images) >= SHEET_COLUMNS * SHEET_ROWS:
+            break
     height, width = images[0].shape[:2]
-    canvas = np.full((SHEET_ROWS * (height + 2), SHEET_COLUMNS * (width + 2), 3), 255, np.uint8)
-    for i, image in enumerate(images):
-        top, left = (i // SHEET_COLUMNS) * (height + 2), (i % SHEET_COLUMNS) * (width + 2)
-        canvas[top : top + height, left : left + width] = image[:height, :width]
+    columns = max(1, min(SHEET_COLUMNS, SHEET_PIXELS // width))
+    rows = -(-min(len(images), columns * SHEET_ROWS) // columns)
+    canvas = np.full((rows * (height + 2), columns * (width + 2), 3), 255, np.uint8)
+    for i, image in enumerate(images[: columns * rows]):
+        top, left = (i // columns) * (height + 2), (i % columns) * (width + 2)
+        shown = image[:height, :width]
+        canvas[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
     Image.fromarray(canvas).save(path)
+
+
+def _shown(sample: Sample, field: Field) -> NDArray[np.uint8]:
+    """One image of a sample, (H, W, 3)."""
+    content = next(sample[extension] for extension in field.members if extension in sample)
+    channels, height, width = image_shape(content)
+    pixels = np.empty((height, width, channels), np.uint8)
+    decode_image(content, pixels)
+    return np.broadcast_to(pixels, (height, width, 3))

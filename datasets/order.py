@@ -4,14 +4,18 @@ Shards are dealt to *lanes*. Each lane runs through its shards and shuffles with
 takes the same number of samples from every lane, lane 0's first; a rank owns ``lanes / world_size`` neighbouring
 lanes. So the global sequence of batches is the same for any number of ranks, all ranks have equally many, no rank reads
 another's shards, and any position is found by arithmetic: nothing is replayed.
+
+The first window of each lane is shorter than that of the lane before it, so that lanes do not all come to the end
+of a window at once: a rank fetches steadily, not in bursts.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+EPOCHS_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -65,24 +69,36 @@ class Order:
         """Samples that one lane gives to one global batch."""
         return self.batch // self.lanes
 
-    def lane_shards(self, epoch: int) -> tuple[tuple[int, ...], ...]:
-        """Shards of each lane, in reading order; every epoch deals anew."""
-        return _deal(len(self.counts), self.lanes, self.seed, epoch)
+    def lane_shards(self, epoch: int, lane: int) -> NDArray[np.int64]:
+        """Shards of a lane, in reading order; every epoch deals anew."""
+        return _deal(len(self.counts), self.seed, epoch)[lane :: self.lanes]
 
     def lane_length(self, epoch: int, lane: int) -> int:
         """Samples in a lane."""
-        return sum(self.counts[shard] for shard in self.lane_shards(epoch)[lane])
+        return int(self._lane_lengths(epoch)[lane])
 
     def batches(self, epoch: int) -> int:
         """Global batches in an epoch: what the shortest lane fills. The remainder of each lane is left out this epoch."""
-        return min(self.lane_length(epoch, lane) for lane in range(self.lanes)) // self.per_lane
+        return int(self._lane_lengths(epoch).min()) // self.per_lane
 
-    def window_stretches(self, epoch: int, lane: int, window: int) -> tuple[Stretch, ...]:
-        """Where the samples of a lane's window lie, in the lane's unshuffled order; empty after its end."""
-        begin, end = window * self.window, (window + 1) * self.window
+    def window_bounds(self, lane: int, window: int) -> tuple[int, int]:
+        """First and last (exclusive) position in a lane of one of its windows."""
+        first = self.window - lane * self.window // self.lanes
+        return (0, first) if window == 0 else (first + (window - 1) * self.window, first + window * self.window)
+
+    def window_at(self, lane: int, position: int) -> tuple[int, int]:
+        """The window of a lane that holds a position, and how far into it that is."""
+        first = self.window_bounds(lane, 0)[1]
+        window = 0 if position < first else 1 + (position - first) // self.window
+        return window, position - self.window_bounds(lane, window)[0]
+
+    def stretches(self, epoch: int, lane: int, begin: int, end: int) -> tuple[Stretch, ...]:
+        """Where positions ``begin`` to ``end`` (exclusive) of a lane lie, before shuffling; nothing after its end."""
         stretches: list[Stretch] = []
         passed = 0
-        for shard in self.lane_shards(epoch)[lane]:
+        for shard in self.lane_shards(epoch, lane).tolist():
+            if passed >= end:
+                break
             count = self.counts[shard]
             first, last = max(begin - passed, 0), min(end - passed, count)
             if first < last:
@@ -90,9 +106,34 @@ class Order:
             passed += count
         return tuple(stretches)
 
-    def window_permutation(self, epoch: int, lane: int, window: int, length: int) -> NDArray[np.int64]:
-        """Order in which the ``length`` samples of a window come."""
-        return np.random.default_rng([self.seed, epoch, lane, window]).permutation(length)
+    def permutation(self, epoch: int, lane: int, windows: range) -> NDArray[np.int64]:
+        """Order in which the samples of successive windows come: an index into their samples before shuffling."""
+        begin, length = self.window_bounds(lane, windows.start)[0], self.lane_length(epoch, lane)
+        if self.window == 1:
+            return np.arange(min(self.window_bounds(lane, windows.stop - 1)[1], length) - begin)
+        parts = []
+        for window in windows:
+            first, last = self.window_bounds(lane, window)
+            generator = np.random.default_rng([self.seed, epoch, lane, window])
+            parts.append(first - begin + generator.permutation(max(min(last, length) - first, 0)))
+        return np.concatenate(parts)
+
+    def _lane_lengths(self, epoch: int) -> NDArray[np.int64]:
+        """(lanes,) samples in each."""
+        lengths = self._lengths.get(epoch)
+        if lengths is None:
+            dealt = np.array(self.counts, dtype=np.int64)[_deal(len(self.counts), self.seed, epoch)]
+            padded = np.zeros(-(-len(dealt) // self.lanes) * self.lanes, dtype=np.int64)
+            padded[: len(dealt)] = dealt
+            lengths = padded.reshape(-1, self.lanes).sum(0)
+            if len(self._lengths) >= EPOCHS_KEPT:
+                self._lengths.clear()
+            self._lengths[epoch] = lengths
+        return lengths
+
+    @cached_property
+    def _lengths(self) -> dict[int, NDArray[np.int64]]:
+        return {}
 
 
 def rank_lanes(lanes: int, rank: int, world_size: int) -> range:
@@ -108,6 +149,6 @@ def rank_lanes(lanes: int, rank: int, world_size: int) -> range:
 
 
 @lru_cache(maxsize=4)
-def _deal(shards: int, lanes: int, seed: int, epoch: int) -> tuple[tuple[int, ...], ...]:
-    shuffled: Sequence[int] = np.random.default_rng([seed, epoch]).permutation(shards).tolist()
-    return tuple(tuple(shuffled[lane::lanes]) for lane in range(lanes))
+def _deal(shards: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """All shards in the order in which they are dealt, to lane 0, 1, … and round again."""
+    return np.random.default_rng([seed, epoch]).permutation(shards)

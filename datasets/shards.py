@@ -6,66 +6,91 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from webdataset.writer import TarWriter
 
 from datasets.errors import DataError
-from datasets.index import Shard
+from datasets.index import Field, Shard
 from datasets.store import Store
+from datasets.table import Table, make_table, read_table
 
 BLOCK = tarfile.BLOCKSIZE
 Sample = dict[str, bytes]
 """One sample: ``__key__`` (as bytes) and its members' contents by extension, such as ``png`` and ``cls``."""
 
 
-def write_shard(store: Store, name: str, samples: Iterable[Mapping[str, object]]) -> Shard:
-    """Write one tar and upload it whole.
+def write_shard(store: Store, name: str, fields: Mapping[str, Field], samples: Iterable[Mapping[str, object]]) -> Shard:
+    """Write one tar and its table, both whole or not at all, the table last: a shard with a table is complete.
 
     The same samples give the same bytes: members are ordered, owners and times are fixed.
 
     Args:
         samples: webdataset's form, ``{"__key__": "000012", "png": b"...", "cls": b"7"}``, members already encoded.
+
+    Raises:
+        DataError: when a sample lacks a field's member, or two samples have one key.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shard.tar"
-        offsets: list[int] = []
-        with path.open("wb") as file:
-            writer = TarWriter(file, encoder=False, mtime=0, user="unbraid", group="unbraid")
+        with (
+            path.open("wb") as file,
+            closing(TarWriter(file, encoder=False, mtime=0, user="unbraid", group="unbraid")) as writer,
+        ):
             for sample in samples:
-                offsets.append(writer.tarstream.offset)
+                _require_members(sample, fields, f"{store.url}/{name}")
                 writer.write(sample)
-            end = writer.tarstream.offset
-            writer.close()
-        store.put_file(name, path)
         content = memoryview(path.read_bytes())
-        stretches = zip(offsets, [*offsets[1:], end], strict=True)
-        crc32 = tuple(zlib.crc32(content[begin:stop]) for begin, stop in stretches)
-        return Shard(name, len(content), hashlib.sha256(content).hexdigest(), tuple(offsets), end, crc32)
+        shard, table = describe_shard(content, name, fields, f"{store.url}/{name}")
+        store.put_file(name, path)
+        store.put(shard.table_key, table)
+    return shard
+
+
+def _require_members(sample: Mapping[str, object], fields: Mapping[str, Field], where: str) -> None:
+    for name, field in fields.items():
+        if not any(extension in sample for extension in field.members):
+            raise DataError(f"{where}: sample {sample['__key__']} has no {' or '.join(field.members)} for the field {name!r}")
+
+
+def describe_shard(content: memoryview, name: str, fields: Mapping[str, Field], where: str) -> tuple[Shard, bytes]:
+    """What the index says of a tar, and its encoded table."""
+    table, keys = make_table(content, fields, where)
+    encoded = table.encoded()
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Shard(name, len(content), sha256, len(keys), hashlib.sha256(encoded).hexdigest()), encoded
 
 
 def read_samples(store: Store, shard: Shard, first: int, last: int) -> Iterator[Sample]:
-    """Samples ``first`` to ``last`` (exclusive) of a shard, by one ranged GET.
+    """Samples ``first`` to ``last`` (exclusive) of a shard, by one ranged GET, in webdataset's form.
 
     Raises:
         DataError: when a sample's bytes are not the ones that were packed.
     """
-    start, length = shard.span(first, last)
+    table = read_table(store, shard)
+    start, length = table.span(first, last)
     content = memoryview(store.get_range(shard.name, start, length))
     for i in range(first, last):
-        begin, size = shard.span(i, i + 1)
-        stretch = content[begin - start : begin - start + size]
-        if zlib.crc32(stretch) != shard.crc32[i]:
-            raise DataError(
-                f"{store.url}/{shard.name}: the checksum of sample {i} (bytes {begin} to {begin + size}) "
-                "differs from the index: the shard was changed or damaged; `unbraid data inspect` lists all such shards, "
-                "then pack them again"
-            )
+        begin = int(table.offsets[i]) - start
+        stretch = content[begin : begin + int(table.sizes[i])]
+        if zlib.crc32(stretch) != table.crc32[i]:
+            raise DataError(damaged(store, shard, table, i))
         try:
             yield parse_sample(stretch)
         except ValueError as error:
             where = f"{store.url}/{shard.name}"
             raise DataError(f"{where}: sample {i} is not a sequence of plain tar members ({error}); pack it again") from None
+
+
+def damaged(store: Store, shard: Shard, table: Table, sample: int) -> str:
+    """The words for a sample whose checksum differs."""
+    begin = int(table.offsets[sample])
+    return (
+        f"{store.url}/{shard.name}: the checksum of sample {sample} (bytes {begin} to {begin + int(table.sizes[sample])}) "
+        "differs from the one packed: the shard was changed or damaged; `unbraid data inspect` lists all such shards, "
+        "then pack them again"
+    )
 
 
 def parse_sample(content: memoryview) -> Sample:
@@ -75,39 +100,39 @@ def parse_sample(content: memoryview) -> Sample:
         ValueError: when it is not a sequence of whole members of one key.
     """
     sample: Sample = {}
-    position = 0
-    while position < len(content):
-        # the four fields of a ustar header that matter; tarfile.TarInfo takes five times as long, for each image
-        header = bytes(content[position : position + BLOCK])
-        name, kind = header[:100].rstrip(b"\0"), header[156:157]
-        if kind not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-            raise ValueError(f"member {name.decode()!r} is of type {kind!r}, expected regular files")
-        if prefix := header[345:500].rstrip(b"\0"):
-            name = prefix + b"/" + name
-        size = int(header[124:136].rstrip(b"\0 "), 8)
-        body = position + BLOCK
-        if body + size > len(content):
-            raise ValueError(f"member {name.decode()!r} is cut off")
-        folder, slash, file = name.rpartition(b"/")
-        stem, _, extension = file.partition(b".")
-        key = folder + slash + stem
-        if sample.setdefault("__key__", key) != key:
-            raise ValueError(f"members of {sample['__key__'].decode()!r} and {key.decode()!r} are mixed")
-        sample[extension.decode()] = bytes(content[body : body + size])
-        position = body + -(-size // BLOCK) * BLOCK
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        try:
+            members = archive.getmembers()
+        except tarfile.TarError as error:
+            raise ValueError(error) from None
+        for member in members:
+            if not member.isfile():
+                raise ValueError(f"member {member.name!r} is not a regular file")
+            folder, slash, file = member.name.rpartition("/")
+            stem, _, extension = file.partition(".")
+            key = (folder + slash + stem).encode()
+            if sample.setdefault("__key__", key) != key:
+                raise ValueError(f"members of {sample['__key__'].decode()!r} and {key.decode()!r} are mixed")
+            body = content[member.offset_data : member.offset_data + member.size]
+            if len(body) != member.size:
+                raise ValueError(f"member {member.name!r} is cut off")
+            sample[extension] = bytes(body)
+    if not sample:
+        raise ValueError("no members")
     return sample
 
 
 def check_shard(store: Store, shard: Shard) -> str | None:
-    """What is wrong with a stored shard, or None: size, checksum, and every sample at its offset."""
-    content = store.get(shard.name)
+    """What is wrong with a stored shard, or None: size, checksum, and every sample where its table says."""
+    try:
+        table = read_table(store, shard)
+        content = store.get(shard.name)
+    except DataError as error:
+        return str(error)
     if len(content) != shard.bytes:
         return f"{shard.name}: has {len(content)} bytes, the index says {shard.bytes}"
     if hashlib.sha256(content).hexdigest() != shard.sha256:
         return f"{shard.name}: its SHA-256 is not the one in the index"
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        members = [m for m in archive if m.isfile()]
-    keys = dict.fromkeys(m.name.rpartition("/")[2].partition(".")[0] for m in members)
-    if len(keys) != shard.count:
-        return f"{shard.name}: holds {len(keys)} samples, the index says {shard.count}"
+    if len(table.offsets) != shard.count:
+        return f"{shard.name}: its table has {len(table.offsets)} samples, the index says {shard.count}"
     return None

@@ -1,25 +1,29 @@
 """Ordered, endless, equal batches for one rank, streamed from shards."""
 
+import os
 import queue
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
-import torch
-import webdataset as wds
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.decoding import decode
+from datasets.cache import ShardCache
+from datasets.decoding import Arrays, BatchDecoder
 from datasets.errors import DataError
-from datasets.index import Index, Shard, read_index
-from datasets.order import Order, rank_lanes
-from datasets.shards import Sample, read_samples
+from datasets.index import Index, read_index
+from datasets.order import Order, Stretch, rank_lanes
+from datasets.reading import Fetched, Fetcher, ShardReader
 from datasets.store import Store, open_store
 
 READ_THREADS = 4
+DECODE_TOGETHER = 32
+"""Samples that a thread decodes before it takes the next piece of work."""
 
 
 @dataclass(frozen=True)
@@ -38,41 +42,53 @@ class Position:
 
 @dataclass
 class StreamStatistics:
-    """Counters that a person watches.
+    """Counters that a person watches; what is transferred is counted by the store.
 
     Attributes:
         wait_seconds: that the consumer stood still for data.
-        bytes: read from the store.
-        samples: decoded.
+        samples: handed out.
+        skipped: of them, copies of a neighbour because the sample itself could not be used.
     """
 
     wait_seconds: float = 0.0
-    bytes: int = 0
     samples: int = 0
+    skipped: int = 0
 
 
-@dataclass
-class _Lane:
-    """One lane's current window, and the next one on its way."""
+@dataclass(frozen=True)
+class _Piece:
+    """Successive samples of one block, and the rows of the batch that they go to."""
 
-    number: int
-    samples: list[Sample] = field(default_factory=list)
-    taken: int = 0
-    window: int = 0
-    upcoming: "Future[list[Sample]] | None" = None
+    fetched: Fetched
+    first: int
+    last: int
+    row: int
 
 
-class ImageStream:
+@dataclass(frozen=True)
+class _Pending:
+    """A batch whose samples are being decoded; each future gives what could not be, by row."""
+
+    arrays: Arrays
+    futures: list[Future[dict[int, str]]]
+
+
+class SampleStream:
     """An endless iterator over this rank's share of the global batches.
 
-    Batches are ``{"image": uint8 (B, C, H, W), "label": int64 (B,)}`` on the CPU, label only where the set has it.
-    Reading and decoding happen in background threads, at most ``prefetch`` batches ahead.
+    A batch holds one tensor for each field of the set: images uint8 (B, C, H, W), integers int64 (B,), arrays float32
+    (B, …), on the CPU. Reading and decoding happen in background threads. Nothing depends on their number.
 
     Args:
         url, split: the packed set.
         batch: size of the *global* batch.
         lanes, window, seed: of the order, see :class:`datasets.order.Order`.
         rank, world_size: which share of each batch this is.
+        prefetch_bytes: encoded samples and decoded batches that are held at a time, half of it each.
+        decode_threads: default: the processor's cores, two at least.
+        max_skipped: samples that cannot be used, of this rank, before it is an error. Each is replaced by a copy of its
+            neighbour in the same lane and batch, so that batches stay equal on any number of ranks.
+        cache: of the node, if there is one.
         position: where to go on.
 
     Raises:
@@ -90,47 +106,67 @@ class ImageStream:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        prefetch: int = 8,
+        prefetch_bytes: int = 64 << 20,
+        decode_threads: int | None = None,
+        max_skipped: int = 0,
+        cache: ShardCache | None = None,
         position: Position | None = None,
     ) -> None:
         self.store: Store = open_store(url)
         self.index: Index = read_index(self.store)
-        self._shards: tuple[Shard, ...] = self.index.shards(split)
+        self.cache = cache
+        self.max_skipped = max_skipped
+        self.statistics = StreamStatistics()
+        self.position = position or Position()
+        shards = self.index.shards(split)
         try:
-            self.order = Order(tuple(s.count for s in self._shards), batch, lanes, window, seed)
+            self.order = Order(tuple(s.count for s in shards), batch, lanes, window, seed)
             self._lanes = rank_lanes(lanes, rank, world_size)
+            self._decoder = BatchDecoder(self.index.fields)
         except ValueError as error:
             raise DataError(f"{url}: {error}") from None
-        self.position = position or Position()
-        self.statistics = StreamStatistics()
-        self._share = batch // world_size
-        self._ready: queue.Queue[dict[str, Tensor] | BaseException] = queue.Queue(prefetch)
+        self._reader = ShardReader(self.store, shards, cache)
+        self._rows = batch // world_size
+        start = self.position
+        self._fetcher = Fetcher(
+            self._reader, self.order, self._lanes, start.epoch, start.batch, prefetch_bytes // 2, READ_THREADS
+        )
+        batch_bytes = sum(array.nbytes for array in self._decoder.allocate(1).values()) * self._rows
+        self._ready: queue.Queue[_Pending | BaseException] = queue.Queue(max(2, prefetch_bytes // 2 // batch_bytes))
         self._closed = threading.Event()
-        self._reader = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read-shards")
-        self._decoder = threading.Thread(target=self._fill, name="decode-batches", daemon=True)
-        self._decoder.start()
+        self._threads = ThreadPoolExecutor(decode_threads or max(2, os.cpu_count() or 2), thread_name_prefix="decode")
+        self._assembler = threading.Thread(target=self._assemble, name="assemble-batches", daemon=True)
+        self._assembler.start()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> dict[str, Tensor]:
         started = time.perf_counter()
-        item = self._ready.get()
+        pending = self._ready.get()
+        if isinstance(pending, BaseException):
+            self._ready.put(pending)  # whoever asks again is told again
+            raise pending
+        unusable: dict[int, str] = {}
+        for future in pending.futures:
+            unusable |= future.result()
         self.statistics.wait_seconds += time.perf_counter() - started
-        if isinstance(item, BaseException):
-            raise item
+        if unusable:
+            self._replace(unusable, pending.arrays)
+        self.statistics.samples += self._rows
         self.position = self.position.after(self.order)
-        return item
+        return self._decoder.tensors(pending.arrays)
 
     def close(self) -> None:
         """Stop the background threads; batches already decoded are dropped."""
         self._closed.set()
-        while self._decoder.is_alive():
+        while self._assembler.is_alive():
             try:
                 self._ready.get(timeout=0.05)
             except queue.Empty:
                 continue
-        self._reader.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._fetcher.close()
 
     def __enter__(self) -> Self:
         return self
@@ -138,20 +174,85 @@ class ImageStream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fill(self) -> None:
-        pipeline = wds.DataPipeline(
-            self._samples,
-            wds.map(lambda sample: decode(sample, self.index, self.store.url)),
-            wds.batched(self._share, collation_fn=collate, partial=False),
-        )
+    def _assemble(self) -> None:
+        """Deal the samples of this rank's lanes out to batches, and the batches to the threads that decode."""
         try:
-            for batch in pipeline:
-                if not self._offer(batch):
+            for pieces in self._all_pieces():
+                arrays = self._decoder.allocate(self._rows)
+                work = [self._threads.submit(self._decode, part, arrays) for part in _shared_out(pieces)]
+                if not self._offer(_Pending(arrays, work)):
                     return
         except Exception as error:  # handed to the consumer, which raises it
             self._offer(error)
 
-    def _offer(self, item: dict[str, Tensor] | BaseException) -> bool:
+    def _all_pieces(self) -> Iterator[list[_Piece]]:
+        """The pieces of one batch after the other, from the starting position on, epoch after epoch."""
+        epoch, first = self.position.epoch, self.position.batch
+        while True:
+            blocks: dict[int, tuple[Fetched, int]] = {}
+            for _ in range(first, self.order.batches(epoch)):
+                pieces: list[_Piece] = []
+                for lane in self._lanes:
+                    self._take(lane, blocks, pieces)
+                yield pieces
+            for fetched, _ in blocks.values():
+                self._fetcher.release(fetched)
+            epoch, first = epoch + 1, 0
+
+    def _take(self, lane: int, blocks: dict[int, tuple[Fetched, int]], pieces: list[_Piece]) -> None:
+        """The lane's share of one batch, from its block and, where that ends, from the next."""
+        wanted = self.order.per_lane
+        while wanted:
+            if lane not in blocks:
+                fetched = self._fetcher.next_block(lane)
+                blocks[lane] = (fetched, fetched.first)
+            fetched, begin = blocks[lane]
+            end = min(begin + wanted, len(fetched.block))
+            pieces.append(_Piece(fetched, begin, end, sum(p.last - p.first for p in pieces)))
+            wanted -= end - begin
+            blocks[lane] = (fetched, end)
+            if end == len(fetched.block):
+                self._fetcher.release(fetched)
+                del blocks[lane]
+
+    def _decode(self, pieces: list[_Piece], arrays: Arrays) -> dict[int, str]:
+        """Decode some pieces of a batch; what cannot be used, by row, and why."""
+        unusable: dict[int, str] = {}
+        for piece in pieces:
+            block = piece.fetched.block
+            for row, sample in enumerate(range(piece.first, piece.last), piece.row):
+                try:
+                    self._decoder.decode(block, sample, arrays, row)
+                except ValueError as error:
+                    shard, place = block.shards[sample].tolist()
+                    unusable[row] = f"{self.store.url}/{self._reader.shards[shard].name}: sample {place}: {error}"
+        return unusable
+
+    def _replace(self, unusable: dict[int, str], arrays: Arrays) -> None:
+        """Put a neighbour of the same lane in place of each sample that cannot be used.
+
+        Raises:
+            DataError: when there have been too many, or a lane has no other sample in this batch.
+        """
+        self.statistics.skipped += len(unusable)
+        if self.statistics.skipped > self.max_skipped:
+            reason = next(iter(unusable.values()))
+            skipping = f", after {self.max_skipped} samples that were skipped" if self.max_skipped else ""
+            raise DataError(
+                f"{reason}{skipping}; `unbraid data inspect` lists what is damaged, packing again mends it, "
+                "data.max_skipped allows for some"
+            )
+        for row, reason in unusable.items():
+            lane = row // self.order.per_lane
+            mates = range(lane * self.order.per_lane, (lane + 1) * self.order.per_lane)
+            good = [mate for mate in mates if mate not in unusable]
+            if not good:
+                raise DataError(f"{reason}; and all others of its lane in this batch: the shard is damaged throughout")
+            nearest = min(good, key=lambda mate: abs(mate - row))
+            for array in arrays.values():
+                array[row] = array[nearest]
+
+    def _offer(self, item: _Pending | BaseException) -> bool:
         while not self._closed.is_set():
             try:
                 self._ready.put(item, timeout=0.1)
@@ -160,41 +261,23 @@ class ImageStream:
                 continue
         return False
 
-    def _samples(self) -> Iterator[Sample]:
-        """All samples of this rank from the starting position on, epoch after epoch."""
-        epoch, first = self.position.epoch, self.position.batch
-        while True:
-            lanes = [self._enter(epoch, number, first * self.order.per_lane) for number in self._lanes]
-            for _ in range(first, self.order.batches(epoch)):
-                for lane in lanes:
-                    for _ in range(self.order.per_lane):
-                        yield self._take(epoch, lane)
-            epoch, first = epoch + 1, 0
 
-    def _enter(self, epoch: int, number: int, sample: int) -> _Lane:
-        window, taken = divmod(sample, self.order.window)
-        lane = _Lane(number, taken=taken, window=window)
-        lane.upcoming = self._reader.submit(self._read_window, epoch, number, window)
-        return lane
-
-    def _take(self, epoch: int, lane: _Lane) -> Sample:
-        if lane.taken >= len(lane.samples) and lane.upcoming is not None:
-            if lane.samples:
-                lane.taken, lane.window = 0, lane.window + 1
-            lane.samples = lane.upcoming.result()
-            lane.upcoming = self._reader.submit(self._read_window, epoch, lane.number, lane.window + 1)
-        sample = lane.samples[lane.taken]
-        lane.taken += 1
-        return sample
-
-    def _read_window(self, epoch: int, lane: int, window: int) -> list[Sample]:
-        samples: list[Sample] = []
-        for stretch in self.order.window_stretches(epoch, lane, window):
-            shard = self._shards[stretch.shard]
-            samples.extend(read_samples(self.store, shard, stretch.first, stretch.last))
-            self.statistics.bytes += shard.span(stretch.first, stretch.last)[1]
-        self.statistics.samples += len(samples)
-        return [samples[i] for i in self.order.window_permutation(epoch, lane, window, len(samples))]
+def _shared_out(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
+    """Pieces in portions of about ``DECODE_TOGETHER`` samples, large ones cut."""
+    portion: list[_Piece] = []
+    size = 0
+    for piece in pieces:
+        begin = piece.first
+        while begin < piece.last:
+            end = min(piece.last, begin + DECODE_TOGETHER - size)
+            portion.append(_Piece(piece.fetched, begin, end, piece.row + begin - piece.first))
+            size += end - begin
+            begin = end
+            if size == DECODE_TOGETHER:
+                yield portion
+                portion, size = [], 0
+    if portion:
+        yield portion
 
 
 def read_split(url: str, split: str, batch: int, limit: int | None = None) -> Iterator[dict[str, Tensor]]:
@@ -202,26 +285,56 @@ def read_split(url: str, split: str, batch: int, limit: int | None = None) -> It
 
     Args:
         limit: stop after so many samples.
+
+    Raises:
+        DataError: naming shard and sample, when one cannot be used.
     """
     store = open_store(url)
     index = read_index(store)
-    pending: list[dict[str, Tensor]] = []
-    left = limit
-    for shard in index.shards(split):
-        count = shard.count if left is None else min(shard.count, left)
-        if count == 0:
-            break
-        for sample in read_samples(store, shard, 0, count):
-            pending.append(decode(sample, index, store.url))
-            if len(pending) == batch:
-                yield collate(pending)
-                pending = []
-        left = None if left is None else left - count
-    if pending:
-        yield collate(pending)
+    shards = index.shards(split)
+    reader = ShardReader(store, shards)
+    try:
+        decoder = BatchDecoder(index.fields)
+    except ValueError as error:
+        raise DataError(f"{url}: {error}") from None
+    total = sum(s.count for s in shards) if limit is None else min(limit, sum(s.count for s in shards))
+    done = 0
+    pending = _stretches([s.count for s in shards], batch)
+    while done < total:
+        samples = min(batch, total - done)
+        arrays = decoder.allocate(samples)
+        filled = 0
+        for stretch in next(pending):
+            block = reader.read((stretch,), straight(stretch))
+            for sample in range(min(len(block), samples - filled)):
+                try:
+                    decoder.decode(block, sample, arrays, filled)
+                except ValueError as error:
+                    name = shards[stretch.shard].name
+                    raise DataError(f"{store.url}/{name}: sample {stretch.first + sample}: {error}") from None
+                filled += 1
+        yield decoder.tensors(arrays)
+        done += samples
 
 
-def collate(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Stack samples of the same members into one batch."""
-    names = [name for name in samples[0] if not name.startswith("__")]  # webdataset hands __key__ on
-    return {name: torch.stack([sample[name] for sample in samples]) for name in names}
+def _stretches(counts: list[int], batch: int) -> Iterator[list[Stretch]]:
+    """Where the samples of successive batches lie."""
+    found: list[Stretch] = []
+    room = batch
+    for shard, count in enumerate(counts):
+        first = 0
+        while first < count:
+            last = min(count, first + room)
+            found.append(Stretch(shard, first, last))
+            room -= last - first
+            first = last
+            if room == 0:
+                yield found
+                found, room = [], batch
+    if found:
+        yield found
+
+
+def straight(stretch: Stretch) -> NDArray[np.int64]:
+    """The permutation that leaves a stretch in its order."""
+    return np.arange(stretch.last - stretch.first)

@@ -14,9 +14,11 @@ from sklearn.datasets import load_digits
 from cluster.local import FOLDER_VARIABLE, LocalServices
 from datasets.index import Index, write_index
 from datasets.shards import write_shard
+from datasets.sources.source import image_field, label_field
 from datasets.store import Store, open_store
 
 TRAIN, TEST, SHARD = 1600, 150, 50
+FIELDS = {"image": image_field((1, 28, 28)), "label": label_field()}
 
 
 @pytest.fixture(scope="session")
@@ -69,11 +71,11 @@ def pack_digits(store: Store) -> Index:
     parts = {"train": samples[:TRAIN], "test": samples[TRAIN : TRAIN + TEST]}
     splits = {
         split: tuple(
-            write_shard(store, f"{split}-{start // SHARD:05d}.tar", part[start : start + SHARD])
+            write_shard(store, f"{split}-{start // SHARD:05d}.tar", FIELDS, part[start : start + SHARD])
             for start in range(0, len(part), SHARD)
         )
         for split, part in parts.items()
     }
-    index = Index("digits", (1, 28, 28), tuple("0123456789"), "CC BY 4.0", "UCI optical recognition of digits", splits)
+    index = Index("digits", FIELDS, tuple("0123456789"), "CC BY 4.0", "UCI optical recognition of digits", splits)
     write_index(store, index)
     return index

@@ -34,8 +34,11 @@ class DataConfig(Section):
         split: to train on; ``evaluation_split`` to measure on.
         batch: images in a *global* batch, shared by all workers.
         lanes: parallel streams that the order is made of; a multiple of the workers, a divisor of the batch.
-        window: samples of a lane that are shuffled together, and so its memory.
-        prefetch: batches decoded ahead.
+        window: samples of a lane that are shuffled together.
+        prefetch_mb: encoded samples and decoded batches that a worker holds; what is shuffled together is held in any case.
+        decode_threads: of a worker; 0 is as many as its processor has cores.
+        max_skipped: samples that cannot be used before that is an error; each is replaced by a neighbour.
+        cache: folder on each node that keeps shards; null is none. ``cache_gb`` is its limit.
     """
 
     url: str = "s3://unbraid/mnist"
@@ -43,8 +46,12 @@ class DataConfig(Section):
     evaluation_split: str = "test"
     batch: int = Field(128, ge=1)
     lanes: int = Field(16, ge=1)
-    window: int = Field(1024, ge=1)
-    prefetch: int = Field(8, ge=1)
+    window: int = Field(256, ge=1)
+    prefetch_mb: int = Field(64, ge=1)
+    decode_threads: int = Field(0, ge=0)
+    max_skipped: int = Field(0, ge=0)
+    cache: str | None = None
+    cache_gb: float = Field(20.0, gt=0)
 
 
 class RunConfig(Section):
@@ -120,7 +127,7 @@ class SystemConfig(Section):
 
     def digest(self) -> str:
         """Eight hex digits of everything that changes what is learnt; where and how it runs is left out."""
-        content = self.model_dump(mode="json", exclude={"run": _NOT_LEARNT})
+        content = self.model_dump(mode="json", exclude={"run": _NOT_LEARNT, "data": _NOT_LEARNT_FROM})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -128,6 +135,7 @@ _NOT_LEARNT = {
     "name", "storage", "workers", "cpus", "gpus", "log_every", "preview_every", "checkpoint_every", "evaluate_every",
     "keep_checkpoints", "max_failures",
 }  # fmt: skip
+_NOT_LEARNT_FROM = {"prefetch_mb", "decode_threads", "max_skipped", "cache", "cache_gb"}
 
 
 def preset_names() -> list[str]:

@@ -44,11 +44,12 @@ def preflight(config: SystemConfig, command: str) -> Store:
     except ValueError as error:
         raise DataError(f"{data.url}: {error}") from None
     expected = config.image_shape
-    if expected is not None and index.image is not None and expected != index.image:
-        raise ConfigError(
-            f"networks.image: {expected} does not fit the images at {data.url}, which are {index.image}: "
-            "choose the preset for this data set, or set networks.image"
-        )
+    for name, shape in index.image_shapes.items():
+        if expected is not None and shape != expected:
+            raise ConfigError(
+                f"networks.image: {expected} does not fit the {name}s at {data.url}, which are {shape or 'of several sizes'}: "
+                "choose the preset for this data set, set networks.image, or pack the set with --size"
+            )
     return claim_run(config, command)  # last, so that a mistake leaves no trace
 
 

@@ -13,8 +13,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from datasets.cache import open_cache
 from datasets.store import Store
-from datasets.stream import ImageStream, Position, read_split
+from datasets.stream import Position, SampleStream, read_split
 from trainers.checkpoint import Checkpoints, expected_bytes, load_system_state, system_state
 from trainers.config import SystemConfig
 from trainers.distributed import World
@@ -109,10 +110,10 @@ def on_device(config: SystemConfig, device: torch.device) -> Iterator[Batch]:
         yield to_device(batch, device)
 
 
-def open_stream(config: SystemConfig, world: World, position: Position) -> ImageStream:
+def open_stream(config: SystemConfig, world: World, position: Position) -> SampleStream:
     """This rank's stream of the training split."""
     data = config.data
-    return ImageStream(
+    return SampleStream(
         data.url,
         data.split,
         batch=data.batch,
@@ -121,16 +122,19 @@ def open_stream(config: SystemConfig, world: World, position: Position) -> Image
         seed=config.run.seed,
         rank=world.rank,
         world_size=world.size,
-        prefetch=data.prefetch,
+        prefetch_bytes=data.prefetch_mb << 20,
+        decode_threads=data.decode_threads or config.run.cpus or None,
+        max_skipped=data.max_skipped,
+        cache=open_cache(data.cache, data.cache_gb),
         position=position,
     )
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Move a batch, pinned and asynchronously where the device is a GPU."""
-    if device.type == "cpu":
-        return batch
-    return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in batch.items()}
+    """Move a batch, pinned and asynchronously where the device is a GPU; images are put into rows of channels there."""
+    if device.type != "cpu":
+        batch = {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in batch.items()}
+    return {name: tensor.contiguous() for name, tensor in batch.items()}
 
 
 def due(step: int, every: int) -> bool:
@@ -144,7 +148,7 @@ class Meter:
 
     config: SystemConfig
     world: World
-    stream: ImageStream
+    stream: SampleStream
     record: RunRecord | None
     listener: Listener
     _step: int

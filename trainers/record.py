@@ -24,7 +24,8 @@ METRICS_KEY = "metrics.jsonl"
 REPORT_KEY = "report.png"
 MAY_CHANGE = ("run.updates", "run.minutes", "run.workers", "run.cpus", "run.gpus", "run.storage", "run.log_every",
               "run.preview_every", "run.checkpoint_every", "run.evaluate_every", "run.keep_checkpoints",
-              "run.max_failures", "data.prefetch")  # fmt: skip
+              "run.max_failures", "data.prefetch_mb", "data.decode_threads", "data.max_skipped", "data.cache",
+              "data.cache_gb")  # fmt: skip
 """Keys that a run may go on with changed: none alters what an update learns from its batch."""
 PACKAGES = ("unbraid", "torch", "ray", "webdataset", "kornia")
 FLUSH_SECONDS = 5.0

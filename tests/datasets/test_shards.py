@@ -1,19 +1,23 @@
-"""The shard format: plain tars that any reader reads, an index that finds every sample, checks that see damage."""
+"""The shard format: plain tars that any reader reads, tables that find every sample, checks that see damage."""
 
 import io
 import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import webdataset as wds
 
 from datasets.errors import DataError
 from datasets.index import INDEX_KEY, read_index
 from datasets.inspection import inspect_set
-from datasets.shards import read_samples, write_shard
+from datasets.order import Stretch
+from datasets.reading import ShardReader
+from datasets.shards import parse_sample, read_samples, write_shard
 from datasets.store import FolderStore, open_store
-from tests.conftest import TEST, TRAIN, pack_digits
+from datasets.table import make_table, read_table
+from tests.conftest import FIELDS, TEST, TRAIN, pack_digits
 
 
 def test_webdataset_reads_the_shards(digits_folder: Path) -> None:
@@ -36,15 +40,34 @@ def test_index_finds_each_sample_in_the_tar(digits_folder: Path) -> None:
 
 def test_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
     samples = [{"__key__": f"{i}", "png": b"x" * i, "cls": b"1"} for i in range(20)]
-    shards = [write_shard(FolderStore(tmp_path / folder, create=True), "a.tar", samples) for folder in ("one", "two")]
+    stores = [FolderStore(tmp_path / folder, create=True) for folder in ("one", "two")]
+    shards = [write_shard(store, "a.tar", FIELDS, samples) for store in stores]
     assert shards[0] == shards[1]
+
+
+def test_a_member_without_its_partner_is_refused(tmp_path: Path) -> None:
+    samples = [{"__key__": "0", "png": b"x", "cls": b"1"}, {"__key__": "1", "png": b"x"}]
+    with pytest.raises(DataError, match=r"a\.tar: sample 1 has no cls for the field 'label'"):
+        write_shard(FolderStore(tmp_path, create=True), "a.tar", FIELDS, samples)
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_names_are_found_too(tmp_path: Path) -> None:
+    key = "/".join(["a-rather-long-folder-name"] * 8)
+    samples = [{"__key__": f"{key}/{i}", "png": b"x" * i, "cls": b"7"} for i in range(1, 5)]
+    store = FolderStore(tmp_path, create=True)
+    shard = write_shard(store, "a.tar", FIELDS, samples)
+    block = ShardReader(store, (shard,)).read((Stretch(0, 1, 4),), np.array([2, 0, 1]))
+    assert [bytes(block.member(i, 0) or b"") for i in range(3)] == [b"xxxx", b"xx", b"xxx"]
+    assert [bytes(block.member(i, 1) or b"") for i in range(3)] == [b"7"] * 3
+    assert [sample["__key__"].decode() for sample in read_samples(store, shard, 0, 2)] == [f"{key}/1", f"{key}/2"]
 
 
 def test_index_holds_what_was_packed(digits_folder: Path) -> None:
     index = read_index(open_store(str(digits_folder)))
     assert sum(s.count for s in index.shards("train")) == TRAIN
     assert sum(s.count for s in index.shards("test")) == TEST
-    assert index.image == (1, 28, 28)
+    assert index.image_shapes == {"image": (1, 28, 28)}
 
 
 def test_a_missing_split_is_named(digits_folder: Path) -> None:
@@ -55,7 +78,7 @@ def test_a_missing_split_is_named(digits_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 7}, "has version 7, this unbraid reads version 1"),
+        (lambda c: c | {"version": 7}, "has version 7, this unbraid reads version 2"),
         (lambda c: c | {"format": "other"}, "not an index of packed shards"),
         (lambda c: c | {"digest": "0"}, "was changed after packing"),
         (lambda c: {k: v for k, v in c.items() if k != "splits"}, "field 'splits' is missing"),
@@ -102,24 +125,30 @@ def test_a_damaged_sample_is_not_handed_out(tmp_path: Path) -> None:
     shard = pack_digits(store).shards("train")[0]
     path = tmp_path / shard.name
     content = bytearray(path.read_bytes())
-    content[shard.offsets[5] + 600] ^= 1
+    content[int(read_table(store, shard).offsets[5]) + 600] ^= 1
     path.write_bytes(content)
     assert len(list(read_samples(store, shard, 0, 5))) == 5
     with pytest.raises(DataError, match=rf"{shard.name}: the checksum of sample 5 .* differs"):
         list(read_samples(store, shard, 0, 10))
 
 
-def test_tar_members_of_other_kinds_are_refused(tmp_path: Path) -> None:
-    import zlib
+def test_a_table_of_another_shard_is_refused(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    first, second, *_ = pack_digits(store).shards("train")
+    store.put(first.table_key, store.get(second.table_key))
+    with pytest.raises(DataError, match=f"is not the table that belongs to {first.name}"):
+        read_table(store, first)
+    told: list[str] = []
+    assert inspect_set(str(tmp_path), None, check=True, report=told.append) == 1
 
-    from datasets.index import Shard
 
+def test_links_in_a_tar_are_no_samples(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         link = tarfile.TarInfo("000.png")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    (tmp_path / "a.tar").write_bytes(buffer.getvalue())
-    shard = Shard("a.tar", 512, "", (0,), 512, (zlib.crc32(buffer.getvalue()[:512]),))
-    with pytest.raises(DataError, match="expected regular files"):
-        list(read_samples(open_store(str(tmp_path)), shard, 0, 1))
+    with pytest.raises(ValueError, match="not a regular file"):
+        parse_sample(memoryview(buffer.getvalue()))
+    table, keys = make_table(memoryview(buffer.getvalue()), FIELDS, "a.tar")
+    assert keys == [] and len(table.offsets) == 0

@@ -19,7 +19,7 @@ def test_what_is_put_is_got(url: str, tmp_path: Path) -> None:
     store = open_store(url)
     store.put("a/b.bin", b"0123456789")
     assert store.get("a/b.bin") == b"0123456789"
-    assert store.get_range("a/b.bin", 3, 4) == b"3456"
+    assert bytes(store.get_range("a/b.bin", 3, 4)) == b"3456"
     assert store.exists("a/b.bin")
     assert not store.exists("a/b")
     large = tmp_path / "large.source"

@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from datasets.stream import ImageStream
+from datasets.stream import SampleStream
 from models.normalization import GlobalBatchNorm, synchronise_batch_norm
 from tests.trainers.test_infogan import TINY
 from trainers.config import resolve
@@ -24,7 +24,7 @@ def train_share(rank: int, world_size: int, folder: str, url: str, batch_norm: s
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
     overrides = [*TINY, f"run.workers={world_size}", f"run.batch_norm={batch_norm}"]
     system = build_system(resolve("infogan-mnist", overrides), torch.device("cpu"), World(rank, world_size))
-    with ImageStream(url, "train", batch=64, lanes=8, window=100, seed=0, rank=rank, world_size=world_size) as stream:
+    with SampleStream(url, "train", batch=64, lanes=8, window=100, seed=0, rank=rank, world_size=world_size) as stream:
         for _ in range(UPDATES):
             system.step(next(stream))
     state = {name: network.state_dict() for name, network in system.networks.items()}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from datasets.stream import ImageStream, read_split
+from datasets.stream import SampleStream, read_split
 from trainers.checkpoint import system_state
 from trainers.config import resolve
 from trainers.distributed import World
@@ -96,7 +96,7 @@ def test_pictures_are_the_same_at_every_call_and_disturb_nothing() -> None:
 
 
 def training(system: InfoGAN, url: str, updates: int) -> Iterator[dict[str, Tensor]]:
-    with ImageStream(url, "train", batch=64, lanes=8, window=100, seed=0) as stream:
+    with SampleStream(url, "train", batch=64, lanes=8, window=100, seed=0) as stream:
         for _ in range(updates):
             yield system.step(next(stream))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.stream import ImageStream
+from datasets.stream import SampleStream
 from tests.trainers.test_infogan import TINY
 from trainers.checkpoint import Checkpoints
 from trainers.config import SystemConfig, resolve
@@ -43,16 +43,16 @@ class PowerCut(BaseException):
 def test_resume_continues_with_identical_weights(digits_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(config_for(digits_url, tmp_path / "whole"))
     calls = 0
-    advance = ImageStream.__next__
+    advance = SampleStream.__next__
 
-    def cut(stream: ImageStream) -> dict[str, torch.Tensor]:
+    def cut(stream: SampleStream) -> dict[str, torch.Tensor]:
         nonlocal calls
         calls += 1
         if calls == 7:
             raise PowerCut
         return advance(stream)
 
-    monkeypatch.setattr(ImageStream, "__next__", cut)
+    monkeypatch.setattr(SampleStream, "__next__", cut)
     with pytest.raises(PowerCut):
         run(config_for(digits_url, tmp_path / "cut"))
     monkeypatch.undo()

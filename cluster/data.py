@@ -1,0 +1,197 @@
+"""``unbraid data``: fetch, pack, inspect and time data sets."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cluster.local import use_local_services
+
+if TYPE_CHECKING:
+    from datasets.sources.source import Source
+
+RAW_FOLDER = Path(".unbraid/raw")
+KINDS = ("mnist", "idx", "svhn", "celeba", "folder", "pairs", "market1501", "deepfashion")
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """``HEIGHTxWIDTH``."""
+
+    name = "HxW"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d+)x(\d+)", str(value))
+        if match is None or 0 in (int(match[1]), int(match[2])):
+            self.fail(f"{value!r} is not HEIGHTxWIDTH, such as 128x64", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+@click.group()
+def data() -> None:
+    """Fetch, pack, inspect and time data sets.
+
+    \b
+    Example:
+      unbraid data fetch mnist && unbraid data pack mnist && unbraid data inspect s3://unbraid/mnist
+    """
+
+
+@data.command()
+@click.argument("name", type=click.Choice(["mnist"]))
+@click.option("--source", type=click.Path(path_type=Path), help="A folder that has the files, tried first.")
+@click.option("--to", "destination", type=click.Path(path_type=Path), help="Where to put them.  [default: .unbraid/raw/NAME]")
+def fetch(name: str, source: Path | None, destination: Path | None) -> None:
+    """Get the raw files of a public data set, checked by checksum.
+
+    \b
+    Examples:
+      unbraid data fetch mnist
+      unbraid data fetch mnist --source ~/Downloads
+    """
+    from datasets.fetching import fetch_mnist
+
+    fetch_mnist(destination or RAW_FOLDER / name, source.expanduser() if source else None, click.echo)
+
+
+@data.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.argument("destination", required=False)
+@click.option("--name", help="Of the set.  [default: KIND, for folder and pairs the name of SOURCE]")
+@click.option("--size", type=Size(), help="Fit every image to this size.")
+@click.option("--labels", is_flag=True, help="folder: an image's folder is its class.")
+@click.option("--attributes", type=click.Path(path_type=Path), help="folder: CSV with the image's name first, then numbers.")
+@click.option("--split-list", type=click.Path(path_type=Path), help="folder: text file, NAME SPLIT on each line.")
+@click.option("--test-share", default=0.1, show_default=True, help="folder, pairs: by hash, where nothing names the split.")
+@click.option("--keypoints", type=click.Path(path_type=Path), multiple=True, help="market1501, deepfashion: CSV, may repeat.")
+@click.option("--shards", type=click.IntRange(1), help="In the largest split.  [default: of about 32 MiB, 80 at least]")
+@click.option("--threads", type=click.IntRange(1), help="Shards written at a time.  [default: cores]")
+@click.option("--max-skipped", default=0, show_default=True, help="Unusable samples before it is an error.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and stop.")
+@click.option("--force", is_flag=True, help="Pack again what is already there.")
+def pack(
+    kind: str,
+    source: Path | None,
+    destination: str | None,
+    name: str | None,
+    size: tuple[int, int] | None,
+    labels: bool,
+    attributes: Path | None,
+    split_list: Path | None,
+    test_share: float,
+    keypoints: tuple[Path, ...],
+    shards: int | None,
+    threads: int | None,
+    max_skipped: int,
+    dry_run: bool,
+    force: bool,
+) -> None:
+    """Pack the raw files in SOURCE as shards at DESTINATION, a folder or an s3:// URL.
+
+    SOURCE is a folder, a zip or a tar; it defaults to where `unbraid data fetch` puts KIND, DESTINATION to
+    s3://unbraid/NAME. The same files give the same shards; stopped and repeated, it goes on where it was.
+
+    \b
+    Examples:
+      unbraid data pack mnist
+      unbraid data pack folder ~/photos.zip s3://bucket/sets/photos --size 64x64 --labels
+      unbraid data pack pairs ~/facades s3://bucket/sets/facades
+      unbraid data pack market1501 ~/Market-1501 --keypoints train.csv --keypoints test.csv
+    """
+    from datasets.index import INDEX_KEY, read_index
+    from datasets.packing import describe_plan, plan_shards
+    from datasets.packing import pack as write
+    from datasets.sources.folder import FolderOptions
+    from datasets.store import open_store
+
+    raw = (source or RAW_FOLDER / kind).expanduser()
+    name = name or (raw.stem.split(".")[0] if kind in ("folder", "pairs", "idx") else kind)
+    options = FolderOptions(size, labels, attributes, split_list, test_share)
+    if dry_run:
+        opened = read_source(kind, raw, name, options, keypoints)
+        describe_plan(opened, plan_shards(opened, shards), click.echo)
+        return
+    use_local_services()
+    store = open_store(destination or f"s3://unbraid/{name}", create=True)
+    if not force and store.exists(INDEX_KEY):
+        index = read_index(store)
+        click.echo(f"{index.name} is packed at {store.url} already (digest {index.digest[:12]}); --force packs it again")
+        return
+    opened = read_source(kind, raw, name, options, keypoints)
+    index = write(opened, store, one_line(), shards=shards, threads=threads, max_skipped=max_skipped)
+    click.echo()
+    if opened.left_out:
+        click.echo(f"left out {len(opened.left_out):,}: " + "; ".join(list(opened.left_out)[:3]))
+    click.echo(f"{index.name} → {store.url}, digest {index.digest[:12]}")
+
+
+@data.command()
+@click.argument("url")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet of the first images as PNG.")
+@click.option("--no-check", is_flag=True, help="Skip reading every shard to compare checksums.")
+def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
+    """Say what is packed at URL, and check that every shard is what its index says.
+
+    \b
+    Examples:
+      unbraid data inspect s3://unbraid/mnist --sheet mnist.png
+      unbraid data inspect ./shards --no-check
+    """
+    from datasets.inspection import inspect_set
+
+    use_local_services()
+    broken = inspect_set(url, sheet, not no_check, click.echo)
+    if broken:
+        raise click.ClickException(f"{broken} damaged shards at {url}; pack the set again")
+
+
+@data.command()
+@click.argument("url")
+@click.option("--split", default="train", show_default=True)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Read as so many workers would.")
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(1), help="Images in a global batch.")
+@click.option("--lanes", default=16, show_default=True, type=click.IntRange(1))
+@click.option("--window", default=256, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=10.0, show_default=True, help="For each of the three measurements.")
+def bench(url: str, split: str, workers: int, batch: int, lanes: int, window: int, seconds: float) -> None:
+    """Read URL as training would, and say how fast that is, what limits it, and how near it comes.
+
+    \b
+    Examples:
+      unbraid data bench s3://unbraid/mnist
+      unbraid data bench s3://bucket/sets/people --workers 4 --batch 512 --seconds 30
+    """
+    from datasets.throughput import measure
+
+    use_local_services()
+    measure(url, split, workers=workers, batch=batch, lanes=lanes, window=window, seconds=seconds, report=click.echo)
+
+
+def read_source(kind: str, path: Path, name: str, options: object, keypoints: tuple[Path, ...]) -> Source:
+    """The raw data set of one kind."""
+    from datasets.sources import celeba, folder, mnist, pairs, persons, svhn
+
+    assert isinstance(options, folder.FolderOptions)
+    readers: dict[str, Callable[[], Source]] = {
+        "mnist": lambda: mnist.read_mnist(path),
+        "idx": lambda: mnist.read_idx_set(path, name),
+        "svhn": lambda: svhn.read_svhn(path),
+        "celeba": lambda: celeba.read_celeba(path, options.size),
+        "folder": lambda: folder.read_folder(path, name, options),
+        "pairs": lambda: pairs.read_pairs(path, name, options.size, options.test_share),
+        "market1501": lambda: persons.read_market1501(path, keypoints, options.size),
+        "deepfashion": lambda: persons.read_deepfashion(path, keypoints, options.size),
+    }
+    return readers[kind]()
+
+
+def one_line() -> Callable[[str], None]:
+    """A report that rewrites its line on a terminal."""
+    if not sys.stdout.isatty():
+        return click.echo
+    return lambda text: click.echo(f"\r\x1b[2K{text}", nl=False)

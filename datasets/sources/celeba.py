@@ -1,0 +1,93 @@
+"""CelebA, aligned and cropped: ``img_align_celeba`` beside its two lists (Liu et al., ICCV 2015)."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from datasets.errors import DataError
+from datasets.index import Field
+from datasets.sources.files import Files, open_files
+from datasets.sources.source import Item, Source, encode_array, fingerprint, fit_image, image_field
+
+ATTRIBUTES_FILE = "list_attr_celeba.txt"
+PARTITION_FILE = "list_eval_partition.txt"
+PARTITIONS = {"0": "train", "1": "valid", "2": "test"}
+FACE = (15, 40, 163, 188)
+"""The central 148x148 of a 178x218 image, lowered by five pixels: the usual crop of the face (left, top, right, bottom)."""
+
+
+def read_celeba(folder: Path, size: tuple[int, int] | None) -> Source:
+    """Images from ``img_align_celeba`` (a folder, or ``img_align_celeba.zip``), cut to the face and resized.
+
+    Raises:
+        DataError: when a list or the images are missing, or a list is not what it should be.
+    """
+    size = size or (64, 64)
+    archive = next((p for p in (folder / "img_align_celeba", folder / "img_align_celeba.zip") if p.exists()), None)
+    if archive is None:
+        raise DataError(f"{folder}: neither img_align_celeba nor img_align_celeba.zip is there")
+    files = open_files(archive)
+    images = {name.rpartition("/")[2]: name for name in files.names if name.endswith(".jpg")}
+    names, attributes = _read_attributes(folder / ATTRIBUTES_FILE)
+    splits: dict[str, list[Item]] = {}
+    left_out: list[str] = []
+    for image, partition in _read_partition(folder / PARTITION_FILE).items():
+        if image not in images:
+            left_out.append(f"{image} is in {PARTITION_FILE} but not in {files.where}")
+            continue
+        if image not in attributes:
+            left_out.append(f"{image} has no line in {ATTRIBUTES_FILE}")
+            continue
+        load = partial(_members, files, images[image], size, attributes[image])
+        mark = fingerprint(files.fingerprint(images[image]), size, attributes[image])
+        splits.setdefault(PARTITIONS[partition], []).append(Item(image.removesuffix(".jpg"), load, mark))
+    return Source(
+        name="celeba",
+        fields={
+            "image": image_field((3, *size)),
+            "attributes": Field("array", ("attributes.npy",), (len(names),)),
+        },
+        splits=splits,
+        licence="non-commercial research only",
+        origin="Liu et al.: Deep Learning Face Attributes in the Wild, ICCV 2015",
+        attributes=names,
+        left_out=left_out,
+    )
+
+
+def _members(files: Files, name: str, size: tuple[int, int], attributes: tuple[int, ...]) -> Mapping[str, bytes]:
+    extension, content = fit_image(files.read(name), f"{files.where}/{name}", size, FACE)
+    return {extension: content, "attributes.npy": encode_array(attributes)}
+
+
+def _read_attributes(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
+    """Names, and each image's values: 1 for yes, 0 for no (the file says -1)."""
+    lines = _lines(path)
+    try:
+        names = tuple(lines[1].split())
+        rows = {}
+        for line in lines[2:]:
+            image, *values = line.split()
+            rows[image] = tuple(int(v == "1") for v in values)
+            if len(values) != len(names) or not set(values) <= {"1", "-1"}:
+                raise ValueError(f"the line of {image} does not have {len(names)} values of 1 or -1")
+    except (IndexError, ValueError) as error:
+        raise DataError(f"{path}: not CelebA's list of attributes ({error})") from None
+    return names, rows
+
+
+def _read_partition(path: Path) -> dict[str, str]:
+    try:
+        partition = dict(line.split() for line in _lines(path))
+    except ValueError as error:
+        raise DataError(f"{path}: expected IMAGE PARTITION on each line ({error})") from None
+    if not set(partition.values()) <= set(PARTITIONS):
+        raise DataError(f"{path}: partitions must be 0, 1 or 2, found {', '.join(sorted(set(partition.values())))}")
+    return partition
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text().splitlines() if line.strip()]
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; CelebA's lists belong beside its images") from None

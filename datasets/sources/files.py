@@ -1,0 +1,142 @@
+"""Raw files where they lie: in a folder, a zip or a tar, read by name from any thread."""
+
+import bz2
+import gzip
+import lzma
+import shutil
+import tarfile
+import tempfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from datasets.errors import DataError
+
+
+class Files(Protocol):
+    """Named files. Names are relative, with forward slashes, sorted."""
+
+    where: str
+    names: list[str]
+
+    def read(self, name: str) -> bytes:
+        """A file's content."""
+        ...
+
+    def fingerprint(self, name: str) -> str:
+        """Changes when the file does, without reading it."""
+        ...
+
+
+def open_files(path: Path) -> Files:
+    """The files of a folder, a .zip, or a .tar (also .tar.gz and the like, unpacked to a temporary file first).
+
+    Raises:
+        DataError: when there is nothing there, or it is none of these.
+    """
+    if path.is_dir():
+        return FolderFiles(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such folder or archive")
+    try:
+        if zipfile.is_zipfile(path):
+            return ZipFiles(path)
+        if tarfile.is_tarfile(path):
+            return TarFiles(path)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+    raise DataError(f"{path}: neither a folder nor a zip nor a tar (damaged? fetch it again)")
+
+
+class FolderFiles:
+    """Everything below a folder, hidden files left out."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.where = str(root)
+        found = (p.relative_to(root) for p in root.rglob("*") if p.is_file())
+        self.names = sorted(p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts))
+
+    def read(self, name: str) -> bytes:
+        try:
+            return (self.root / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.root / name}: {error.strerror or error}") from error
+
+    def fingerprint(self, name: str) -> str:
+        stat = (self.root / name).stat()
+        return f"{name} {stat.st_size} {stat.st_mtime_ns}"
+
+
+class ZipFiles:
+    """Members of a zip."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path)
+        self._archive = zipfile.ZipFile(path)
+        self._infos = {info.filename: info for info in self._archive.infolist() if not info.is_dir()}
+        self.names = sorted(self._infos)
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._archive.read(name)  # zipfile locks its file itself
+        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
+            raise DataError(f"{self.where}: {name} cannot be read ({error}); fetch the archive again") from None
+
+    def fingerprint(self, name: str) -> str:
+        info = self._infos[name]
+        return f"{name} {info.file_size} {info.CRC}"
+
+
+class TarFiles:
+    """Members of a tar; a compressed one is unpacked first, since members are read in any order."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path)
+        self._lock = threading.Lock()
+        self._file = _uncompressed(path)
+        self._infos: dict[str, tarfile.TarInfo] = {}
+        with tarfile.open(fileobj=self._file, mode="r:") as archive:
+            self._infos = {info.name.removeprefix("./"): info for info in archive if info.isfile()}
+        self.names = sorted(self._infos)
+
+    def read(self, name: str) -> bytes:
+        info = self._infos[name]
+        with self._lock:
+            self._file.seek(info.offset_data)
+            content = self._file.read(info.size)
+        if len(content) != info.size:
+            raise DataError(f"{self.where}: {name} is cut off; fetch the archive again")
+        return content
+
+    def fingerprint(self, name: str) -> str:
+        info = self._infos[name]
+        return f"{name} {info.size} {info.mtime} {info.chksum}"
+
+
+def _uncompressed(path: Path) -> IO[bytes]:
+    with path.open("rb") as raw:
+        signature = raw.read(6)
+    openers: dict[bytes, Callable[[Path], IO[bytes]]] = {b"\x1f\x8b": _gzip, b"BZh": _bzip2, b"\xfd7zXZ": _xz}
+    opener = next((o for start, o in openers.items() if signature.startswith(start)), None)
+    if opener is None:
+        return path.open("rb")
+    unpacked: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as its TarFiles
+    with opener(path) as compressed:
+        shutil.copyfileobj(compressed, unpacked)
+    return unpacked
+
+
+def _gzip(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path))
+
+
+def _bzip2(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], bz2.open(path))
+
+
+def _xz(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], lzma.open(path))

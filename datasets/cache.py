@@ -173,6 +173,6 @@ def open_cache(folder: str | None, limit_gb: float) -> ShardCache | None:
     existing = next(parent for parent in [path.absolute(), *path.absolute().parents] if parent.exists())
     if limit > shutil.disk_usage(existing).total:
         raise DataError(
-            f"data.cache_gb={limit_gb}: the disk of {path} holds only {shutil.disk_usage(existing).total / 1e9:.1f} GB"
+            f"data.cache_gb={limit_gb:g}: the disk of {path} holds only {shutil.disk_usage(existing).total / 1e9:.1f} GB"
         )
     return ShardCache(path, limit)

@@ -171,10 +171,10 @@ class Fetcher:
     ) -> None:
         self.reader = reader
         self.order = order
-        self.budget = budget
+        samples, size = sum(s.count for s in reader.shards), sum(s.bytes for s in reader.shards)
+        self.budget = min(budget, size * len(lanes) // order.lanes)  # an epoch ahead is far enough
         self.held = 0
         self.peak = 0
-        samples, size = sum(s.count for s in reader.shards), sum(s.bytes for s in reader.shards)
         self._sample_bytes = max(size // max(samples, 1), 1)
         self._windows_together = max(1, READ_BYTES // (order.window * self._sample_bytes))
         self._first = dict.fromkeys(lanes, batch * order.per_lane)

@@ -22,6 +22,8 @@ from datasets.reading import Fetched, Fetcher, ShardReader
 from datasets.store import Store, open_store
 
 READ_THREADS = 4
+MOST_BATCHES = 16
+"""Decoded ahead however small they are: more smooths nothing, and is work in vain when a stream is closed."""
 DECODE_TOGETHER = 32
 """Samples that a thread decodes before it takes the next piece of work."""
 
@@ -132,7 +134,8 @@ class SampleStream:
             self._reader, self.order, self._lanes, start.epoch, start.batch, prefetch_bytes // 2, READ_THREADS
         )
         batch_bytes = sum(array.nbytes for array in self._decoder.allocate(1).values()) * self._rows
-        self._ready: queue.Queue[_Pending | BaseException] = queue.Queue(max(2, prefetch_bytes // 2 // batch_bytes))
+        ahead = min(max(2, prefetch_bytes // 2 // batch_bytes), MOST_BATCHES)
+        self._ready: queue.Queue[_Pending | BaseException] = queue.Queue(ahead)
         self._closed = threading.Event()
         self._threads = ThreadPoolExecutor(decode_threads or max(2, os.cpu_count() or 2), thread_name_prefix="decode")
         self._assembler = threading.Thread(target=self._assemble, name="assemble-batches", daemon=True)

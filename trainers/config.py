@@ -26,6 +26,27 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ImageAugmentConfig(Section):
+    """How training images are changed on the device before anything sees them; for D's view see the systems.
+
+    Attributes:
+        flip: left to right, half of them.
+        crop: pixels of padding, of which a random window of the image's size is cut.
+        brightness, contrast, saturation: strengths of colour jitter, see :func:`models.augment.random_colour`.
+    """
+
+    flip: bool = False
+    crop: int = Field(0, ge=0)
+    brightness: float = Field(0.0, ge=0)
+    contrast: float = Field(0.0, ge=0, le=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+
+    @property
+    def colour(self) -> bool:
+        """Whether colours are jittered at all."""
+        return max(self.brightness, self.contrast, self.saturation) > 0
+
+
 class DataConfig(Section):
     """Where images come from and in which order.
 
@@ -39,6 +60,7 @@ class DataConfig(Section):
         decode_threads: of a worker; 0 is as many as its processor has cores.
         max_skipped: samples that cannot be used before that is an error; each is replaced by a neighbour.
         cache: folder on each node that keeps shards; null is none. ``cache_gb`` is its limit.
+        augment: of training images.
     """
 
     url: str = "s3://unbraid/mnist"
@@ -52,6 +74,7 @@ class DataConfig(Section):
     max_skipped: int = Field(0, ge=0)
     cache: str | None = None
     cache_gb: float = Field(20.0, gt=0)
+    augment: ImageAugmentConfig = ImageAugmentConfig()
 
 
 class RunConfig(Section):

@@ -131,6 +131,7 @@ def train_worker(settings: Mapping[str, Any]) -> None:
 
     from trainers.distributed import World
     from trainers.loop import train
+    from trainers.telemetry import RayMetrics
 
     config = load(settings["config"])
     assert config.run.name is not None
@@ -144,7 +145,7 @@ def train_worker(settings: Mapping[str, Any]) -> None:
         torch.set_num_threads(max(int(_assigned_cpus()), 1))
     try:
         with _fatal_errors():
-            train(config, store, world, device, lambda line: None)
+            train(config, store, world, device, RayMetrics(config.run.name))
     except RunError as error:
         store.put(FAILURE_KEY, json.dumps({"launch": settings["launch"], "message": str(error)}).encode())
 

@@ -144,7 +144,7 @@ def due(step: int, every: int) -> bool:
 
 @dataclass
 class Meter:
-    """Rates and losses between two log lines, and the clock of ``run.minutes``."""
+    """Rates and losses between two log lines, and the clock of ``run.minutes``. What concerns data is this rank's own."""
 
     config: SystemConfig
     world: World
@@ -156,6 +156,7 @@ class Meter:
     _started: float = field(default_factory=time.monotonic)
     _since: float = field(default_factory=time.monotonic)
     _waited: float = 0.0
+    _megabytes: float = 0.0
 
     def log(self, step: int, scalars: Mapping[str, Tensor]) -> None:
         """Read this step's scalars off the device, once, and record them with the rates since the last line.
@@ -181,11 +182,26 @@ class Meter:
             "data/wait_seconds": waited / updates,
             "data/wait_percent": 100 * waited / seconds,
             "data/epoch": float(self.stream.position.epoch),
+            **self._transfers(seconds),
         }
         self._since, self._step, self._waited = now, step, self._waited + waited
         self._look_at_clock(now)
         if self.record is not None:
             self.listener(self.record.scalars(step, losses | rates))
+
+    def _transfers(self, seconds: float) -> dict[str, float]:
+        """What this rank has read since the last line, and what went wrong since the start."""
+        store, cache = self.stream.store.statistics, self.stream.cache
+        megabytes, self._megabytes = store.bytes / 1e6 - self._megabytes, store.bytes / 1e6
+        transfers = {
+            "data/megabytes_per_second": megabytes / seconds,
+            "data/retries": float(sum(store.retries.values())),
+            "data/skipped_samples": float(self.stream.statistics.skipped),
+        }
+        if cache is not None:
+            looked = max(cache.statistics.hits + cache.statistics.misses, 1)
+            transfers["data/cache_hit_percent"] = 100 * cache.statistics.hits / looked
+        return transfers
 
     def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
         """Record measures; the time they took is in no rate."""

@@ -64,7 +64,7 @@ def progress_text(line: Mapping[str, Any], updates: int, watched: tuple[str, ...
     further = "  ".join(f"{name} {value:.2f}" for name, value in line.items() if watched and name.startswith(watched))
     return (
         f"update {line['step']}/{updates}  {rate:.2f} updates/s  {line['speed/images_per_second']:.0f} images/s  "
-        f"wait {line['data/wait_percent']:.0f} %  {losses}  {further}  left {left // 60:02d}:{left % 60:02d}"
+        f"wait {line['data/wait_percent']:.0f} %{_troubles(line)}  {losses}  {further}  left {left // 60:02d}:{left % 60:02d}"
     )
 
 
@@ -78,3 +78,9 @@ def evaluation_text(line: Mapping[str, Any]) -> str:
         ceiling = scores.get(name.replace("_nats", "_ceiling_nats")) if name.endswith("_nats") else None
         parts.append(f"  {name} {value:.4f}" + (f" of at most {ceiling:.4f}" if ceiling is not None else ""))
     return f"evaluated at update {line['step']}:\n" + "\n".join(parts)
+
+
+def _troubles(line: Mapping[str, Any]) -> str:
+    """``  3 retries  1 skipped``, only where there are any."""
+    words = {"data/retries": "retries", "data/skipped_samples": "skipped"}
+    return "".join(f"  {line[name]:.0f} {word}" for name, word in words.items() if line.get(name))

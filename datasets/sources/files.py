@@ -127,6 +127,7 @@ def _uncompressed(path: Path) -> IO[bytes]:
     unpacked: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as its TarFiles
     with opener(path) as compressed:
         shutil.copyfileobj(compressed, unpacked)
+    unpacked.seek(0)
     return unpacked
 
 

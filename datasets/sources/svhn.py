@@ -45,11 +45,12 @@ def read_svhn(folder: Path) -> Source:
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (N, 32, 32, 3) and labels 0 to 9 (N,)."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         content = loadmat(str(path))
         images, labels = content["X"], content["y"].reshape(-1).astype(np.int64)
-    except (ValueError, OSError, KeyError, TypeError, NotImplementedError) as error:
+    except (MatReadError, ValueError, OSError, KeyError, TypeError, NotImplementedError) as error:
         raise DataError(f"{path}: not a file of SVHN's cropped digits ({error}); fetch it again") from None
     if images.ndim != 4 or images.shape[:3] != (32, 32, 3) or images.shape[3] != len(labels) or images.dtype != np.uint8:
         raise DataError(f"{path}: X is {images.shape} {images.dtype} for {len(labels)} labels, expected (32, 32, 3, N) uint8")

@@ -22,7 +22,7 @@ def train_share(rank: int, world_size: int, folder: str, url: str, batch_norm: s
     torch.set_num_threads(1)
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
-    overrides = [*TINY, f"run.workers={world_size}", f"run.batch_norm={batch_norm}"]
+    overrides = [*TINY, f"run.workers={world_size}", f"run.batch_norm={batch_norm}", "optim.ema_every=2"]
     system = build_system(resolve("infogan-mnist", overrides), torch.device("cpu"), World(rank, world_size))
     with SampleStream(url, "train", batch=64, lanes=8, window=100, seed=0, rank=rank, world_size=world_size) as stream:
         for _ in range(UPDATES):
@@ -52,7 +52,7 @@ def disagreement(alone: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[st
     fresh = build_system(resolve("infogan-mnist", TINY), torch.device("cpu"), World())
     parts = {}
     for network, module in fresh.networks.items():
-        if network == "generator_average":
+        if network.endswith("_average"):
             continue
         for name, start in module.named_parameters():
             key = f"{network}.{name}"

@@ -136,7 +136,7 @@ def test_a_damaged_shard_ends_the_run_with_one_error_and_no_retries(services: Lo
     code, text = finish(start(str(data), tmp_path, "damaged", "run.workers=2", "run.updates=60"))
     assert code == 1
     (message,) = [line for line in text.splitlines() if line.startswith("Error: ")]
-    assert ".tar: the checksum of sample 0" in message
+    assert ".tar: sample 0: its checksum differs" in message
     assert "Traceback" not in text
     record = json.loads((tmp_path / "damaged/run.json").read_text())
     assert record["status"] == "failed"

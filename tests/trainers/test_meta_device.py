@@ -16,12 +16,16 @@ from trainers.infogan.system import InfoGAN
 from trainers.system import Batch, build_system
 
 META = torch.device("meta")
+EVERY_CHANGE = [
+    "augment.enabled=true", "augment.brightness=1", "augment.contrast=0.5", "augment.saturation=1", "augment.translation=0.125",
+    "augment.cutout=0.5", "data.augment.flip=true", "data.augment.crop=2", "data.augment.brightness=0.2",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("preset", preset_names())
 def test_a_whole_step_runs_on_the_meta_device(preset: str, augmented: bool) -> None:
-    config = resolve(preset, [f"augment.enabled={augmented}", "optim.ema_every=1"])
+    config = resolve(preset, ["optim.ema_every=1", *(EVERY_CHANGE if augmented else ["augment.enabled=false"])])
     assert isinstance(config, Config)
     system = build_system(config, META, World())
     batch = {"image": torch.empty(config.data.batch, *config.networks.image.shape, dtype=torch.uint8, device=META)}

@@ -1,18 +1,19 @@
 """InfoGAN's update (Chen et al., NIPS 2016; the order of updates and losses is the reference code's)."""
 
-import copy
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from models.augment import random_affine
+from models.augment import random_affine, random_colour, random_cutout, random_shift
+from models.averaging import averaged, follow
 from models.codes import CodePosterior, latent_vector, mutual_information, sample_codes, split_head
 from models.infogan import Critics, Generator
 from models.losses import discriminator_loss, generator_loss, information_loss
 from models.normalization import estimate_statistics, synchronise_batch_norm
 from models.random import RandomSource
+from trainers.augmentation import augmented
 from trainers.distributed import World, frozen, player
 from trainers.infogan.config import Config
 from trainers.infogan.measures import evaluate
@@ -31,7 +32,8 @@ class InfoGAN:
         sizes = config.networks
         self.generator = Generator(sizes.generator, config.codes, sizes.image).to(device)
         self.critics = Critics(sizes.trunk, config.codes, sizes.image).to(device)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.average = averaged(self.generator)
+        self.critics_average = averaged(self.critics)
         if config.run.batch_norm == "global" and world.size > 1:
             synchronise_batch_norm(self.generator)
             synchronise_batch_norm(self.critics)
@@ -39,6 +41,7 @@ class InfoGAN:
             "generator": self.generator,
             "critics": self.critics,
             "generator_average": self.average,
+            "critics_average": self.critics_average,
         }
         self._player_g, self._player_d = player(self.generator, world), player(self.critics, world)
         fused = device.type in ("cpu", "cuda")
@@ -49,13 +52,13 @@ class InfoGAN:
         self.random = RandomSource(config.run.seed, device, world.rank, world.size)
         self._dtype = resolve_precision(config.run.precision, device)
         self.updates = 0
-        self._reader = self.critics
+        self._reader = self.critics_average
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """One update of D, trunk and Q, then one of G, each with fresh codes."""
         self.random.seek(self.updates)
         self._set_learning_rates()
-        real = self.normalise(batch["image"])
+        real = augmented(self.normalise(batch["image"]), self.config.data.augment, self.random)
         scalars = self._update_discriminator(real)
         scalars.update(self._update_generator(len(real)))
         self.updates += 1
@@ -103,9 +106,17 @@ class InfoGAN:
         if not augment.enabled:
             return images
         with full_precision(self.device):
-            return random_affine(
+            images = random_affine(
                 images.float(), self.random, augment.degrees, augment.scale, augment.shear, augment.shift, augment.padding
             )
+            if max(augment.brightness, augment.contrast, augment.saturation) > 0:
+                images = random_colour(images, self.random, augment.brightness, augment.contrast, augment.saturation)
+            if augment.translation:
+                rows, columns = (round(augment.translation * side) for side in images.shape[2:])
+                images = random_shift(images, self.random, rows, columns, augment.padding)
+            if augment.cutout:
+                images = random_cutout(images, self.random, augment.cutout)
+        return images
 
     def _set_learning_rates(self) -> None:
         optim, done = self.config.optim, self.updates / self.config.run.updates
@@ -114,16 +125,14 @@ class InfoGAN:
             for group in adam.param_groups:
                 group["lr"] = rate * factor
 
-    @torch.no_grad()
     def _follow(self) -> None:
-        """Move the average towards G; buffers (batch norm's statistics) are taken over as they are."""
+        """Move the averages towards their networks."""
         optim = self.config.optim
         # young weights are forgotten faster, or the average would show the first ones for long
         decay = min(optim.ema_decay, (1 + self.updates) / (10 + self.updates))
         weight = 1 - decay**optim.ema_every
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), weight)
-        for mine, theirs in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            mine.copy_(theirs)
+        follow(self.average, self.generator, weight)
+        follow(self.critics_average, self.critics, weight)
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) → float in the range that the generator's output has.
@@ -148,16 +157,19 @@ class InfoGAN:
         self._reader = self.reader(self.normalise(batch["image"]) for batch in batches)
 
     def reader(self, images: Iterable[Tensor]) -> Critics:
-        """The critics of this moment in evaluation mode, with the batch statistics of ``images``, normalised batches."""
+        """The averaged critics of this moment in evaluation mode, with the batch statistics of ``images``, normalised batches.
+
+        Averaged, because Q's reading of real images swings from update to update while G and Q agree on made ones.
+        """
         sizes = self.config.networks
         reader = Critics(sizes.trunk, self.codes, sizes.image).to(self.device)
-        reader.load_state_dict(self.critics.state_dict(), strict=False)  # a global batch norm has no count of batches
+        reader.load_state_dict(self.critics_average.state_dict())
         estimate_statistics(reader, reader.read, images)
         return reader
 
     @torch.no_grad()
     def infer(self, images: Tensor) -> CodePosterior:
-        """Q(c | x) for normalised real images, as the critics were at the last :meth:`calibrate`."""
+        """Q(c | x) for normalised real images, as the averaged critics were at the last :meth:`calibrate`."""
         return split_head(self.codes, self._reader.read(images))
 
     @torch.no_grad()

@@ -1,0 +1,27 @@
+"""Moving averages of weights."""
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def averaged(network: Network) -> Network:
+    """A copy of ``network`` that will follow it: never trained, in evaluation mode."""
+    return copy.deepcopy(network).requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, weight: float) -> None:
+    """Move ``average`` a share ``weight`` of the way to ``network``; batch norms' statistics are taken over as they are.
+
+    Buffers go by name: a batch norm over all workers has no count of batches.
+    """
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), weight)
+    theirs = dict(network.named_buffers())
+    for name, mine in average.named_buffers():
+        if name in theirs:
+            mine.copy_(theirs[name])

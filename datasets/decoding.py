@@ -46,22 +46,26 @@ class BatchDecoder:
         shapes = {name: self._stored_shape(field) for name, field in self.fields.items()}
         return {name: np.empty((samples, *shape), _DTYPES[self.fields[name].kind]) for name, shape in shapes.items()}
 
-    def decode(self, block: Block, sample: int, arrays: Arrays, row: int) -> None:
-        """All fields of one sample of a block, into one row of the arrays.
+    def decode(self, block: Block, first: int, last: int, arrays: Arrays, row: int) -> dict[int, str]:
+        """All fields of samples ``first`` to ``last`` (exclusive) of a block, into the arrays from ``row`` on.
 
-        Raises:
-            ValueError: when a member is missing or is not what its field says.
+        Returns:
+            Of each sample that is not what its fields say: its row, and why.
         """
-        if block.damaged[sample]:
-            raise ValueError("its checksum differs from the one packed: the shard was changed or damaged")
+        unusable: dict[int, str] = {}
         for column, (name, field) in enumerate(self.fields.items()):
-            content = block.member(sample, column)
-            if content is None:
-                raise ValueError(f"it has no {' or '.join(field.members)} for the field {name!r}")
-            try:
-                _DECODERS[field.kind](content, arrays[name], row)
-            except ValueError as error:
-                raise ValueError(f"its {name} cannot be decoded ({error})") from None
+            decode, array = _DECODERS[field.kind], arrays[name]
+            for at, content in enumerate(block.encoded(first, last, column), row):
+                try:
+                    if content is None:
+                        unusable[at] = f"it has no {' or '.join(field.members)} for the field {name!r}"
+                    else:
+                        decode(content, array[at : at + 1])
+                except ValueError as error:
+                    unusable[at] = f"its {name} cannot be decoded ({error})"
+        for sample in np.flatnonzero(block.damaged[first:last]).tolist():
+            unusable[row + sample] = "its checksum differs from the one packed: the shard was changed or damaged"
+        return unusable
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
         """The arrays as tensors; images as (N, C, H, W), whose memory stays in the order in which they were decoded."""
@@ -158,19 +162,20 @@ def _check_shape(shape: tuple[int, ...], out: NDArray[np.generic]) -> None:
         raise ValueError(f"it is {found}, the index says {expected}")
 
 
-def _decode_image(content: memoryview, out: NDArray[np.generic], row: int) -> None:
-    decode_image(content, out[row])
+def _decode_image(content: memoryview, out: NDArray[np.generic]) -> None:
+    decode_image(content, out[0])
 
 
-def _decode_integer(content: memoryview, out: NDArray[np.generic], row: int) -> None:
-    out[row] = int(bytes(content))
+def _decode_integer(content: memoryview, out: NDArray[np.generic]) -> None:
+    out[0] = int(bytes(content))
 
 
-def _decode_array(content: memoryview, out: NDArray[np.generic], row: int) -> None:
+def _decode_array(content: memoryview, out: NDArray[np.generic]) -> None:
     array = np.load(io.BytesIO(content), allow_pickle=False)
     if array.shape != out.shape[1:]:
         raise ValueError(f"it has shape {array.shape}, the index says {out.shape[1:]}")
-    out[row] = array
+    out[0] = array
 
 
 _DECODERS = {"image": _decode_image, "integer": _decode_integer, "array": _decode_array}
+"""Each writes one value into an array of length 1, its place in the batch."""

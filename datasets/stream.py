@@ -108,7 +108,7 @@ class SampleStream:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        prefetch_bytes: int = 64 << 20,
+        prefetch_bytes: int = 256 << 20,
         decode_threads: int | None = None,
         max_skipped: int = 0,
         cache: ShardCache | None = None,
@@ -223,12 +223,9 @@ class SampleStream:
         unusable: dict[int, str] = {}
         for piece in pieces:
             block = piece.fetched.block
-            for row, sample in enumerate(range(piece.first, piece.last), piece.row):
-                try:
-                    self._decoder.decode(block, sample, arrays, row)
-                except ValueError as error:
-                    shard, place = block.shards[sample].tolist()
-                    unusable[row] = f"{self.store.url}/{self._reader.shards[shard].name}: sample {place}: {error}"
+            for row, reason in self._decoder.decode(block, piece.first, piece.last, arrays, piece.row).items():
+                shard, place = block.shards[piece.first + row - piece.row].tolist()
+                unusable[row] = f"{self.store.url}/{self._reader.shards[shard].name}: sample {place}: {reason}"
         return unusable
 
     def _replace(self, unusable: dict[int, str], arrays: Arrays) -> None:
@@ -309,13 +306,11 @@ def read_split(url: str, split: str, batch: int, limit: int | None = None) -> It
         filled = 0
         for stretch in next(pending):
             block = reader.read((stretch,), straight(stretch))
-            for sample in range(min(len(block), samples - filled)):
-                try:
-                    decoder.decode(block, sample, arrays, filled)
-                except ValueError as error:
-                    name = shards[stretch.shard].name
-                    raise DataError(f"{store.url}/{name}: sample {stretch.first + sample}: {error}") from None
-                filled += 1
+            taken = min(len(block), samples - filled)
+            for row, reason in decoder.decode(block, 0, taken, arrays, filled).items():
+                name = shards[stretch.shard].name
+                raise DataError(f"{store.url}/{name}: sample {stretch.first + row - filled}: {reason}")
+            filled += taken
         yield decoder.tensors(arrays)
         done += samples
 

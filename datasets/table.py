@@ -10,6 +10,7 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,8 @@ class Table:
     Attributes:
         offsets: (N,) int64, first byte of each sample's first header.
         sizes: (N,) int64, bytes from there to the next sample.
-        crc32: (N,) uint32, of these bytes.
+        crc32: (N,) uint32, of all samples of the shard up to the end of this one. A stretch is checked by one call that
+            begins with the value before it, and so is a single sample.
         members: (N, F, 2) uint32: for each field, where its content begins, relative to the sample, and its length.
     """
 
@@ -44,6 +46,11 @@ class Table:
         """Start and length in bytes of samples ``first`` to ``last``, exclusive."""
         start = int(self.offsets[first])
         return start, int(self.offsets[last - 1] + self.sizes[last - 1]) - start
+
+    def is_whole(self, content: memoryview, first: int, last: int) -> bool:
+        """Whether ``content`` is what was packed as samples ``first`` to ``last``, exclusive."""
+        before = int(self.crc32[first - 1]) if first else 0
+        return zlib.crc32(content, before) == int(self.crc32[last - 1])
 
     def encoded(self) -> bytes:
         """As the ``.npy`` file that is stored."""
@@ -112,6 +119,7 @@ def make_table(content: memoryview, fields: Mapping[str, Field], where: str) -> 
         raise DataError(f"{where}: not a tar ({error})") from None
     starts = np.array(offsets, dtype=np.int64)
     sizes = np.diff(starts, append=end)
-    crc32 = [zlib.crc32(content[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
+    stretches = (content[start : start + size] for start, size in zip(starts.tolist(), sizes.tolist(), strict=True))
+    crc32 = list(accumulate(stretches, lambda crc, stretch: zlib.crc32(stretch, crc), initial=0))
     members = np.stack(rows).astype(np.uint32) if rows else np.zeros((0, len(fields), 2), np.uint32)
-    return Table(starts, sizes, np.array(crc32, dtype=np.uint32), members), list(keys)
+    return Table(starts, sizes, np.array(crc32[1:], dtype=np.uint32), members), list(keys)

@@ -10,9 +10,9 @@ from datasets.decoding import BatchDecoder
 from datasets.errors import DataError
 from datasets.index import read_index
 from datasets.order import Stretch
-from datasets.reading import READ_BYTES, ShardReader
+from datasets.reading import LARGEST_READ, ShardReader
 from datasets.store import open_store
-from datasets.stream import READ_THREADS, SampleStream, straight
+from datasets.stream import DECODE_TOGETHER, READ_THREADS, SampleStream, straight
 
 Report = Callable[[str], None]
 
@@ -59,9 +59,9 @@ def read_alone(url: str, split: str, seconds: float) -> float:
     store = open_store(url)
     shards = read_index(store).shards(split)
     jobs = itertools.cycle(
-        (shard.name, start, min(READ_BYTES, shard.bytes - start), shard.count / shard.bytes)
+        (shard.name, start, min(LARGEST_READ, shard.bytes - start), shard.count / shard.bytes)
         for shard in shards
-        for start in range(0, shard.bytes, READ_BYTES)
+        for start in range(0, shard.bytes, LARGEST_READ)
     )
     lock = threading.Lock()
     deadline = time.perf_counter() + seconds
@@ -97,13 +97,14 @@ def decode_alone(url: str, split: str, seconds: float, threads: int | None = Non
     deadline = time.perf_counter() + seconds
 
     def work(_: int) -> int:
-        arrays = decoder.allocate(128)
+        arrays = decoder.allocate(DECODE_TOGETHER)
         images = 0
-        for sample in itertools.cycle(range(len(block))):
-            decoder.decode(block, sample, arrays, images % 128)
-            images += 1
-            if images % 128 == 0 and time.perf_counter() > deadline:
-                return images
+        for first in itertools.cycle(range(0, max(len(block) - DECODE_TOGETHER, 1), DECODE_TOGETHER)):
+            last = min(first + DECODE_TOGETHER, len(block))
+            decoder.decode(block, first, last, arrays, 0)
+            images += last - first
+            if time.perf_counter() > deadline:
+                break
         return images
 
     workers = threads or max(2, os.cpu_count() or 2)

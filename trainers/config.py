@@ -69,7 +69,7 @@ class DataConfig(Section):
     batch: int = Field(128, ge=1)
     lanes: int = Field(16, ge=1)
     window: int = Field(256, ge=1)
-    prefetch_mb: int = Field(64, ge=1)
+    prefetch_mb: int = Field(256, ge=1)
     decode_threads: int = Field(0, ge=0)
     max_skipped: int = Field(0, ge=0)
     cache: str | None = None

@@ -58,8 +58,8 @@ def test_long_names_are_found_too(tmp_path: Path) -> None:
     store = FolderStore(tmp_path, create=True)
     shard = write_shard(store, "a.tar", FIELDS, samples)
     block = ShardReader(store, (shard,)).read((Stretch(0, 1, 4),), np.array([2, 0, 1]))
-    assert [bytes(block.member(i, 0) or b"") for i in range(3)] == [b"xxxx", b"xx", b"xxx"]
-    assert [bytes(block.member(i, 1) or b"") for i in range(3)] == [b"7"] * 3
+    assert [bytes(content or b"") for content in block.encoded(0, 3, 0)] == [b"xxxx", b"xx", b"xxx"]
+    assert [bytes(content or b"") for content in block.encoded(1, 3, 1)] == [b"7"] * 2
     assert [sample["__key__"].decode() for sample in read_samples(store, shard, 0, 2)] == [f"{key}/1", f"{key}/2"]
 
 

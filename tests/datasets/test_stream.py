@@ -136,7 +136,7 @@ def test_a_budget_smaller_than_a_window_is_slow_but_not_stuck(digits_url: str) -
 
 
 def test_what_is_held_stays_within_the_budget(digits_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.reading.READ_BYTES", 1)  # one window a read
+    monkeypatch.setattr("datasets.reading.LARGEST_READ", 1)  # one window a read
     sample, window, budget = 2700, 5, 400_000
     with stream(str(digits_folder), window=window, prefetch_bytes=2 * budget) as source:
         for _ in range(60):

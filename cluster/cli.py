@@ -206,7 +206,8 @@ def down() -> None:
 
 def with_absolute_folders(config: SystemConfig) -> SystemConfig:
     """Folders become absolute: a worker's current folder is another one."""
-    data = config.data.model_copy(update={"url": _absolute(config.data.url)})
+    cache = None if config.data.cache is None else _absolute(config.data.cache)
+    data = config.data.model_copy(update={"url": _absolute(config.data.url), "cache": cache})
     run = config.run.model_copy(update={"storage": _absolute(config.run.storage)})
     return config.model_copy(update={"data": data, "run": run})
 

@@ -25,6 +25,8 @@ from trainers.system import Batch, System, build_system
 
 EVALUATION_BATCH = 500
 CALIBRATION_IMAGES = 4000
+CALIBRATION_BYTES = 16 << 20
+"""Read ahead for them: a few batches are taken, and the rest would be read in vain."""
 Listener = Callable[[Mapping[str, Any]], None]
 
 
@@ -98,7 +100,7 @@ def finish(
 
 def evaluate(system: System, config: SystemConfig, device: torch.device) -> dict[str, float]:
     """This system's measures on the evaluation split."""
-    with open_stream(config, World(), Position()) as training:
+    with open_stream(config, World(), Position(), CALIBRATION_BYTES) as training:
         batches = -(-CALIBRATION_IMAGES // config.data.batch)
         system.calibrate(to_device(batch, device) for batch in islice(training, batches))
     return system.evaluate(on_device(config, device))
@@ -110,8 +112,12 @@ def on_device(config: SystemConfig, device: torch.device) -> Iterator[Batch]:
         yield to_device(batch, device)
 
 
-def open_stream(config: SystemConfig, world: World, position: Position) -> SampleStream:
-    """This rank's stream of the training split."""
+def open_stream(config: SystemConfig, world: World, position: Position, prefetch_bytes: int | None = None) -> SampleStream:
+    """This rank's stream of the training split.
+
+    Args:
+        prefetch_bytes: default: as the configuration says.
+    """
     data = config.data
     return SampleStream(
         data.url,
@@ -122,7 +128,7 @@ def open_stream(config: SystemConfig, world: World, position: Position) -> Sampl
         seed=config.run.seed,
         rank=world.rank,
         world_size=world.size,
-        prefetch_bytes=data.prefetch_mb << 20,
+        prefetch_bytes=prefetch_bytes or data.prefetch_mb << 20,
         decode_threads=data.decode_threads or config.run.cpus or None,
         max_skipped=data.max_skipped,
         cache=open_cache(data.cache, data.cache_gb),

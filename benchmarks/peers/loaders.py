@@ -13,7 +13,9 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import boto3
 import numpy as np
@@ -68,13 +70,14 @@ def webdataset_pipe(url: str, decoder: str) -> DataLoader:
 
 
 def webdataset_boto3(url: str, decoder: str) -> DataLoader:
-    from webdataset import gopen
+    import webdataset as wds
 
     def opened(tar: str, mode: str = "rb", bufsize: int = 8192, **_: object):
         bucket, key = bucket_and_prefix(tar)
         return client().get_object(Bucket=bucket, Key=key)["Body"]
 
-    gopen.gopen_schemes["s3"] = opened
+    # the package's attribute of that name is the function, which hides the module
+    sys.modules[wds.gopen.__module__].gopen_schemes["s3"] = opened
     return webdataset(tars(url), decoder)
 
 
@@ -108,7 +111,25 @@ def s3torchconnector(url: str, decoder: str) -> DataLoader:
     return DataLoader(TarsThroughConnector(url, decoder), batch_size=BATCH, num_workers=WORKERS, drop_last=True)
 
 
+def without_torchvision() -> None:
+    """Let mosaicml-streaming be imported where no torchvision fits torch: it wants one class of it, for sets not used here."""
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError):
+        for name in [name for name in sys.modules if name.startswith("torchvision")]:
+            del sys.modules[name]
+        vision, datasets_module, transforms = (ModuleType(f"torchvision{part}") for part in ("", ".datasets", ".transforms"))
+        datasets_module.VisionDataset = transforms.Compose = type("Absent", (), {})
+        transforms.functional = ModuleType("torchvision.transforms.functional")
+        transforms.functional.to_tensor = None
+        vision.datasets, vision.transforms = datasets_module, transforms
+        for module in (vision, datasets_module, transforms, transforms.functional):
+            module.__spec__ = ModuleSpec(module.__name__, None)
+            sys.modules[module.__name__] = module
+
+
 def mosaicml_streaming(url: str, decoder: str) -> DataLoader:
+    without_torchvision()
     from streaming import StreamingDataset
 
     os.environ["S3_ENDPOINT_URL"] = os.environ["AWS_ENDPOINT_URL"]
@@ -125,6 +146,9 @@ def mosaicml_streaming(url: str, decoder: str) -> DataLoader:
 
 def litdata(url: str, decoder: str) -> DataLoader:
     from litdata import StreamingDataLoader, StreamingDataset
+    from litdata.streaming import downloader
+
+    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # no option of its own says so
 
     class Decoded(StreamingDataset):
         def __getitem__(self, i):
@@ -160,6 +184,7 @@ def upload(folder: str, url: str) -> None:
 
 
 def write_mds(paths: list[str], url: str) -> None:
+    without_torchvision()
     from streaming import MDSWriter
 
     folder = tempfile.mkdtemp()

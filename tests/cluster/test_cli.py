@@ -13,7 +13,7 @@ from cluster.local import FOLDER_VARIABLE
 
 COMMANDS = [
     "", "train", "eval", "presets",
-    "data", "data fetch", "data pack", "data inspect",
+    "data", "data fetch", "data pack", "data inspect", "data bench",
     "local", "local up", "local status", "local down",
 ]  # fmt: skip
 

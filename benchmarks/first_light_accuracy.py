@@ -11,7 +11,7 @@ import sys
 
 from benchmarks.figures import Figures
 from datasets.store import Store
-from trainers.record import open_run, read_metrics, read_run, run_status
+from trainers.record import open_run, read_config, read_metrics, read_run, run_status
 
 STORAGE = "runs/benchmarks"
 SEEDS = (0, 1, 2)
@@ -29,6 +29,7 @@ def run_to_end(preset: str, seed: int) -> Store:
         command = [
             sys.executable, "-m", "cluster.cli", "train", preset, "--debug", f"run.seed={seed}", f"run.name={name}",
             f"run.storage={STORAGE}", "run.workers=1", f"run.cpus={cpus}", f"run.evaluate_every={EVALUATE_EVERY}",
+            "run.precision=float32",
         ]  # fmt: skip
         if preset.endswith("plain"):
             command.append(f"run.updates={ABLATION_UPDATES}")
@@ -57,7 +58,8 @@ def main() -> None:
         found = []
         for seed in SEEDS:
             found.append(accuracy(preset, seed))
-            figures.figure(f"{preset}.seed{seed}_accuracy", found[-1], "of test digits", digits=4)
+            precision = read_config(open_run(STORAGE, f"{preset}-seed{seed}")).run.precision
+            figures.figure(f"{preset}.seed{seed}_accuracy", found[-1], f"of test digits, {precision}", digits=4)
         figures.figure(f"{preset}.median_accuracy", statistics.median(found), "of test digits", f">= {goal}", digits=4)
     if figures.wants("ablation"):
         for preset, expected in (("infogan-mnist-reference", "near 2.303"), ("infogan-mnist-plain", "clearly lower")):

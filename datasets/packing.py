@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -50,11 +51,15 @@ def plan_shards(source: Source, shards: int | None = None) -> dict[str, list[Sha
             samples.
 
     Raises:
-        DataError: when there is nothing to pack, or fewer samples than shards.
+        DataError: when there is nothing to pack, fewer samples than shards, or two samples of one key.
     """
     if not any(source.splits.values()):
         reasons = "".join(f"\n  {reason}" for reason in list(source.left_out)[:5])
         raise DataError(f"{source.name}: no samples to pack{reasons}")
+    for split, items in source.splits.items():
+        key, times = Counter(item.key for item in items).most_common(1)[0] if items else ("", 1)
+        if times > 1:
+            raise DataError(f"{source.name}: {times} samples of {split} have the key {key!r}: rename their files")
     largest = max(len(items) for items in source.splits.values())
     if shards is not None and shards > largest:
         raise DataError(f"{source.name}: {shards} shards for {largest} samples: ask for at most as many shards as samples")

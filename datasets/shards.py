@@ -29,8 +29,18 @@ def write_shard(store: Store, name: str, fields: Mapping[str, Field], samples: I
         samples: webdataset's form, ``{"__key__": "000012", "png": b"...", "cls": b"7"}``, members already encoded.
 
     Raises:
-        DataError: when a sample lacks a field's member, or two samples have one key.
+        DataError: when a sample lacks a field's member, or there is no room for the shard.
     """
+    try:
+        return _write_shard(store, name, fields, samples)
+    except OSError as error:
+        where = tempfile.gettempdir()
+        raise DataError(
+            f"{where}: {error.strerror or error}: a shard is written there first; free space, or set TMPDIR"
+        ) from error
+
+
+def _write_shard(store: Store, name: str, fields: Mapping[str, Field], samples: Iterable[Mapping[str, object]]) -> Shard:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shard.tar"
         with (

@@ -129,7 +129,7 @@ def open_stream(config: SystemConfig, world: World, position: Position, prefetch
         rank=world.rank,
         world_size=world.size,
         prefetch_bytes=prefetch_bytes or data.prefetch_mb << 20,
-        decode_threads=data.decode_threads or config.run.cpus or None,
+        decode_threads=data.decode_threads or torch.get_num_threads(),  # this worker's share of the processor
         max_skipped=data.max_skipped,
         cache=open_cache(data.cache, data.cache_gb),
         position=position,

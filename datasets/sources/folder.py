@@ -90,8 +90,8 @@ def read_folder(path: Path, name: str, options: FolderOptions) -> Source:
 
 
 def key_of(name: str) -> str:
-    """A sample's key from its file's name: no dot, which would begin an extension."""
-    return str(PurePosixPath(name).with_suffix("")).replace(".", "_")
+    """A sample's key from its file's name: ``cat/1.jpg`` → ``cat/1_jpg``. A dot would begin an extension."""
+    return name.replace(".", "_")
 
 
 def _members(files: Files, name: str, size: tuple[int, int] | None, others: Mapping[str, bytes]) -> Mapping[str, bytes]:

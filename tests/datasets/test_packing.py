@@ -1,5 +1,6 @@
 """Packing: equal shards, the same bytes each time, going on where it stopped, nothing half written."""
 
+import errno
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -117,6 +118,22 @@ def test_a_dry_run_says_what_would_be_written() -> None:
     text = "\n".join(told)
     assert "103 samples in 10 shards of 10 or 11" in text
     assert "image (image, (1, 8, 8))" in text
+
+
+def test_no_room_for_a_shard_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> object:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("datasets.shards.TarWriter", full)
+    with pytest.raises(DataError, match="No space left on device: a shard is written there first; free space, or set TMPDIR"):
+        pack(source(), FolderStore(tmp_path, create=True), silent)
+
+
+def test_two_samples_of_one_key_are_refused() -> None:
+    twice = source()
+    twice.splits["train"].append(twice.splits["train"][3])  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="2 samples of train have the key 'train-003'"):
+        plan_shards(twice)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from datasets.table import ABSENT, CHECKSUM_ATTEMPTS, Table, read_table
 SMALLEST_READ, LARGEST_READ = 1 << 20, 8 << 20
 """Windows are read together up to a size that the budget allows, within these: a request costs client and server a millisecond
 or more of processor each, whatever its size."""
-TABLES_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,12 @@ class ShardReader:
 
     Args:
         shards: of the split, by number.
+        tables: kept at a time; twice the lanes, so that none is fetched twice while its shard is read.
     """
 
-    def __init__(self, store: Store, shards: tuple[Shard, ...], cache: ShardCache | None = None) -> None:
+    def __init__(self, store: Store, shards: tuple[Shard, ...], cache: ShardCache | None = None, tables: int = 8) -> None:
         self.store = store
+        self._tables_kept = tables
         self.shards = shards
         self.cache = cache
         self._tables: OrderedDict[int, Table] = OrderedDict()
@@ -75,7 +76,7 @@ class ShardReader:
         table = read_table(self.store, self.shards[number])
         with self._lock:
             self._tables[number] = table
-            if len(self._tables) > TABLES_KEPT:
+            if len(self._tables) > self._tables_kept:
                 self._tables.popitem(last=False)
         return table
 

@@ -6,7 +6,6 @@ import logging
 import os
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -46,6 +45,7 @@ class S3Store:
         self.statistics = StoreStatistics()
         self.backoff = backoff or default_backoff()
         self._opening = threading.Lock()
+        self._closed = threading.Event()
         if create and not self._bucket_exists():
             with self._explained(""):
                 self._writer.create_bucket(Bucket=bucket)
@@ -86,6 +86,9 @@ class S3Store:
     def delete(self, key: str) -> None:
         with self._explained(key):
             self._writer.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+
+    def close(self) -> None:
+        self._closed.set()
 
     def _download(self, key: str, start: int, length: int | None) -> memoryview:
         """``length`` bytes from ``start``, or all; after a failure only what is still missing is asked for."""
@@ -146,12 +149,12 @@ class S3Store:
 
     def _pause_or_raise(self, error: Exception, key: str, failures: int) -> None:
         cause = transient_cause(error)
-        if cause is None or failures >= self.backoff.attempts:
+        if cause is None or failures >= self.backoff.attempts or self._closed.is_set():
             with self._explained(key, failures):
                 raise error
         self.statistics.retried(cause)
         # the jitter must differ between ranks, and decides nothing that is learnt
-        time.sleep(self.backoff.pause(failures, random.random()))
+        self._closed.wait(self.backoff.pause(failures, random.random()))
 
     def _list(self, prefix: str) -> list[str]:
         def listing(client: S3Client) -> list[str]:

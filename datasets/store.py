@@ -78,6 +78,10 @@ class Store(Protocol):
         """Remove the object, if it is there."""
         ...
 
+    def close(self) -> None:
+        """Nobody waits any more for what is being read: failed reads are not tried again."""
+        ...
+
 
 def open_store(url: str, create: bool = False) -> Store:
     """The store at ``s3://bucket/prefix`` or at a folder.
@@ -151,6 +155,9 @@ class FolderStore:
             path.unlink(missing_ok=True)
             if path.parent != self.root and path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()
+
+    def close(self) -> None:
+        pass
 
     @contextmanager
     def _replacing(self, key: str) -> Iterator[Path]:

@@ -127,7 +127,7 @@ class SampleStream:
             self._decoder = BatchDecoder(self.index.fields)
         except ValueError as error:
             raise DataError(f"{url}: {error}") from None
-        self._reader = ShardReader(self.store, shards, cache)
+        self._reader = ShardReader(self.store, shards, cache, tables=2 * len(self._lanes))
         self._rows = batch // world_size
         start = self.position
         self._fetcher = Fetcher(
@@ -161,8 +161,9 @@ class SampleStream:
         return self._decoder.tensors(pending.arrays)
 
     def close(self) -> None:
-        """Stop the background threads; batches already decoded are dropped."""
+        """Stop the background threads; batches already decoded are dropped. A read that hangs is given up at its timeout."""
         self._closed.set()
+        self.store.close()
         while self._assembler.is_alive():
             try:
                 self._ready.get(timeout=0.05)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -161,6 +162,18 @@ def test_an_epoch_through_one_fault_in_twenty_requests_is_the_same(digits_url: s
         source = stream(digits_url, prefetch_bytes=200_000)
         assert torch.equal(epoch(source), whole)
     assert len(proxy.faults) >= 5
+
+
+def test_closing_does_not_wait_for_a_server_that_fell_silent(digits_url: str, through: Any) -> None:
+    silent = False
+    through(lambda number, line: "stall" if silent and ".tar" in line else None, after=0, stall=60.0)
+    source = stream(digits_url, prefetch_bytes=200_000)
+    next(source)
+    silent = True
+    time.sleep(0.2)
+    started = time.monotonic()
+    source.close()
+    assert time.monotonic() - started < 5 * 0.5  # one timeout, not one for each attempt
 
 
 def test_a_missing_shard_ends_the_stream_with_its_key(bucket_url: str) -> None:

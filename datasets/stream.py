@@ -21,7 +21,8 @@ from datasets.order import Order, Stretch, rank_lanes
 from datasets.reading import Fetched, Fetcher, ShardReader
 from datasets.store import Store, open_store
 
-READ_THREADS = 4
+READ_THREADS = min(8, max(2, os.cpu_count() or 2))
+"""More than cores take the interpreter lock from the decoding threads for nothing; two hide a request's latency."""
 MOST_BATCHES = 16
 """Decoded ahead however small they are: more smooths nothing, and is work in vain when a stream is closed."""
 DECODE_TOGETHER = 32

@@ -46,7 +46,7 @@ BATCH = 128
 
 
 def distinct_images() -> list[bytes]:
-    """JPEGs of 128x64 with the statistics of small photographs: smooth shapes, edges, sensor noise; about 4.9 KB each."""
+    """JPEGs of 128x64, as many bytes as small photographs have: coarse colours and sensor noise, about 4.5 KB each."""
     generator = np.random.default_rng(0)
     images = []
     for _ in range(DISTINCT):

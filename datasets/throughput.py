@@ -1,10 +1,13 @@
 """How fast a set can be read here, what limits it, and how near the stream comes."""
 
 import itertools
+import multiprocessing
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from datasets.decoding import BatchDecoder
 from datasets.errors import DataError
@@ -20,7 +23,7 @@ Report = Callable[[str], None]
 def measure(
     url: str, split: str, *, workers: int, batch: int, lanes: int, window: int, seconds: float, report: Report
 ) -> dict[str, float]:
-    """Report images/s of the whole stream, of reading alone and of decoding alone, for ``workers`` in one process.
+    """Report images/s of the whole stream in ``workers`` processes, of reading alone and of decoding alone.
 
     Returns:
         ``stream``, ``read`` and ``decode`` in images/s.
@@ -33,20 +36,16 @@ def measure(
     size = sum(s.bytes for s in shards) / sum(s.count for s in shards)
     report(f"{index.name}, {split}: {sum(s.count for s in shards):,} samples of {size:,.0f} bytes in {len(shards)} shards")
     rates = {"read": read_alone(url, split, seconds), "decode": decode_alone(url, split, seconds)}
-    streams = [
-        SampleStream(url, split, batch=batch, lanes=lanes, window=window, seed=0, rank=rank, world_size=workers)
-        for rank in range(workers)
-    ]
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            rates["stream"] = sum(pool.map(lambda stream: _images_per_second(stream, seconds), streams))
-    finally:
-        for stream in streams:
-            stream.close()
+    with SampleStream(url, split, batch=batch, lanes=lanes, window=window, seed=0, world_size=workers) as stream:
+        batches = stream.order.batches(0)
+    left_out = sum(s.count for s in shards) - batches * batch
+    report(f"  an epoch is {batches:,} batches of {batch}; {left_out:,} samples are left out of it, others each time")
+    settings = {"batch": batch, "lanes": lanes, "window": window, "seed": 0, "world_size": workers}
+    found = _in_processes(workers, url, split, settings, seconds)
+    rates["stream"], retries = sum(rate for rate, _ in found), sum(count for _, count in found)
     for name, words in (("read", "reading alone"), ("decode", "decoding alone"), ("stream", "the stream")):
         report(f"  {words:15} {rates[name]:10,.0f} images/s  {rates[name] * size / 1e6:8,.1f} MB/s")
     slower = min(("read", "decode"), key=lambda name: rates[name])
-    retries = sum(sum(stream.store.statistics.retries.values()) for stream in streams)
     report(
         f"  {'reading' if slower == 'read' else 'decoding'} binds: the stream reaches "
         f"{100 * rates['stream'] / rates[slower]:.0f} % of it; {retries} retries"
@@ -83,8 +82,6 @@ def read_alone(url: str, split: str, seconds: float) -> float:
 
 def decode_alone(url: str, split: str, seconds: float, threads: int | None = None) -> float:
     """Images/s of decoding alone, of samples that are in memory, on all cores."""
-    import os
-
     store = open_store(url)
     index = read_index(store)
     shards = index.shards(split)
@@ -114,9 +111,38 @@ def decode_alone(url: str, split: str, seconds: float, threads: int | None = Non
     return images / (time.perf_counter() - started)
 
 
-def _images_per_second(stream: SampleStream, seconds: float) -> float:
-    next(stream)  # the start is not the rate
-    before, started = stream.statistics.samples, time.perf_counter()
-    while time.perf_counter() < started + seconds:
-        next(stream)
-    return (stream.statistics.samples - before) / (time.perf_counter() - started)
+def _in_processes(workers: int, url: str, split: str, settings: Mapping[str, Any], seconds: float) -> list[tuple[float, int]]:
+    """Images/s and retries of each of ``workers`` processes that read at the same time, as training's workers do."""
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(workers), context.SimpleQueue()
+    processes = [
+        context.Process(target=_read_as_rank, args=(rank, url, split, settings, seconds, barrier, answers))
+        for rank in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        if process.exitcode:
+            raise DataError(f"{url}: a reading process ended with status {process.exitcode}; its message is above")
+    return [answers.get() for _ in processes]
+
+
+def _read_as_rank(
+    rank: int,
+    url: str,
+    split: str,
+    settings: Mapping[str, Any],
+    seconds: float,
+    barrier: "threading.Barrier",
+    answers: "multiprocessing.SimpleQueue[tuple[float, int]]",
+) -> None:
+    threads = max(1, (os.cpu_count() or 1) // settings["world_size"])
+    with SampleStream(url, split, rank=rank, decode_threads=threads, **settings) as stream:
+        next(stream)  # the start is not the rate
+        barrier.wait()
+        before, started = stream.statistics.samples, time.perf_counter()
+        while time.perf_counter() < started + seconds:
+            next(stream)
+        rate = (stream.statistics.samples - before) / (time.perf_counter() - started)
+        answers.put((rate, sum(stream.store.statistics.retries.values())))

@@ -64,7 +64,7 @@ def progress_text(line: Mapping[str, Any], updates: int, watched: tuple[str, ...
     further = "  ".join(f"{name} {value:.2f}" for name, value in line.items() if watched and name.startswith(watched))
     return (
         f"update {line['step']}/{updates}  {rate:.2f} updates/s  {line['speed/images_per_second']:.0f} images/s  "
-        f"wait {line['data/wait_percent']:.0f} %{_troubles(line)}  {losses}  {further}  left {left // 60:02d}:{left % 60:02d}"
+        f"wait {line['data/wait_percent']:.0f} %{_transfers(line)}  {losses}  {further}  left {left // 60:02d}:{left % 60:02d}"
     )
 
 
@@ -80,7 +80,14 @@ def evaluation_text(line: Mapping[str, Any]) -> str:
     return f"evaluated at update {line['step']}:\n" + "\n".join(parts)
 
 
-def _troubles(line: Mapping[str, Any]) -> str:
-    """``  3 retries  1 skipped``, only where there are any."""
-    words = {"data/retries": "retries", "data/skipped_samples": "skipped"}
-    return "".join(f"  {line[name]:.0f} {word}" for name, word in words.items() if line.get(name))
+def _transfers(line: Mapping[str, Any]) -> str:
+    """``  2.1 MB/s  cache 97 %  3 retries  1 skipped``: the rate always, the others where there are any."""
+    words = {
+        "data/megabytes_per_second": "  {:.1f} MB/s",
+        "data/cache_hit_percent": "  cache {:.0f} %",
+        "data/retries": "  {:.0f} retries",
+        "data/skipped_samples": "  {:.0f} skipped",
+    }
+    always = "data/megabytes_per_second"
+    shown = [name for name in words if line.get(name) or (name == always and name in line)]
+    return "".join(words[name].format(line[name]) for name in shown)

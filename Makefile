@@ -36,4 +36,4 @@ bench: setup
 
 clean:
 	-$(BIN)/unbraid local down
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-bench build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -20,10 +20,8 @@ from datasets.sources.source import (
     fit_image,
     image_field,
     label_field,
-    split_by_hash,
+    split_of,
 )
-
-SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,12 @@ def read_folder(path: Path, name: str, options: FolderOptions) -> Source:
             members["cls"] = b"%d" % classes.index(_label(image))
         if columns and row is not None:
             members["attributes.npy"] = encode_array([float(row[c]) for c in columns])
-        split = listed.get(image, listed.get(PurePosixPath(image).name)) or (row or {}).get("split") or _split(image, options)
+        split = (
+            listed.get(image, listed.get(PurePosixPath(image).name))
+            or (row or {}).get("split")
+        told = listed.get(image, listed.get(PurePosixPath(image).name)) or (row or {}).get("split")
+        split = told or split_of(image, options.test_share)
+        )
         load = partial(_members, files, image, options.size, members)
         mark = fingerprint(files.fingerprint(image), options.size, {name: content.hex() for name, content in members.items()})
         splits.setdefault(split, []).append(Item(key_of(image), load, mark))
@@ -101,13 +104,6 @@ def _members(files: Files, name: str, size: tuple[int, int] | None, others: Mapp
 
 def _label(name: str) -> str:
     return PurePosixPath(name).parent.name or "none"
-
-
-def _split(name: str, options: FolderOptions) -> str:
-    for part in PurePosixPath(name).parent.parts:
-        if part.lower() in SPLIT_FOLDERS:
-            return SPLIT_FOLDERS[part.lower()]
-    return split_by_hash(name, options.test_share)
 
 
 def _read_attributes(path: Path) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:

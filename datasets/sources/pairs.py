@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from datasets.decoding import image_shape
 from datasets.errors import DataError
 from datasets.sources.files import Files, open_files
-from datasets.sources.folder import SPLIT_FOLDERS, key_of
+from datasets.sources.folder import key_of
 from datasets.sources.source import (
     IMAGE_SUFFIXES,
+    SPLIT_FOLDERS,
     Item,
     Source,
     UnusableSampleError,
@@ -16,7 +18,7 @@ from datasets.sources.source import (
     fingerprint,
     fit_image,
     image_field,
-    split_by_hash,
+    split_of,
 )
 
 
@@ -47,7 +49,7 @@ def read_pairs(path: Path, name: str, size: tuple[int, int] | None, test_share: 
         shape = (shape[0] if shape else 3, *size)
     splits: dict[str, list[Item]] = {}
     for key, load in loads.items():
-        splits.setdefault(_split(key, test_share), []).append(Item(key_of(key), load, marks[key]))
+        splits.setdefault(split_of(key, test_share), []).append(Item(key_of(key), load, marks[key]))
     if not splits:
         raise DataError(f"{path}: no pairs: {'; '.join(left_out[:3])}")
     fields = {"x": image_field(shape, "x."), "y": image_field(shape, "y.")}
@@ -76,13 +78,6 @@ def _matched(images: list[str]) -> tuple[dict[str, tuple[str, str]], list[str]]:
     return pairs, [f"{image} has no partner of the same name in the other folder" for image in alone]
 
 
-def _split(key: str, test_share: float) -> str:
-    for part in PurePosixPath(key).parent.parts:
-        if part.lower() in SPLIT_FOLDERS:
-            return SPLIT_FOLDERS[part.lower()]
-    return split_by_hash(key, test_share)
-
-
 def _two_files(files: Files, x: str, y: str, size: tuple[int, int] | None) -> Mapping[str, bytes]:
     members = {}
     for prefix, name in (("x", x), ("y", y)):
@@ -92,8 +87,6 @@ def _two_files(files: Files, x: str, y: str, size: tuple[int, int] | None) -> Ma
 
 
 def _two_halves(files: Files, name: str, size: tuple[int, int] | None) -> Mapping[str, bytes]:
-    from datasets.decoding import image_shape
-
     content, where = files.read(name), f"{files.where}/{name}"
     try:
         _, height, width = image_shape(content)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.decoding import image_shape
 from datasets.errors import DataError
 from datasets.index import Field
 from datasets.sources.files import Files, open_files
@@ -171,8 +172,6 @@ def _members(
     files: Files, name: str, pose: NDArray[np.float32], size: tuple[int, int], numbers: Mapping[str, bytes]
 ) -> Mapping[str, bytes]:
     """Keypoints follow the image when that is resized."""
-    from datasets.decoding import image_shape
-
     content = files.read(name)
     extension, fitted = fit_image(content, f"{files.where}/{name}", size)
     _, height, width = image_shape(content)

@@ -5,6 +5,7 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,7 @@ from datasets.index import Field
 IMAGE_EXTENSIONS = ("png", "jpg")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 JPEG_QUALITY = 95
+SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
 
 
 class UnusableSampleError(Exception):
@@ -86,11 +88,6 @@ def encode_png(pixels: object) -> bytes:
     return buffer.getvalue()
 
 
-def extension_of(content: bytes) -> str:
-    """``png`` or ``jpg``, by what the content is, not by its file's name."""
-    return "jpg" if content[:2] == b"\xff\xd8" else "png"
-
-
 def fit_image(
     content: bytes, name: str, size: tuple[int, int] | None, box: tuple[int, int, int, int] | None = None
 ) -> tuple[str, bytes]:
@@ -143,6 +140,12 @@ def common_shape(read: Callable[[str], bytes], names: Sequence[str], where: str,
         raise DataError(f"{where}: none of the files that look like images is a PNG or JPEG")
     sizes = {shape[1:] for shape in shapes}
     return (max(shape[0] for shape in shapes), *sizes.pop()) if len(sizes) == 1 else None
+
+
+def split_of(name: str, test_share: float) -> str:
+    """The split that a folder on the path names, else by the hash of the name."""
+    folders = (part.lower() for part in PurePosixPath(name).parent.parts)
+    return next((SPLIT_FOLDERS[part] for part in folders if part in SPLIT_FOLDERS), None) or split_by_hash(name, test_share)
 
 
 def split_by_hash(name: str, test_share: float) -> str:

@@ -75,12 +75,8 @@ def read_folder(path: Path, name: str, options: FolderOptions) -> Source:
             members["cls"] = b"%d" % classes.index(_label(image))
         if columns and row is not None:
             members["attributes.npy"] = encode_array([float(row[c]) for c in columns])
-        split = (
-            listed.get(image, listed.get(PurePosixPath(image).name))
-            or (row or {}).get("split")
         told = listed.get(image, listed.get(PurePosixPath(image).name)) or (row or {}).get("split")
         split = told or split_of(image, options.test_share)
-        )
         load = partial(_members, files, image, options.size, members)
         mark = fingerprint(files.fingerprint(image), options.size, {name: content.hex() for name, content in members.items()})
         splits.setdefault(split, []).append(Item(key_of(image), load, mark))

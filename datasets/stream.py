@@ -88,7 +88,7 @@ class SampleStream:
         lanes, window, seed: of the order, see :class:`datasets.order.Order`.
         rank, world_size: which share of each batch this is.
         prefetch_bytes: encoded samples and decoded batches that are held at a time, half of it each.
-        decode_threads: default: the processor's cores, two at least.
+        decode_threads: default: the processor's cores, two at least; training gives each worker its share.
         max_skipped: samples that cannot be used, of this rank, before it is an error. Each is replaced by a copy of its
             neighbour in the same lane and batch, so that batches stay equal on any number of ranks.
         cache: of the node, if there is one.

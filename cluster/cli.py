@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cluster.data import data
+from cluster.generate import generate
 from cluster.local import use_local_services
 from datasets.errors import DataError
 from trainers.errors import TrainingError
@@ -58,27 +59,47 @@ def train(
 ) -> None:
     """Train a preset; repeated, the same command goes on with the same run.
 
+    A preset that is a pipeline trains its stages in order, each as a run of its own; STAGE.SECTION.KEY=VALUE is for one stage.
+
     \b
     Examples:
       unbraid train infogan-mnist
       unbraid train infogan-mnist run.seed=1 run.updates=5000 run.workers=2 data.batch=256
       unbraid train infogan-mnist loss.info_continuous=0.1 codes.categorical=[10,10] --debug
+      unbraid train dpig-people-small mapping.run.updates=6000
       unbraid train --config runs/NAME/config.yaml run.name=again
     """
     import yaml
 
     from trainers.config import resolve
+    from trainers.pipeline import is_pipeline, resolve_pipeline
 
     if config_file is not None and preset is not None:
         overrides = (preset, *overrides)
         preset = None
     if debug and not any(override.startswith("run.workers=") for override in overrides):
         overrides = (*overrides, "run.workers=1")
-    config = with_absolute_folders(resolve(preset, overrides, config_file))
+    if preset is not None and is_pipeline(preset):
+        configs = {stage.name: with_absolute_folders(stage.config) for stage in resolve_pipeline(preset, overrides)}
+    else:
+        configs = {"": with_absolute_folders(resolve(preset, overrides, config_file))}
     if dry_run:
-        click.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), nl=False)
+        contents = [config.model_dump(mode="json") for config in configs.values()]
+        click.echo("---\n".join(yaml.safe_dump(content, sort_keys=False) for content in contents), nl=False)
         return
     local_address = use_local_services()
+    for number, (stage, config) in enumerate(configs.items(), 1):
+        if stage:
+            click.echo(f"stage {number} of {len(configs)}: {stage}")
+        train_run(config, debug, address or os.environ.get("RAY_ADDRESS") or local_address)
+
+
+def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
+    """Train one run to its end, unless it has got there already, and say what came out.
+
+    Args:
+        address: of a Ray cluster; None starts one here.
+    """
     from trainers.launch import is_finished, preflight, run_failed, train_here, train_on_ray
     from trainers.progress import Progress
 
@@ -92,7 +113,7 @@ def train(
             if debug:
                 train_here(config, progress)
             else:
-                train_on_ray(config, address or os.environ.get("RAY_ADDRESS") or local_address, progress)
+                train_on_ray(config, address, progress)
         except KeyboardInterrupt:
             click.echo("\ninterrupted: the newest checkpoint is safe, the same command goes on from it", err=True)
             sys.exit(130)
@@ -138,6 +159,7 @@ def presets() -> None:
 
 
 main.add_command(data)
+main.add_command(generate)
 
 
 @main.group()

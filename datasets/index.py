@@ -67,6 +67,7 @@ class Index:
         licence, source: where it comes from and what may be done with it.
         splits: shards of each split, in order.
         attributes: names of the numbers in a field ``attributes``; empty without one.
+        recipe: of a set that was made: its generator and what that needs to draw any sample again; empty for photographs.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Index:
     source: str
     splits: Mapping[str, tuple[Shard, ...]] = field(default_factory=dict)
     attributes: tuple[str, ...] = ()
+    recipe: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -137,6 +139,7 @@ def read_index(store: Store) -> Index:
             source=content["source"],
             splits={split: tuple(_shard(s) for s in shards) for split, shards in content["splits"].items()},
             attributes=tuple(content["attributes"]),
+            recipe=content.get("recipe", {}),
         )
     except (KeyError, TypeError) as error:
         raise DataError(f"{where}: field {error} is missing or of another type; pack the set again") from None

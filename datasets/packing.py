@@ -121,6 +121,7 @@ def pack(
         source=source.origin,
         splits=splits,
         attributes=source.attributes,
+        recipe=source.recipe,
     )
     write_index(store, index)
     for key in store.keys(f"{MARKERS}/"):

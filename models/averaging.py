@@ -14,6 +14,14 @@ def averaged(network: Network) -> Network:
     return copy.deepcopy(network).requires_grad_(False).eval()
 
 
+def following_weight(updates: int, decay: float, every: int) -> float:
+    """The weight for :func:`follow`, called every so many updates, that forgets by ``decay`` each update.
+
+    Young weights are forgotten faster, or the average would show the first ones for long.
+    """
+    return 1 - min(decay, (1 + updates) / (10 + updates)) ** every
+
+
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, weight: float) -> None:
     """Move ``average`` a share ``weight`` of the way to ``network``; batch norms' statistics are taken over as they are.

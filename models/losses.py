@@ -1,7 +1,8 @@
 """Loss terms, each a function of tensors. Signs are those of a loss: lower is better."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,3 +35,26 @@ def information_loss(mutual_information: Mapping[str, Tensor], weight_categorica
     for term in terms[1:]:
         total = total + term
     return total
+
+
+def wasserstein_distance(real_scores: Tensor, made_scores: Tensor) -> Tensor:
+    """E[f(x)] − E[f(x̃)], what a critic f maximises and a generator minimises (Arjovsky et al., 2017, equation 2).
+
+    Args:
+        real_scores, made_scores: (B,) of the critic.
+    """
+    return real_scores.float().mean() - made_scores.float().mean()
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, made: Tensor, share: Tensor) -> Tensor:
+    """E[(‖∇f(x̂)‖₂ − 1)²] between real and made samples (Gulrajani et al., 2017, equation 3).
+
+    Args:
+        critic: (B, width) → (B,).
+        real, made: (B, width).
+        share: (B, 1) in [0, 1], how far each x̂ lies on the way from made to real.
+    """
+    between = torch.lerp(made.detach(), real.detach(), share).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    penalty: Tensor = (slope.norm(dim=1) - 1).square().mean()
+    return penalty

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.errors import DataError
 from datasets.store import FolderStore, Store
@@ -41,15 +41,24 @@ def load_system_state(system: System, state: Mapping[str, Any]) -> None:
         CheckpointError: when a network's tensors are missing or of other sizes.
     """
     for name, network in system.networks.items():
-        try:
-            network.load_state_dict(state["networks"][name])
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the checkpoint's {name} does not fit this configuration ({error}); use the config.yaml stored with that run"
-            ) from None
+        load_weights(network, state["networks"], name)
     for name, optimizer in system.optimizers.items():
         optimizer.load_state_dict(state["optimizers"][name])
     system.updates = state["updates"]
+
+
+def load_weights(network: nn.Module, networks: Mapping[str, Any], name: str) -> None:
+    """Put the weights that a checkpoint calls ``name`` into a network.
+
+    Raises:
+        CheckpointError: when they are missing or of other sizes.
+    """
+    try:
+        network.load_state_dict(networks[name])
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the checkpoint's {name} does not fit this configuration ({error}); use the config.yaml stored with that run"
+        ) from None
 
 
 def expected_bytes(system: System) -> int:

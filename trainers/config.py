@@ -116,10 +116,12 @@ class SystemConfig(Section):
     """The root of a configuration; each system adds its own sections.
 
     Attributes:
+        needs_fields: what each sample of its data set must hold.
         watched: prefixes of the metrics that a person watches beside the losses while training.
         headline: the measure by which a finished run is told, and its name in words; None where there is none.
     """
 
+    needs_fields: ClassVar[tuple[str, ...]] = ("image",)
     watched: ClassVar[tuple[str, ...]] = ()
     headline: ClassVar[tuple[str, str] | None] = None
 
@@ -131,6 +133,13 @@ class SystemConfig(Section):
     def image_shape(self) -> tuple[int, int, int] | None:
         """(C, H, W) of the images that the networks are built for; None where any will do."""
         return None
+
+    def require_inputs(self) -> None:
+        """See that what a run starts from, beside its data, is there and fits.
+
+        Raises:
+            ConfigError: naming the key and what to do.
+        """
 
     @model_validator(mode="after")
     def _shares_are_whole(self) -> Self:
@@ -179,7 +188,10 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
     if config_file is not None:
         content = _read_yaml(config_file.name, _read_text(config_file))
     elif preset is not None:
-        content = _load_preset(preset)
+        content = read_preset(preset)
+        if "pipeline" in content:
+            stages = ", ".join(step["preset"] for step in content["pipeline"].values())
+            raise ConfigError(f"preset {preset!r} is a pipeline of several runs; here one is meant, such as {stages}")
     else:
         raise ConfigError(f"name a preset ({', '.join(preset_names())}) or give --config FILE")
     schema = _schema(content.get("system"))
@@ -221,20 +233,27 @@ def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _schema(system: object) -> type[SystemConfig]:
-    known = sorted(p.name for p in resources.files("trainers").iterdir() if (p / "config.py").is_file())
+    known = system_names()
     if system not in known:
         raise ConfigError(f"system: {system!r} is not one of {', '.join(known)}")
     schema: type[SystemConfig] = import_module(f"trainers.{system}.config").Config
     return schema
 
 
-def _load_preset(name: str) -> dict[str, Any]:
+def system_names() -> list[str]:
+    """All systems: each is a folder here with a ``config.py``, its name the dotted path to it."""
+    root = Path(str(resources.files("trainers")))
+    return sorted(".".join(p.parent.relative_to(root).parts) for p in root.rglob("config.py") if p.parent != root)
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """A preset's content, what it extends included."""
     names = preset_names()
     if name not in names:
         raise ConfigError(f"preset {name!r}: no such preset{_nearest(name, names)}; there are {', '.join(names)}")
     content = _read_yaml(f"preset {name}", (PRESETS / f"{name}.yaml").read_text())
     parent = content.pop("extends", None)
-    return content if parent is None else _merge(_load_preset(parent), content)
+    return content if parent is None else _merge(read_preset(parent), content)
 
 
 def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

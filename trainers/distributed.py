@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -37,6 +38,15 @@ def player(network: nn.Module, world: World) -> nn.Module:
         # torch 2.13 warns of a new name for broadcast_buffers that torch 2.9 does not know
         warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
         return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def mean_over_ranks(values: Tensor, world: World) -> Tensor:
+    """The mean over all ranks' samples (B, ...) → (...), the same on every rank; ranks hold equally many."""
+    mean = values.mean(0)
+    if world.size > 1:
+        dist.all_reduce(mean)
+        mean = mean / world.size
+    return mean
 
 
 @contextmanager

@@ -39,6 +39,12 @@ def preflight(config: SystemConfig, command: str) -> Store:
     data = config.data
     index = read_index(open_store(data.url))
     index.shards(data.evaluation_split)
+    lacking = [name for name in config.needs_fields if name not in index.fields]
+    if lacking:
+        raise ConfigError(
+            f"data.url: the samples at {data.url} have no {' and no '.join(lacking)} (only {', '.join(index.fields)}), which "
+            f"{config.system} needs: name another set, or pack this one with them (see `unbraid data pack --help`)"
+        )
     try:
         Order(tuple(s.count for s in index.shards(data.split)), data.batch, data.lanes, data.window, config.run.seed)
     except ValueError as error:
@@ -50,6 +56,7 @@ def preflight(config: SystemConfig, command: str) -> Store:
                 f"networks.image: {expected} does not fit the {name}s at {data.url}, which are {shape or 'of several sizes'}: "
                 "choose the preset for this data set, set networks.image, or pack the set with --size"
             )
+    config.require_inputs()
     return claim_run(config, command)  # last, so that a mistake leaves no trace
 
 

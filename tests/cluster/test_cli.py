@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,7 +14,9 @@ from cluster.local import FOLDER_VARIABLE
 
 COMMANDS = [
     "", "train", "eval", "presets",
-    "data", "data fetch", "data pack", "data inspect", "data bench",
+    "data", "data fetch", "data pack", "data make", "data inspect", "data bench",
+    "generate", "generate dpig", "generate dpig reconstruct", "generate dpig sample", "generate dpig transfer",
+    "generate dpig swap", "generate dpig interpolate", "generate dpig export",
     "local", "local up", "local status", "local down",
 ]  # fmt: skip
 
@@ -32,12 +35,17 @@ def test_every_help_has_an_example(command: str) -> None:
 
 def test_every_command_is_in_the_list_above() -> None:
     assert isinstance(main, click.Group)
-    found = {""}
-    for name, command in main.commands.items():
-        found.add(name)
+    assert set(commands_of(main, "")) == set(COMMANDS)
+
+
+def commands_of(group: click.Group, name: str) -> Iterator[str]:
+    yield name
+    for inner, command in group.commands.items():
+        path = f"{name} {inner}".strip()
         if isinstance(command, click.Group):
-            found |= {f"{name} {inner}" for inner in command.commands}
-    assert found == set(COMMANDS)
+            yield from commands_of(command, path)
+        else:
+            yield path
 
 
 def test_presets_are_listed_with_what_they_are() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from models.augment import random_affine, random_colour, random_cutout, random_shift
-from models.averaging import averaged, follow
+from models.averaging import averaged, follow, following_weight
 from models.codes import CodePosterior, latent_vector, mutual_information, sample_codes, split_head
 from models.infogan import Critics, Generator
 from models.losses import discriminator_loss, generator_loss, information_loss
@@ -19,6 +19,7 @@ from trainers.infogan.config import Config
 from trainers.infogan.measures import evaluate
 from trainers.infogan.pictures import explanation_grids, traversal_grids
 from trainers.precision import autocast, full_precision, resolve_precision
+from trainers.schedule import linear_decay, set_learning_rates
 from trainers.system import Batch
 
 
@@ -119,18 +120,13 @@ class InfoGAN:
         return images
 
     def _set_learning_rates(self) -> None:
-        optim, done = self.config.optim, self.updates / self.config.run.updates
-        factor = 1.0 if done < optim.decay_from else (1 - done) / (1 - optim.decay_from)
-        for adam, rate in ((self._adam_d, optim.lr_discriminator), (self._adam_g, optim.lr_generator)):
-            for group in adam.param_groups:
-                group["lr"] = rate * factor
+        optim = self.config.optim
+        factor = linear_decay(self.updates, self.config.run.updates, optim.decay_from)
+        set_learning_rates([(self._adam_d, optim.lr_discriminator), (self._adam_g, optim.lr_generator)], factor)
 
     def _follow(self) -> None:
         """Move the averages towards their networks."""
-        optim = self.config.optim
-        # young weights are forgotten faster, or the average would show the first ones for long
-        decay = min(optim.ema_decay, (1 + self.updates) / (10 + self.updates))
-        weight = 1 - decay**optim.ema_every
+        weight = following_weight(self.updates, self.config.optim.ema_decay, self.config.optim.ema_every)
         follow(self.average, self.generator, weight)
         follow(self.critics_average, self.critics, weight)
 

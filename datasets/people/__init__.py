@@ -1,0 +1,1 @@
+"""People drawn from known factors: any foreground in any pose before any background."""

@@ -1,0 +1,35 @@
+"""A few made people in a folder, and DPIG's stages in miniature, for tests."""
+
+from pathlib import Path
+
+from datasets.packing import pack
+from datasets.people.population import Population
+from datasets.sources.people import make_people
+from datasets.store import open_store
+from models.dpig_specs import FACTORS
+
+ENCODER = "networks.encoder={channels: 4, blocks: 3, region_blocks: 2, crop: 8, region: 4, background: 6}"
+TINY = {
+    "appearance": [
+        ENCODER, "networks.decoder={channels: 4, blocks: 3, bottleneck: 8, conditioning: modulated}",
+        "networks.critic={channels: [4, 8]}", "loss.adversarial_from=0",
+    ],
+    "pose": ["networks.pose={hidden: 16, pairs: 1, embedding: 5}"],
+    "mapping": [f"networks.{factor}={{hidden: 8, pairs: 1, critic_hidden: 8, critic_layers: 2}}" for factor in FACTORS],
+}  # fmt: skip
+SHARED = ["data.batch=10", "data.lanes=2", "data.window=20", "run.precision=float32", "run.cpus=1", "run.log_every=1"]
+
+
+def pack_people(folder: Path, identities: int = 12, images: int = 4) -> str:
+    """Packed at 32x16; returns the folder."""
+    source = make_people(Population(0, 32, 16), identities, images, cameras=3, test_share=0.25)
+    pack(source, open_store(str(folder), create=True), lambda text: None, shards=4)
+    return str(folder)
+
+
+def overrides(stage: str, url: str, storage: Path | str, *further: str) -> list[str]:
+    """For the small preset of a stage."""
+    drawing = ["networks.drawing={heat_radius: 1.5, mask_radius: 2, closing: 3, region_margin: 2, lone_margin: 3}"]
+    image = ["networks.image={channels: 3, height: 32, width: 16}"]
+    own = TINY[stage] + image + (drawing if stage == "appearance" else [])
+    return [*SHARED, *own, f"data.url={url}", f"run.storage={storage}", f"run.name={stage}", *further]

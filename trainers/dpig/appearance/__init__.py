@@ -1,0 +1,1 @@
+"""Stage I: an image from its foreground, its background and its pose."""

@@ -1,0 +1,71 @@
+"""Configuration of stage I; the defaults are the paper's and the reference code's for Market-1501."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.dpig_specs import CriticSpec, DecoderSpec, DrawingSpec, EncoderSpec
+from models.specs import ImageSpec
+from trainers.config import DataConfig, Section
+from trainers.dpig.sections import AverageConfig, PeopleConfig
+
+
+class NetworksConfig(Section):
+    """Sizes of the networks; see :mod:`models.dpig_specs` for each field."""
+
+    image: ImageSpec = ImageSpec(3, 128, 64)
+    drawing: DrawingSpec = DrawingSpec()
+    encoder: EncoderSpec = EncoderSpec()
+    decoder: DecoderSpec = DecoderSpec()
+    critic: CriticSpec = CriticSpec()
+
+
+class LossConfig(Section):
+    """Weights in the loss of the painter: ``reconstruction`` · L1 + ``adversarial`` · L_adv; 0 leaves the critic out.
+
+    The critic comes in at ``adversarial_from``, a share of ``run.updates``: before, there is nothing that it could sharpen.
+    """
+
+    reconstruction: float = Field(20.0, gt=0)
+    adversarial: float = Field(1.0, ge=0)
+    adversarial_from: float = Field(0.0, ge=0, le=1)
+
+
+class OptimConfig(AverageConfig):
+    """Adam for the painter and for its critic."""
+
+    lr_painter: float = Field(2e-5, gt=0)
+    lr_discriminator: float = Field(2e-5, gt=0)
+    betas: tuple[float, float] = (0.5, 0.999)
+    halve_every: int = Field(50_000, ge=0)
+
+
+class Config(PeopleConfig):
+    """Everything that decides a run of stage I."""
+
+    watched: ClassVar[tuple[str, ...]] = ()
+    headline: ClassVar[tuple[str, str] | None] = ("rebuilt/ssim", "SSIM of held-out people rebuilt")
+
+    system: Literal["dpig.appearance"] = "dpig.appearance"
+    data: DataConfig = DataConfig(url="s3://unbraid/market1501", batch=16)
+    networks: NetworksConfig = NetworksConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.networks.image.shape
+
+    @model_validator(mode="after")
+    def _networks_fit(self) -> Self:
+        networks = self.networks
+        if networks.image.channels != 3:
+            raise ValueError(f"networks.image.channels={networks.image.channels}: people are in colour, 3 channels")
+        networks.image.divided(1 << (networks.decoder.blocks - 1), "networks.decoder")
+        networks.image.divided(1 << len(networks.critic.channels), "networks.critic")
+        if networks.encoder.crop >> (networks.encoder.region_blocks - 1) < 1:
+            raise ValueError(
+                f"networks.encoder.crop={networks.encoder.crop} cannot be halved {networks.encoder.region_blocks - 1} times: "
+                "use fewer region_blocks"
+            )
+        return self

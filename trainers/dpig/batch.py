@@ -1,0 +1,33 @@
+"""From a batch of the stream to what the stages of DPIG see."""
+
+import torch
+from kornia.geometry.transform import hflip
+from torch import Tensor
+
+from models.augment import random_colour
+from models.pose import flip_keypoints
+from models.random import RandomSource
+from trainers.config import ImageAugmentConfig
+from trainers.system import Batch
+
+
+def normalised(images: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) → float32 in [-1, 1]."""
+    return images.to(torch.float32).div_(127.5).sub_(1)
+
+
+def unit_range(images: Tensor) -> Tensor:
+    """[-1, 1] → [0, 1], clipped: the decoder's last layer is linear."""
+    return ((images.float() + 1) / 2).clamp(0, 1)
+
+
+def training_batch(batch: Batch, augment: ImageAugmentConfig, source: RandomSource) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, H, W) in [-1, 1] and keypoints (B, 18, 3), changed as configured; both are mirrored together."""
+    images, keypoints = normalised(batch["image"]), batch["keypoints"]
+    if augment.flip:
+        mirrored = source.uniform(len(images), 1, 1) < 0.5
+        keypoints = torch.where(mirrored, flip_keypoints(keypoints, images.shape[3]), keypoints)
+        images = torch.where(mirrored[..., None], hflip(images), images)
+    if augment.colour:
+        images = random_colour(images, source, augment.brightness, augment.contrast, augment.saturation)
+    return images, keypoints

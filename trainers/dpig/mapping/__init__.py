@@ -1,0 +1,1 @@
+"""Stage II: noise to the embeddings of stage I."""

@@ -1,0 +1,1 @@
+"""Stage I: the auto-encoder of poses."""

@@ -1,0 +1,106 @@
+"""Runs of stage I as what stage II starts from, and runs of either stage as a model to use."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from datasets.errors import DataError
+from datasets.store import Store, open_store
+from models.dpig import Mappings, Painter, PoseAutoencoder
+from trainers.checkpoint import Checkpoints, load_weights
+from trainers.config import SystemConfig
+from trainers.dpig.appearance.config import Config as AppearanceConfig
+from trainers.dpig.mapping.config import Config as MappingConfig
+from trainers.dpig.model import Model
+from trainers.dpig.pose.config import Config as PoseConfig
+from trainers.errors import CheckpointError, ConfigError
+from trainers.record import open_run, read_config
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def stage_store(reference: str, storage: str) -> Store:
+    """The store of a run that is named, or whose folder or URL is given."""
+    return open_store(reference) if "/" in reference else open_run(storage, reference)
+
+
+def read_stage(reference: str, storage: str) -> tuple[Store, SystemConfig]:
+    """Store and configuration of a run.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    try:
+        store = stage_store(reference, storage)
+        return store, read_config(store)
+    except DataError:
+        raise ConfigError(
+            f"no run {reference!r} in {storage}: train stage I first (`unbraid train dpig-…` does all stages in order), "
+            "or name its run, folder or s3:// URL"
+        ) from None
+
+
+def newest_networks(store: Store) -> dict[str, Any]:
+    """The networks' weights of a run's newest checkpoint.
+
+    Raises:
+        CheckpointError: when there is none yet.
+    """
+    state = Checkpoints(store, keep=1).load()
+    if state is None:
+        raise CheckpointError(f"{store.url}: has no checkpoint yet; train that run first")
+    networks: dict[str, Any] = state["networks"]
+    return networks
+
+
+def load_painter(store: Store, config: AppearanceConfig, device: torch.device) -> Painter:
+    """The averaged painter of a run of stage I, frozen."""
+    painter = new_painter(config).to(device)
+    load_weights(painter, newest_networks(store), "painter_average")
+    return painter
+
+
+def load_poses(store: Store, config: PoseConfig, device: torch.device) -> PoseAutoencoder:
+    """The averaged pose auto-encoder of a run, frozen."""
+    poses = new_poses(config).to(device)
+    load_weights(poses, newest_networks(store), "autoencoder_average")
+    return poses
+
+
+def new_painter(config: AppearanceConfig) -> Painter:
+    """Untrained, frozen, in evaluation mode."""
+    sizes = config.networks
+    return _frozen(Painter(sizes.encoder, sizes.decoder, sizes.drawing, sizes.image))
+
+
+def new_poses(config: PoseConfig) -> PoseAutoencoder:
+    """Untrained, frozen, in evaluation mode."""
+    return _frozen(PoseAutoencoder(config.networks.pose))
+
+
+def load_model(reference: str, storage: str, device: torch.device) -> tuple[Model, AppearanceConfig]:
+    """The model of a run of stage II (all of it) or of stage I's appearance, and the configuration of its appearance.
+
+    Raises:
+        ConfigError: when the run is of another kind.
+    """
+    store, config = read_stage(reference, storage)
+    if isinstance(config, AppearanceConfig):
+        return Model(config.networks.image, load_painter(store, config, device), device=device), config
+    if not isinstance(config, MappingConfig):
+        raise ConfigError(f"{reference}: is a run of {config.system}; name one of dpig.appearance or dpig.mapping")
+    appearance, pose = config.stage_configs()
+    weights = newest_networks(store)  # which hold stage I as it was when stage II began
+    painter, poses = new_painter(appearance).to(device), new_poses(pose).to(device)
+    mappings = _frozen(Mappings(config.mapping_specs, config.widths(appearance, pose)).to(device))
+    for network, name in ((painter, "painter"), (poses, "poses"), (mappings, "mappings_average")):
+        load_weights(network, weights, name)
+    model = Model(appearance.networks.image, painter, poses, mappings.as_dict(), config.noise_std, device)
+    return model, appearance
+
+
+def _frozen(network: Network) -> Network:
+    return network.requires_grad_(False).eval()

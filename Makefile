@@ -30,7 +30,7 @@ lint: setup
 
 # make bench NAME=first_light; all of benchmarks/*.py without NAME.
 bench: setup
-	@for file in $(if $(NAME),benchmarks/$(NAME).py,$(filter-out benchmarks/__init__.py benchmarks/figures.py,$(wildcard benchmarks/*.py))); do \
+	@for file in $(if $(NAME),benchmarks/$(NAME).py,$(filter-out benchmarks/__init__.py benchmarks/figures.py benchmarks/runs.py,$(wildcard benchmarks/*.py))); do \
 		$(BIN)/python -m $$(echo $${file%.py} | tr / .) $(ARGS) || exit 1; \
 	done
 

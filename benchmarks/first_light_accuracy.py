@@ -5,47 +5,31 @@ train --debug`, with checkpoints: stopped and repeated, the benchmark goes on wh
 UNBRAID_BENCH_TRAIN=0 trains nothing and tells what is finished; UNBRAID_BENCH_CPUS is the threads of a run.
 """
 
-import os
 import statistics
-import subprocess
-import sys
 
 from benchmarks.figures import Figures
+from benchmarks.runs import STORAGE, run_to_end
 from datasets.store import Store
-from trainers.record import open_run, read_config, read_metrics, read_run, run_status
+from trainers.record import open_run, read_config, read_metrics, read_run
 
-STORAGE = "runs/benchmarks"
 SEEDS = (0, 1, 2)
 EVALUATE_EVERY = 500
 ABLATION_UPDATES = 1500
 """The plain GAN is trained this far, and InfoGAN read at the same update."""
 
 
-def run_to_end(preset: str, seed: int) -> Store | None:
-    """The finished run of a preset; trained first, or trained on, if it is not there yet. None where that is not allowed."""
-    name = f"{preset}-seed{seed}"
-    store = open_run(STORAGE, name)
-    if run_status(store) == "finished":
-        return store
-    if os.environ.get("UNBRAID_BENCH_TRAIN") == "0":
-        return None
-    cpus = os.environ.get("UNBRAID_BENCH_CPUS", "0")
-    command = [
-        sys.executable, "-m", "cluster.cli", "train", preset, "--debug", f"run.seed={seed}", f"run.name={name}",
-        f"run.storage={STORAGE}", "run.workers=1", f"run.cpus={cpus}", f"run.evaluate_every={EVALUATE_EVERY}",
-        "run.precision=float32",
-    ]  # fmt: skip
-    if preset.endswith("plain"):
-        command.append(f"run.updates={ABLATION_UPDATES}")
-    subprocess.run(command, check=True, stdout=sys.stderr)
-    return store
+def trained(preset: str, seed: int) -> Store | None:
+    """The finished run of a preset, in float32."""
+    budget = [f"run.updates={ABLATION_UPDATES}"] if preset.endswith("plain") else []
+    every = f"run.evaluate_every={EVALUATE_EVERY}"
+    return run_to_end(preset, f"{preset}-seed{seed}", f"run.seed={seed}", every, "run.precision=float32", *budget)
 
 
 def accuracies(figures: Figures, preset: str, goal: float) -> None:
     """Code accuracy on the 10,000 test digits at the end of each seed's run, and their median."""
     found = []
     for seed in SEEDS:
-        store = run_to_end(preset, seed)
+        store = trained(preset, seed)
         if store is None:
             continue
         found.append(float(read_run(store)["evaluation"]["code/accuracy"]))
@@ -60,7 +44,7 @@ def ablation(figures: Figures) -> None:
     """L_I of the categorical code in nats, measured at the same update of InfoGAN and of a plain GAN with the same Q."""
     name = "evaluation/info/categorical_0_nats"
     for preset, expected in (("infogan-mnist-reference", "near 2.303"), ("infogan-mnist-plain", "clearly lower")):
-        run_to_end(preset, 0)
+        trained(preset, 0)
         lines = read_metrics(open_run(STORAGE, f"{preset}-seed0"))
         for value in (float(line[name]) for line in lines if line["step"] == ABLATION_UPDATES and name in line):
             figures.figure(f"ablation.{preset}.info_categorical", value, f"nats at {ABLATION_UPDATES} updates", expected)

@@ -5,6 +5,7 @@ Convolutions are 3×3 with ReLU, fully connected layers have leaky ReLU; embeddi
 
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as ByFactor
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -53,16 +54,25 @@ class Pyramid(nn.Module):
 
 
 class Modulation(nn.Module):
-    """A vector (B, V) scales and shifts the channels of maps (B, C, H, W); at first it leaves them as they are."""
+    """Vectors (B, V) scale and shift the channels of maps (B, C, H, W), each where its mask is; at first nothing changes."""
 
-    def __init__(self, vector: int, channels: int) -> None:
+    def __init__(self, widths: Sequence[int], channels: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(vector, 2 * channels)
+        self.linears = nn.ModuleList(nn.Linear(width, 2 * channels) for width in widths)
 
-    def forward(self, vector: Tensor) -> Change:
-        """The change that the vector asks for, a function of maps."""
-        scale, shift = self.linear(vector)[:, :, None, None].chunk(2, 1)
-        return lambda maps: maps * (1 + scale) + shift
+    def forward(self, maps: Tensor, vectors: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
+        """Changed maps.
+
+        Args:
+            vectors: of the widths that this was made for.
+            masks: (B, 1, H', W') in [0, 1] of each, of any multiple of the maps' size; None is everywhere.
+        """
+        scale, shift = 1.0, 0.0
+        for linear, vector, mask in zip(self.linears, vectors, masks, strict=True):
+            mine, added = linear(vector)[:, :, None, None].chunk(2, 1)
+            where = 1.0 if mask is None else F.adaptive_avg_pool2d(mask, (maps.shape[2], maps.shape[3]))
+            scale, shift = scale + where * mine, shift + where * added
+        return maps * scale + shift
 
 
 class Branch(nn.Module):
@@ -157,16 +167,16 @@ class Decoder(nn.Module):
             if level > 1:
                 self.narrowing.append(nn.Conv2d(joined, channels, 1))
         self.last = nn.Conv2d(joined, image.channels, 3, 1, 1)
-        vector = encoder.foreground + encoder.background
+        self.is_factored = encoder.kind == "factored"
+        vectors = (encoder.foreground, encoder.background) if self.is_factored else (encoder.foreground + encoder.background,)
         modulated = widths if spec.conditioning == "modulated" else []
-        self.modulations = nn.ModuleList(Modulation(vector, width) for width in modulated)
+        self.modulations = nn.ModuleList(Modulation(vectors, width) for width in modulated)
         initialise(self)
 
     def forward(self, foreground: Tensor, background: Tensor, keypoints: Tensor) -> Tensor:
         heat = heat_maps(keypoints, self.size, self.drawing.heat_radius).to(foreground.dtype)
-        vector = torch.cat([foreground, background], 1)
-        changes: list[Change] = [modulation(vector) for modulation in self.modulations]
-        kept = self.pyramid(F.relu(self.first(vector, heat)), changes[: len(self.ascent)])
+        changes = self._changes(foreground, background, keypoints)
+        kept = self.pyramid(F.relu(self.first(torch.cat([foreground, background], 1), heat)), changes[: len(self.ascent)])
         x: Tensor = self.widen(self.squeeze(kept[-1].flatten(1))).view(-1, *self.smallest)
         for i, (block, features) in enumerate(zip(self.ascent, reversed(kept), strict=True)):
             x = torch.cat([x, features], 1)
@@ -175,6 +185,17 @@ class Decoder(nn.Module):
                 x = self.narrowing[i](F.interpolate(x, scale_factor=2, mode="nearest"))
         images: Tensor = self.last(x)
         return images
+
+    def _changes(self, foreground: Tensor, background: Tensor, keypoints: Tensor) -> list[Change]:
+        """What appearance does to the input of every block."""
+        if not len(self.modulations):
+            return []
+        vectors: list[Tensor] = [torch.cat([foreground, background], 1)]
+        masks: list[Tensor | None] = [None]
+        if self.is_factored:
+            mask = body_mask(keypoints, self.size, self.drawing.mask_radius, self.drawing.closing).to(foreground.dtype)
+            vectors, masks = [foreground, background], [mask, 1 - mask]
+        return [partial(modulation, vectors=vectors, masks=masks) for modulation in self.modulations]
 
 
 class Painter(nn.Module):
@@ -372,4 +393,5 @@ def initialise(network: nn.Module) -> None:
             module.vector.copy_(joined[:, : module.vector.shape[1]])
             module.maps.weight.copy_(joined[:, module.vector.shape[1] :])
         elif isinstance(module, Modulation):
-            nn.init.zeros_(module.linear.weight)
+            for weight in module.parameters():
+                nn.init.zeros_(weight)

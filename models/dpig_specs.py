@@ -68,7 +68,8 @@ class DecoderSpec:
         bottleneck: width of its fully connected layer.
         conditioning: ``tiled`` is the paper's: appearance enters as a map beside the heat-maps, through n channels.
             ``modulated`` also scales and shifts the input of every block by it (FiLM, Perez et al., AAAI 2018): for a small n,
-            which 350 numbers do not pass through.
+            which 350 numbers do not pass through. A factored encoder's foreground does so within the body mask of the pose,
+            its background outside; a plain one's whole embedding does so everywhere.
     """
 
     channels: int = 128

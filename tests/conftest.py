@@ -16,6 +16,7 @@ from datasets.index import Index, write_index
 from datasets.shards import write_shard
 from datasets.sources.source import image_field, label_field
 from datasets.store import Store, open_store
+from tests.trainers.people import pack_people, run, stage_config
 
 TRAIN, TEST, SHARD = 1600, 150, 50
 FIELDS = {"image": image_field((1, 28, 28)), "label": label_field()}
@@ -57,6 +58,21 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
     pack_digits(open_store(str(folder)))
     return folder
+
+
+@pytest.fixture(scope="session")
+def people_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Twelve made people, four images of each, in a folder."""
+    return pack_people(tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture(scope="session")
+def trained_dpig(people_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Storage with runs ``appearance``, ``pose`` and ``mapping``: all stages of DPIG after a few updates."""
+    storage = tmp_path_factory.mktemp("runs")
+    for stage in ("appearance", "pose", "mapping"):
+        run(stage_config(stage, people_url, storage, "run.updates=6"))
+    return storage
 
 
 def pack_digits(store: Store) -> Index:

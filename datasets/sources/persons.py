@@ -23,6 +23,7 @@ from datasets.sources.source import (
     IMAGE_SUFFIXES,
     Item,
     Source,
+    UnusableSampleError,
     common_shape,
     encode_array,
     fingerprint,
@@ -171,12 +172,21 @@ def _item(
 def _members(
     files: Files, name: str, pose: NDArray[np.float32], size: tuple[int, int], numbers: Mapping[str, bytes]
 ) -> Mapping[str, bytes]:
-    """Keypoints follow the image when that is resized."""
+    """Keypoints follow the image when that is resized; those outside of it count as missing.
+
+    Raises:
+        UnusableSampleError: when none is inside.
+    """
     content = files.read(name)
     extension, fitted = fit_image(content, f"{files.where}/{name}", size)
     _, height, width = image_shape(content)
     moved = pose.copy()
+    outside = (moved[:, :2] >= np.array([height, width])).any(1)
+    moved[outside] = (-1, -1, 0)
     seen = moved[:, 2] == 1
+    if not seen.any():
+        found = "none was found" if not outside.any() else "all found ones lie outside: are they for another size?"
+        raise UnusableSampleError(f"{files.where}/{name}: no keypoint in its {height}x{width} pixels ({found})")
     moved[seen, :2] *= np.array([size[0] / height, size[1] / width], np.float32)
     return {extension: fitted, "keypoints.npy": encode_array(moved), **numbers}
 

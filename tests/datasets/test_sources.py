@@ -290,6 +290,39 @@ def test_market1501_is_packed_with_persons_cameras_and_keypoints(market: Path, t
     assert pose[:, 2].tolist() == [0.0] * 3 + [1.0] * 15
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-1, r"0002_c1s1_000451_03\.jpg: no keypoint in its 128x64 pixels \(none was found\)"),
+        (900, "all found ones lie outside"),
+    ],
+)
+def test_people_without_a_keypoint_in_the_image_are_counted_or_told(
+    market: Path, tmp_path: Path, value: int, message: str
+) -> None:
+    csv = tmp_path / "market.csv"
+    lines = [line for line in csv.read_text().splitlines() if not line.startswith("0002_c1")]
+    csv.write_text("\n".join([*lines, f"0002_c1s1_000451_03.jpg: {json.dumps([value] * 18)}: {json.dumps([value] * 18)}"]))
+    source = read_market1501(market, [csv])
+    with pytest.raises(DataError, match=message):
+        packed(source, tmp_path / "out")
+    told: list[str] = []
+    index = pack(source, FolderStore(tmp_path / "skipped", create=True), told.append, max_skipped=1, shards=1)
+    assert sum(shard.count for shard in index.splits["train"]) == 1
+    assert any(line.startswith("skipped: ") for line in told)
+
+
+def test_a_keypoint_outside_of_the_image_is_missing(market: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "market.csv"
+    lines = [line for line in csv.read_text().splitlines() if not line.startswith("0002_c1")]
+    rows = [128, *range(20, 37)]
+    csv.write_text("\n".join([*lines, f"0002_c1s1_000451_03.jpg: {json.dumps(rows)}: {json.dumps([5] * 18)}"]))
+    batch = packed(read_market1501(market, [csv]), tmp_path / "out")
+    pose = batch["keypoints"][batch["camera"].tolist().index(1)]
+    assert pose[0].tolist() == [-1, -1, 0]
+    assert pose[1:, 2].tolist() == [1.0] * 17
+
+
 def test_deepfashion_is_split_by_item_and_keypoints_follow_the_size(tmp_path: Path) -> None:
     root = tmp_path / "deepfashion"
     lines, listed = ["name:keypoints_y:keypoints_x"], ["2", "image_name item_id evaluation_status"]

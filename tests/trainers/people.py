@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
+import torch
+
 from datasets.packing import pack
 from datasets.people.population import Population
 from datasets.sources.people import make_people
 from datasets.store import open_store
 from models.dpig_specs import FACTORS
+from trainers.config import SystemConfig, resolve
+from trainers.distributed import World
+from trainers.launch import preflight
+from trainers.loop import train
+from trainers.record import open_run
 
 ENCODER = "networks.encoder={channels: 4, blocks: 3, region_blocks: 2, crop: 8, region: 4, background: 6}"
 TINY = {
@@ -17,7 +24,8 @@ TINY = {
     "pose": ["networks.pose={hidden: 16, pairs: 1, embedding: 5}"],
     "mapping": [f"networks.{factor}={{hidden: 8, pairs: 1, critic_hidden: 8, critic_layers: 2}}" for factor in FACTORS],
 }  # fmt: skip
-SHARED = ["data.batch=10", "data.lanes=2", "data.window=20", "run.precision=float32", "run.cpus=1", "run.log_every=1"]
+SHARED = ["data.batch=10", "data.lanes=2", "data.window=20", "run.precision=float32", "run.cpus=1", "run.log_every=1",
+          "optim.ema_every=1"]  # fmt: skip
 
 
 def pack_people(folder: Path, identities: int = 12, images: int = 4) -> str:
@@ -25,6 +33,19 @@ def pack_people(folder: Path, identities: int = 12, images: int = 4) -> str:
     source = make_people(Population(0, 32, 16), identities, images, cameras=3, test_share=0.25)
     pack(source, open_store(str(folder), create=True), lambda text: None, shards=4)
     return str(folder)
+
+
+def stage_config(stage: str, url: str, storage: Path | str, *further: str) -> SystemConfig:
+    """Of a stage in miniature; stage II starts from the other two."""
+    named = ["stages.appearance=appearance", "stages.pose=pose"] if stage == "mapping" else []
+    return resolve(f"dpig-people-small-{stage}", overrides(stage, url, storage, *named, *further))
+
+
+def run(config: SystemConfig) -> None:
+    """Train in this process."""
+    preflight(config, "test")
+    store = open_run(config.run.storage, str(config.run.name))
+    train(config, store, World(), torch.device("cpu"), lambda line: None)
 
 
 def overrides(stage: str, url: str, storage: Path | str, *further: str) -> list[str]:

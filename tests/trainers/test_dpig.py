@@ -14,9 +14,9 @@ from datasets.store import open_store
 from datasets.stream import SampleStream, read_split
 from models.dpig_specs import FACTORS
 from models.random import RandomSource
-from tests.trainers.people import overrides, pack_people
+from tests.trainers.people import overrides, run, stage_config
 from trainers.checkpoint import Checkpoints
-from trainers.config import SystemConfig, resolve
+from trainers.config import resolve
 from trainers.distributed import World
 from trainers.dpig.appearance.system import Appearance
 from trainers.dpig.leakage import measure_leakage, true_images
@@ -29,7 +29,6 @@ from trainers.dpig.quality import image_quality
 from trainers.dpig.stages import load_model
 from trainers.errors import CheckpointError, ConfigError
 from trainers.launch import preflight
-from trainers.loop import train
 from trainers.record import open_run, read_metrics, read_run
 from trainers.system import System, build_system
 
@@ -43,30 +42,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def people_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return pack_people(tmp_path_factory.mktemp("people"))
-
-
-@pytest.fixture(scope="module")
-def trained(people_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The runs of all three stages after a few updates."""
-    storage = tmp_path_factory.mktemp("runs")
-    for stage in ("appearance", "pose", "mapping"):
-        run(stage_config(stage, people_url, storage, "run.updates=6"))
-    return storage
-
-
-def stage_config(stage: str, url: str, storage: Path | str, *further: str) -> SystemConfig:
-    named = ["stages.appearance=appearance", "stages.pose=pose"] if stage == "mapping" else []
-    return resolve(f"dpig-people-small-{stage}", overrides(stage, url, storage, *named, *further))
-
-
-def run(config: SystemConfig) -> None:
-    preflight(config, "test")
-    train(config, open_run(config.run.storage, str(config.run.name)), World(), CPU, lambda line: None)
 
 
 def first_batch(url: str, batch: int = 10) -> dict[str, Tensor]:
@@ -103,17 +78,17 @@ def test_the_critic_comes_in_when_it_is_asked_to(people_url: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("stage", ["appearance", "pose", "mapping"])
-def test_one_seed_decides_everything(stage: str, trained: Path, people_url: str) -> None:
+def test_one_seed_decides_everything(stage: str, trained_dpig: Path, people_url: str) -> None:
     def losses(seed: int) -> list[dict[str, float]]:
-        system = build_system(stage_config(stage, people_url, trained, f"run.seed={seed}"), CPU, World())
+        system = build_system(stage_config(stage, people_url, trained_dpig, f"run.seed={seed}"), CPU, World())
         return [{k: v.item() for k, v in system.step(first_batch(people_url)).items()} for _ in range(2)]
 
     assert losses(1) == losses(1)
     assert losses(1) != losses(2)
 
 
-def test_stage_two_leaves_stage_one_alone(trained: Path, people_url: str) -> None:
-    system = build_system(stage_config("mapping", people_url, trained), CPU, World())
+def test_stage_two_leaves_stage_one_alone(trained_dpig: Path, people_url: str) -> None:
+    system = build_system(stage_config("mapping", people_url, trained_dpig), CPU, World())
     before, mappings = weights(system, "painter", "poses"), weights(system, "mappings")
     for _ in range(2):
         system.step(first_batch(people_url))
@@ -121,16 +96,18 @@ def test_stage_two_leaves_stage_one_alone(trained: Path, people_url: str) -> Non
     assert not torch.equal(mappings, weights(system, "mappings"))
 
 
-def test_clipped_critics_stay_within_their_bounds(trained: Path, people_url: str) -> None:
-    config = stage_config("mapping", people_url, trained, "loss.smoothness=clipping", "loss.clip=0.02", "optim.kind=rmsprop")
+def test_clipped_critics_stay_within_their_bounds(trained_dpig: Path, people_url: str) -> None:
+    config = stage_config(
+        "mapping", people_url, trained_dpig, "loss.smoothness=clipping", "loss.clip=0.02", "optim.kind=rmsprop"
+    )
     system = build_system(config, CPU, World())
     assert weights(system, "critics").abs().max() > 0.02
     system.step(first_batch(people_url))
     assert weights(system, "critics").abs().max() <= 0.02
 
 
-def test_embeddings_are_standardised_by_the_first_batch(trained: Path, people_url: str) -> None:
-    system = build_system(stage_config("mapping", people_url, trained), CPU, World())
+def test_embeddings_are_standardised_by_the_first_batch(trained_dpig: Path, people_url: str) -> None:
+    system = build_system(stage_config("mapping", people_url, trained_dpig), CPU, World())
     assert isinstance(system, Mapping)
     batch = first_batch(people_url)
     system.step(batch)
@@ -219,7 +196,7 @@ def test_a_perfect_model_leaks_nothing_and_a_broken_one_does(people_url: str) ->
         if not leak:
             assert leakage.diagonal < 1e-6
             assert leakage.inside.max() < 1e-6
-            assert leakage.off_diagonal < 0.02  # changes too small to be counted as one
+            assert leakage.off_diagonal < 1e-6
         else:  # the person changes with the background, and not with the foreground
             assert leakage.matrix[1, 0] > 0.5
             assert leakage.matrix[0, 0] > 0.9
@@ -264,11 +241,11 @@ def test_impossible_poses_are_told(people_url: str) -> None:
 # --- from stage to stage --------------------------------------------------------------------------------------------------
 
 
-def test_stage_two_resumes_bit_for_bit_even_when_stage_one_went_on(trained: Path, people_url: str, tmp_path: Path) -> None:
+def test_stage_two_resumes_bit_for_bit_even_when_stage_one_went_on(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
     import shutil
 
     storage = tmp_path / "runs"
-    shutil.copytree(trained, storage)
+    shutil.copytree(trained_dpig, storage)
     shutil.rmtree(storage / "mapping")
     run(stage_config("mapping", people_url, storage, "run.updates=4", "run.checkpoint_every=2", "optim.decay_from=1"))
     whole = final(storage, "mapping")
@@ -280,9 +257,8 @@ def test_stage_two_resumes_bit_for_bit_even_when_stage_one_went_on(trained: Path
     run(stage_config("mapping", people_url, storage, "run.updates=4", "run.checkpoint_every=2", "optim.decay_from=1"))
     again = final(storage, "mapping")
     assert all(torch.equal(whole[name], again[name]) for name in whole)
-    assert not torch.equal(
-        final(storage, "appearance")["painter_average.decoder.last.bias"], whole["painter.decoder.last.bias"]
-    )
+    moved = final(storage, "appearance")["painter_average.decoder.last.weight"]
+    assert not torch.equal(moved, whole["painter.decoder.last.weight"])
 
 
 def final(storage: Path, name: str) -> dict[str, Any]:
@@ -291,19 +267,19 @@ def final(storage: Path, name: str) -> dict[str, Any]:
     return {f"{n}.{k}": v for n, network in state["networks"].items() for k, v in network.items()}
 
 
-def test_a_finished_stage_two_is_measured_and_loads_as_a_model(trained: Path) -> None:
-    scores = read_run(open_run(str(trained), "mapping"))["evaluation"]
+def test_a_finished_stage_two_is_measured_and_loads_as_a_model(trained_dpig: Path) -> None:
+    scores = read_run(open_run(str(trained_dpig), "mapping"))["evaluation"]
     assert {f"frechet/{factor}" for factor in FACTORS} <= set(scores)
     assert {"plausible/sampled_percent", "frechet/mean_ratio"} <= set(scores)
-    assert "wasserstein/pose" in read_metrics(open_run(str(trained), "mapping"))[0]
-    model, _ = load_model("mapping", str(trained), CPU)
+    assert "wasserstein/pose" in read_metrics(open_run(str(trained_dpig), "mapping"))[0]
+    model, _ = load_model("mapping", str(trained_dpig), CPU)
     people = model.sample(4, RandomSource(0, CPU))
     assert model.decode(people).shape == (4, 3, *SIZE)
     assert people.pose.shape == (4, 18, 3)
 
 
-def test_inverting_finds_the_noise_that_made_an_embedding(trained: Path) -> None:
-    model, _ = load_model("mapping", str(trained), CPU)
+def test_inverting_finds_the_noise_that_made_an_embedding(trained_dpig: Path) -> None:
+    model, _ = load_model("mapping", str(trained_dpig), CPU)
     noise = model.noise("pose", 6, RandomSource(1, CPU))
     embedding = model.mapping("pose").draw(noise)
     _, left = model.invert("pose", embedding)
@@ -313,17 +289,19 @@ def test_inverting_finds_the_noise_that_made_an_embedding(trained: Path) -> None
 @pytest.mark.parametrize(
     ("further", "message"),
     [
-        (["stages.appearance="], r"stages\.appearance: name the run of stage I"),
+        (["stages.appearance=''"], r"stages\.appearance: name the run of stage I"),
         (["stages.appearance=nowhere"], r"stages\.appearance: no run 'nowhere' in .*train stage I first"),
         (["stages.pose=appearance"], r"stages\.pose: appearance is a run of dpig\.appearance, not of dpig\.pose"),
         (["networks.image.height=64"], r"stages\.appearance: appearance is for images of \(3, 32, 16\), networks\.image is"),
     ],
 )
-def test_a_stage_one_that_does_not_fit_is_refused(further: list[str], message: str, trained: Path, people_url: str) -> None:
-    config = stage_config("mapping", people_url, trained, "run.name=other", *further)
+def test_a_stage_one_that_does_not_fit_is_refused(
+    further: list[str], message: str, trained_dpig: Path, people_url: str
+) -> None:
+    config = stage_config("mapping", people_url, trained_dpig, "run.name=other", *further)
     with pytest.raises(ConfigError, match=message):
         config.require_inputs()
-    assert not (trained / "other").exists()
+    assert not (trained_dpig / "other").exists()
 
 
 def test_stage_two_before_stage_one_has_a_checkpoint_is_refused(people_url: str, tmp_path: Path) -> None:
@@ -333,10 +311,10 @@ def test_stage_two_before_stage_one_has_a_checkpoint_is_refused(people_url: str,
         preflight(stage_config("mapping", people_url, tmp_path), "test")
 
 
-def test_a_checkpoint_of_other_sizes_is_refused(trained: Path, people_url: str, tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_sizes_is_refused(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
     import shutil
 
-    shutil.copytree(trained, tmp_path / "runs")
+    shutil.copytree(trained_dpig, tmp_path / "runs")
     config = tmp_path / "runs" / "pose" / "config.yaml"
     config.write_text(config.read_text().replace("embedding: 5", "embedding: 7"))
     with pytest.raises(CheckpointError, match="autoencoder_average does not fit this configuration"):
@@ -360,11 +338,11 @@ def test_a_set_without_keypoints_is_refused(people_url: str, tmp_path: Path) -> 
     [
         ("appearance", "data.augment.crop=2", r"data\.augment\.crop moves images but not their keypoints"),
         ("appearance", "networks.image.channels=1", "people are in colour"),
-        ("appearance", "networks.image.height=36", r"networks\.critic changes the image by a factor of 16"),
+        ("appearance", "networks.image.height=36", r"networks\.decoder changes the image by a factor of 8"),
         ("appearance", "networks.encoder.crop=2", r"networks\.encoder\.crop=2 cannot be halved 2 times"),
         ("appearance", "networks.drawing.closing=4", "closing must be odd"),
         ("mapping", "loss.critic_updates=7", r"loss\.critic_updates=7"),
-        ("mapping", "factors=[pose, pose]", "each once"),
+        ("mapping", "factors=[pose, pose]", "at most once"),
     ],
 )
 def test_configurations_that_cannot_run_are_refused(stage: str, override: str, message: str) -> None:

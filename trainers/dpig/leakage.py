@@ -25,8 +25,8 @@ class Leakage:
 
     Attributes:
         matrix: (3, 3), rows the factor that was changed, columns the factor whose pixels are looked at. On the diagonal, the
-            error of the change where truth changes; off it, the change of pixels that only the column's factor should change.
-            All as shares of the row's true change: 0 is perfect, on the diagonal 1 is as bad as no change at all.
+            error of the change where truth changes; off it, that error where only the column's factor should change pixels. All
+            as shares of the row's true change: 0 is perfect, on the diagonal 1 is as bad as no change at all.
         inside, outside: (3,) mean error in [0, 1] of the whole image after each change, where truth changes and elsewhere.
     """
 
@@ -71,10 +71,8 @@ def measure_leakage(model: Model, population: Population, people: People, others
     for i, row in enumerate(FACTORS):
         size = _mean(true_change[row].abs().mean(1), where[row])
         for j, column in enumerate(FACTORS):
-            if row == column:
-                matrix[i, j] = _mean((change[row] - true_change[row]).abs().mean(1), where[row]) / size
-            else:
-                matrix[i, j] = _mean(change[row].abs().mean(1), where[column] & ~where[row]) / size
+            place = where[row] if row == column else where[column] & ~where[row]
+            matrix[i, j] = _mean((change[row] - true_change[row]).abs().mean(1), place) / size
     inside = np.array([_mean(error[f], where[f]) for f in FACTORS])
     outside = np.array([_mean(error[f], ~where[f]) for f in FACTORS])
     return Leakage(matrix, inside, outside)

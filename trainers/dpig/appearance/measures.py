@@ -18,6 +18,7 @@ from trainers.dpig.batch import unit_range
 from trainers.dpig.leakage import Leakage, measure_leakage, swap_ratios
 from trainers.dpig.people import People, gather, same_person_pairs
 from trainers.dpig.quality import image_quality
+from trainers.inception import inception_scores
 from trainers.system import Batch
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def evaluate(system: Appearance, batches: Iterable[Batch]) -> dict[str, float]:
     """All measures of a trained stage I, on the first thousand images of the evaluation split.
 
     ``rebuilt/…`` compares images with themselves, ``transfer/…`` (pose-guided generation) one image of a person in the pose of
-    another with that other. ``swap/…_ratio``: how much more the exchange of a factor changes its own side of the coarse body
-    mask. Where the truth is known, ``leakage/…`` and ``truth/…`` of :mod:`trainers.dpig.leakage`.
+    another with that other; there also ``is``, ``fid``, ``mask_is``, ``mask_fid`` if Inception is at hand. ``swap/…_ratio``:
+    how much more the exchange of a factor changes its own side of the coarse body mask. Where the truth is known, ``leakage/…``
+    and ``truth/…`` of :mod:`trainers.dpig.leakage`.
     """
     people = gather(batches, EVALUATED)
     model = system.model
@@ -45,6 +47,9 @@ def evaluate(system: Appearance, batches: Iterable[Batch]) -> dict[str, float]:
     if len(condition):
         posed = unit_range(model.decode(factors[condition].exchanged("pose", factors[target])))
         quality = image_quality(posed, real[target], masks[target])
+        quality |= inception_scores(posed, real[target])
+        masked = inception_scores(posed * masks[target], real[target] * masks[target])
+        quality |= {f"mask_{name}": value for name, value in masked.items()}
         scores |= {f"transfer/{name}": value for name, value in quality.items()}
     some, others = exchange_partners(people)
     ratios = swap_ratios(model, factors[some], factors[others], masks[some])

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 from torch import Tensor
 
+from models.dpig_specs import FACTORS
 from models.random import RandomSource
-from trainers.dpig.batch import normalised
+from trainers.dpig.batch import normalised, unit_range
 from trainers.dpig.plausibility import PoseRange
+from trainers.frechet import frechet_distance, gaussian
+from trainers.inception import inception_scores
 from trainers.system import Batch
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ def evaluate(system: Mapping, batches: Iterable[Batch]) -> dict[str, float]:
     ``…_shuffled`` between these after each number of the embedding is shuffled over images by itself: means and variances are
     right, covariances gone.
     ``frechet/mean_ratio`` is drawn over shuffled, the mean over factors. ``plausible/…_percent``: see
-    :mod:`trainers.dpig.plausibility`.
+    :mod:`trainers.dpig.plausibility`. ``samples/is`` and ``samples/fid`` of whole images where Inception is at hand.
     """
     assert system.seen is not None
-    kept = [(embed_batch(system, batch), batch["keypoints"]) for batch in batches]
-    real, poses = _joined([e for e, _ in kept]), torch.cat([k for _, k in kept])
+    every = list(batches)
+    real, poses = _joined([embed_batch(system, batch) for batch in every]), torch.cat([batch["keypoints"] for batch in every])
+    images = torch.cat([batch["image"] for batch in every]).float() / 255
     source = RandomSource(MEASURE_SEED, system.device)
     model, ratios = system.model, []
     scores: dict[str, float] = {}
@@ -69,6 +71,9 @@ def evaluate(system: Mapping, batches: Iterable[Batch]) -> dict[str, float]:
             sampled = model.map(factor, noise)
             scores["plausible/sampled_percent"] = 100 * _share(system.seen.poses.plausible(sampled, system.size))
             scores["plausible/real_percent"] = 100 * _share(system.seen.poses.plausible(poses, system.size))
+    if set(real) == set(FACTORS):
+        people = unit_range(model.decode(model.sample(min(len(images), DRAWN), source)))
+        scores |= {f"samples/{name}": value for name, value in inception_scores(people, images).items()}
     scores["frechet/mean_ratio"] = float(np.mean(ratios))
     return scores
 
@@ -77,21 +82,6 @@ def embed_batch(system: Mapping, batch: Batch) -> Embeddings:
     """Real embeddings of a batch as the stream gives it, a few images at a time."""
     pairs = zip(batch["image"].split(64), batch["keypoints"].split(64), strict=True)
     return _joined([system.embed(normalised(images), keypoints) for images, keypoints in pairs])
-
-
-def gaussian(samples: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (D,) and covariance (D, D) of samples (N, D)."""
-    values = samples.double().cpu().numpy()
-    return values.mean(0), np.cov(values, rowvar=False)
-
-
-def frechet_distance(
-    a: tuple[NDArray[np.float64], NDArray[np.float64]], b: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> float:
-    """‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½)."""
-    (mean_a, covariance_a), (mean_b, covariance_b) = a, b
-    root = np.real(sqrtm(covariance_a @ covariance_b))
-    return float(np.square(mean_a - mean_b).sum() + np.trace(covariance_a + covariance_b - 2 * root))
 
 
 def _joined(parts: list[Embeddings]) -> Embeddings:

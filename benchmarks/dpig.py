@@ -1,0 +1,207 @@
+"""What DPIG learns on people whose factors are known, against a plain conditional auto-encoder; and what full size costs.
+
+An hour and a half on two cores; `benchmarks.runs` says how runs are resumed. Needs `unbraid local up`; makes its data set.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.figures import Figures
+from benchmarks.runs import STORAGE, run_to_end, train
+from cluster.local import use_local_services
+from datasets.people.population import CAMERA, Population
+from datasets.stream import SampleStream
+from models.dpig import TiledConvolution
+from models.dpig_specs import FACTORS
+from models.pose import KEYPOINTS
+from trainers.checkpoint import expected_bytes
+from trainers.config import SystemConfig, resolve
+from trainers.distributed import World
+from trainers.dpig.appearance.config import Config as AppearanceConfig
+from trainers.dpig.mapping.config import Config as MappingConfig
+from trainers.dpig.mapping.system import Mapping
+from trainers.dpig.pose.config import Config as PoseConfig
+from trainers.dpig.stages import new_painter, new_poses
+from trainers.record import open_run, read_metrics, read_run
+from trainers.system import System, build_system
+
+SEEDS = (0,)
+META, CPU = torch.device("meta"), torch.device("cpu")
+EVALUATE_EVERY = 2500
+DRAWN = 400
+FEW_UPDATES = 20
+
+
+def stage_one(figures: Figures, seed: int) -> None:
+    """Quality on held-out identities, what exchanging a factor changes, and leakage against the control's."""
+    settings = (f"run.seed={seed}", f"run.evaluate_every={EVALUATE_EVERY}")
+    train("dpig-people-small", f"dpig-people-small-seed{seed}", *settings)
+    plain_name = f"dpig-people-small-seed{seed}-appearance-plain"
+    control = run_to_end("dpig-people-small-appearance-plain", plain_name, *settings)
+    name = f"seed{seed}"
+    store = open_run(STORAGE, f"dpig-people-small-seed{seed}-appearance")
+    ours = read_run(store).get("evaluation")
+    if not ours:
+        return
+    figures.figure(f"{name}.ssim", ours["rebuilt/ssim"], "on held-out identities", ">= 0.80")
+    losses = [line["loss/l1"] for line in read_metrics(store) if "loss/l1" in line]
+    tenth = max(len(losses) // 10, 1)
+    fallen = sum(losses[-tenth:]) / sum(losses[:tenth])
+    figures.figure(f"{name}.l1_last_to_first_tenth", fallen, "of the training loss", "falling, < 1")
+    for factor in ("background", "foreground"):
+        figures.figure(f"{name}.swap_{factor}_ratio", ours[f"swap/{factor}_ratio"], "x, own side of the coarse mask", ">= 5")
+        figures.figure(f"{name}.swap_{factor}_true_ratio", ours[f"truth/{factor}_ratio"], "x, own side of the true silhouette")
+    for measure in ("transfer/ssim", "transfer/mask_ssim", "transfer/l1", "transfer/psnr"):
+        figures.figure(f"{name}.{measure.replace('/', '_')}", ours[measure], "pose-guided pairs")
+    for row in FACTORS:
+        for column in FACTORS:
+            figures.figure(f"{name}.{row}_on_{column}", ours[f"leakage/{row}_on_{column}"], "of the true change")
+    if control is None:
+        return
+    plain = read_run(control)["evaluation"]
+    figures.figure(f"{name}.off_diagonal", ours["leakage/off_diagonal"], "mean leak")
+    figures.figure(f"{name}.off_diagonal_plain", plain["leakage/off_diagonal"], "mean leak of the plain auto-encoder")
+    ratio = ours["leakage/off_diagonal"] / plain["leakage/off_diagonal"]
+    figures.figure(f"{name}.leakage_to_plain", ratio, "x", "<= 0.5")
+    figures.figure(f"{name}.ssim_plain", plain["rebuilt/ssim"], "of the plain auto-encoder")
+
+
+def poses_and_mappings(figures: Figures, seed: int) -> None:
+    """The pose auto-encoder on held-out poses, and what stage II draws."""
+    name = f"seed{seed}"
+    pose = read_run(open_run(STORAGE, f"dpig-people-small-seed{seed}-pose")).get("evaluation")
+    if pose:
+        figures.figure(f"{name}.keypoint_error", pose["keypoint/error_percent"], "% of the height", "< 2")
+    store = open_run(STORAGE, f"dpig-people-small-seed{seed}-mapping")
+    mapping = read_run(store).get("evaluation")
+    if not mapping:
+        return
+    sampled, real = mapping["plausible/sampled_percent"], mapping["plausible/real_percent"]
+    figures.figure(f"{name}.plausible_poses", sampled, f"% of sampled poses, {real:.1f} of real ones", ">= 90")
+    lines = read_metrics(store)
+    for factor in FACTORS:
+        distances = [line[f"wasserstein/{factor}"] for line in lines if f"wasserstein/{factor}" in line]
+        tenth = max(len(distances) // 10, 1)
+        fallen = (sum(distances[-tenth:]) / tenth) / max(distances)
+        figures.figure(f"{name}.wasserstein_{factor}", fallen, "of the highest estimate, at the end", "falling, < 1")
+        drawn, shuffled, train = (mapping[f"frechet/{factor}{suffix}"] for suffix in ("", "_shuffled", "_train"))
+        text = f"shuffled embeddings have {shuffled:.3f}, training ones {train:.3f}"
+        figures.figure(f"{name}.frechet_{factor}", drawn, text)
+
+
+def data(figures: Figures) -> None:
+    """Images a second of `unbraid data make people`, packing included."""
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "cluster.cli", "data", "make", "people", f"{folder}/set", "--images", "8"]
+        started = time.perf_counter()
+        subprocess.run([*command, "--identities", "250"], check=True, capture_output=True)
+        figures.figure("make_people", 2000 / (time.perf_counter() - started), "images/s at 128x64, start included", ">= 200")
+    population = Population(0, 128, 64)
+    population.render(0, 0, 0)
+    started = time.perf_counter()
+    for i in range(DRAWN):
+        population.render(i, CAMERA * (i % 6) + i, i)
+    figures.figure("render", DRAWN / (time.perf_counter() - started), "images/s on one thread, cameras' views included")
+
+
+def tiled(figures: Figures) -> None:
+    """The convolution over a tiled vector, as the paper writes it and as it is done here, forward and backward."""
+    layer = TiledConvolution(352, KEYPOINTS, 128, (128, 64))
+    torch.nn.init.normal_(layer.vector, 0, 0.02)
+    vector, maps = torch.randn(4, 352, requires_grad=True), torch.rand(4, KEYPOINTS, 128, 64)
+
+    def as_published() -> Tensor:
+        joined = torch.cat([maps, vector[:, :, None, None].expand(-1, -1, 128, 64)], 1)
+        weight = torch.cat([layer.maps.weight, layer.vector], 1)
+        return F.conv2d(joined, weight, layer.maps.bias, padding=1)
+
+    seconds: dict[str, float] = {}
+    ways: dict[str, Callable[[], Tensor]] = {"published": as_published, "ours": lambda: layer(vector, maps)}
+    for _ in range(3):
+        for way, forward in ways.items():
+            started = time.perf_counter()
+            forward().square().mean().backward()
+            seconds[way] = min(seconds.get(way, 1e9), time.perf_counter() - started)
+    figures.figure("tiled_convolution", seconds["published"] / seconds["ours"], "x the published form's speed, same numbers")
+
+
+def on_meta(config: SystemConfig) -> System:
+    """Without weights; stage II on a stage I of the same size."""
+    if not isinstance(config, MappingConfig):
+        return build_system(config, META, World())
+    networks: dict[str, Any] = {"networks": {"image": vars(config.networks.image)}}
+    painter = new_painter(AppearanceConfig.model_validate(networks)).to(META)
+    return Mapping(config, painter, new_poses(PoseConfig.model_validate(networks)).to(META), META, World())
+
+
+def batch(config: SystemConfig, device: torch.device, size: int) -> dict[str, Tensor]:
+    """People at random places, as far as arithmetic is concerned."""
+    assert config.image_shape is not None
+    _, height, width = config.image_shape
+    keypoints = torch.rand(size, KEYPOINTS, 3, device=device) * torch.tensor([height, width, 0], device=device)
+    keypoints[:, :, 2] = 1
+    image = torch.zeros(size, *config.image_shape, dtype=torch.uint8, device=device)
+    return {"image": image, "keypoints": keypoints}
+
+
+def full_size(figures: Figures) -> None:
+    """Parameters, checkpoint and arithmetic of the published sizes, so that a GPU run can be planned."""
+    for preset in ("market1501", "deepfashion"):
+        for stage in ("appearance", "pose", "mapping"):
+            config = resolve(f"dpig-{preset}-{stage}")
+            system = on_meta(config)
+            with FlopCounterMode(display=False) as flops:
+                system.step(batch(config, META, config.data.batch))
+            trained = sum(p.numel() for o in system.optimizers.values() for g in o.param_groups for p in g["params"])
+            name = f"{preset}.{stage}"
+            figures.figure(f"{name}.parameters", trained / 1e6, "million trained")
+            figures.figure(f"{name}.state", expected_bytes(system) / 1e9, "GB of weights and Adam's moments, averages included")
+            figures.figure(f"{name}.gflops", flops.get_total_flops() / 1e9, f"an update of batch {config.data.batch}", digits=1)
+
+
+def market(figures: Figures) -> None:
+    """Twenty real updates of market1501's stage I at full size on made people, on this CPU."""
+    with TemporaryDirectory() as folder:
+        make = [sys.executable, "-m", "cluster.cli", "data", "make", "people", f"{folder}/set", "--identities", "20"]
+        subprocess.run([*make, "--images", "4"], check=True, capture_output=True)
+        overrides = [f"data.url={folder}/set", "data.batch=2", "data.lanes=2", "run.precision=float32", "optim.lr_painter=2e-4"]
+        config = resolve("dpig-market1501-appearance", overrides)
+        system = build_system(config, CPU, World())
+        started = time.perf_counter()
+        with SampleStream(f"{folder}/set", "train", batch=2, lanes=2, window=16, seed=0) as stream:
+            losses = [system.step(next(stream))["loss/l1"].item() for _ in range(FEW_UPDATES)]
+        seconds = time.perf_counter() - started
+    fallen = sum(losses[-5:]) / sum(losses[:5])
+    figures.figure("market1501.l1_last_to_first_five", fallen, f"over {FEW_UPDATES} updates of batch 2, lr 2e-4", "< 1")
+    figures.figure("market1501.seconds_an_update", seconds / FEW_UPDATES, "on this CPU at batch 2", digits=2)
+
+
+def main() -> None:
+    figures = Figures("dpig", ", ".join(map(str, SEEDS)))
+    use_local_services()
+    parts: dict[str, Callable[[Figures], None]] = {"data": data, "tiled": tiled, "full_size": full_size, "market": market}
+    for name, part in parts.items():
+        if figures.wants(name):
+            part(figures)
+    if figures.wants("learning"):
+        subprocess.run(
+            [sys.executable, "-m", "cluster.cli", "data", "make", "people", "--size", "64x32"], check=True, stdout=sys.stderr
+        )
+        for seed in SEEDS:
+            stage_one(figures, seed)
+            poses_and_mappings(figures, seed)
+
+
+if __name__ == "__main__":
+    Path(STORAGE).mkdir(parents=True, exist_ok=True)
+    main()

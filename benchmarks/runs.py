@@ -1,0 +1,32 @@
+"""Long runs that benchmarks read: each is an `unbraid train --debug`, resumed where it was, only read once it is finished."""
+
+import os
+import subprocess
+import sys
+
+from datasets.store import Store
+from trainers.record import open_run, run_status
+
+STORAGE = "runs/benchmarks"
+
+
+def train(preset: str, name: str, *overrides: str) -> bool:
+    """Train a preset, or a pipeline, under a name, on from where it was; whether that was allowed.
+
+    UNBRAID_BENCH_TRAIN=0 forbids it; UNBRAID_BENCH_CPUS is the threads of a run.
+    """
+    if os.environ.get("UNBRAID_BENCH_TRAIN") == "0":
+        return False
+    cpus = os.environ.get("UNBRAID_BENCH_CPUS", "0")
+    command = [
+        sys.executable, "-m", "cluster.cli", "train", preset, "--debug", f"run.name={name}", f"run.storage={STORAGE}",
+        "run.workers=1", f"run.cpus={cpus}", *overrides,
+    ]  # fmt: skip
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    return True
+
+
+def run_to_end(preset: str, name: str, *overrides: str) -> Store | None:
+    """The finished run ``name`` of a preset, trained first if it is not there yet; None where that is not allowed."""
+    store = open_run(STORAGE, name)
+    return store if run_status(store) == "finished" or train(preset, name, *overrides) else None

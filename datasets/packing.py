@@ -2,21 +2,22 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
 from datasets.errors import DataError
-from datasets.index import Index, Shard, write_index
+from datasets.index import Field, Index, Shard, write_index
 from datasets.shards import write_shard
 from datasets.sources.source import Item, Source, UnusableSampleError
-from datasets.store import Store
+from datasets.store import Store, open_store
 
 SHARD_BYTES = 32 << 20
 FEWEST_SHARDS = 80
@@ -91,7 +92,7 @@ def pack(
 
     Args:
         shards: see :func:`plan_shards`.
-        threads: shards written at a time.
+        threads: shards written at a time; processes, where the source asks for them.
         max_skipped: samples that cannot be used before it is an error.
 
     Raises:
@@ -100,15 +101,24 @@ def pack(
     plans = plan_shards(source, shards)
     meter = _Meter(plans, report)
     skipped: list[str] = []
-    workers = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="pack")
+    count = threads or os.cpu_count() or 1
+    workers: Executor
+    if source.is_computed:
+        workers = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+        work = partial(_pack_in_process, source.fields, store.url, max_skipped)
+    else:
+        workers = ThreadPoolExecutor(count, thread_name_prefix="pack")
+        work = partial(_pack_shard, source.fields, store, max_skipped)
     try:
-        work = partial(_pack_shard, source, store, skipped, max_skipped)
         futures = {split: [(plan, workers.submit(work, plan)) for plan in of_split] for split, of_split in plans.items()}
         splits: dict[str, tuple[Shard, ...]] = {}
         for split, of_split in futures.items():
             written = []
             for plan, future in of_split:
-                written.append(future.result())
+                shard, reasons = future.result()
+                written.append(shard)
+                skipped += reasons
+                _require_few(skipped, max_skipped)
                 meter.packed(len(plan.items))
             splits[split] = tuple(shard for shard in written if shard.count)
     finally:
@@ -147,24 +157,37 @@ def describe_plan(source: Source, plans: dict[str, list[ShardPlan]], report: Rep
         report(f"  left out {len(source.left_out):,}: " + "; ".join(list(source.left_out)[:3]))
 
 
-def _pack_shard(source: Source, store: Store, skipped: list[str], max_skipped: int, plan: ShardPlan) -> Shard:
+_store_of_process = lru_cache(maxsize=1)(open_store)
+
+
+def _pack_in_process(fields: Mapping[str, Field], url: str, max_skipped: int, plan: ShardPlan) -> tuple[Shard, list[str]]:
+    return _pack_shard(fields, _store_of_process(url), max_skipped, plan)
+
+
+def _pack_shard(fields: Mapping[str, Field], store: Store, max_skipped: int, plan: ShardPlan) -> tuple[Shard, list[str]]:
+    """Write one shard; what was skipped, and why."""
     marker = f"{MARKERS}/{plan.name}.json"
     if store.exists(marker):
         found = json.loads(store.get(marker))
         if found["items"] == plan.digest:
-            return Shard(**found["shard"])
+            return Shard(**found["shard"]), found["skipped"]
     samples = []
+    skipped: list[str] = []
     for item in plan.items:
         try:
             samples.append({"__key__": item.key, **item.load()})
         except UnusableSampleError as error:
             skipped.append(str(error))
-            if len(skipped) > max_skipped:
-                more = f" (after {max_skipped} others that were skipped)" if max_skipped else ""
-                raise DataError(f"{error}{more}; mend or remove it, or allow for some with --max-skipped") from None
-    shard = write_shard(store, plan.name, source.fields, samples)
-    store.put(marker, json.dumps({"items": plan.digest, "shard": asdict(shard)}).encode())
-    return shard
+            _require_few(skipped, max_skipped)
+    shard = write_shard(store, plan.name, fields, samples)
+    store.put(marker, json.dumps({"items": plan.digest, "shard": asdict(shard), "skipped": skipped}).encode())
+    return shard, skipped
+
+
+def _require_few(skipped: Sequence[str], most: int) -> None:
+    if len(skipped) > most:
+        more = f" (after {most} others that were skipped)" if most else ""
+        raise DataError(f"{skipped[-1]}{more}; mend or remove it, or allow for some with --max-skipped")
 
 
 def _samples_a_shard(source: Source, largest: int) -> float:

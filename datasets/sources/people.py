@@ -54,6 +54,7 @@ def make_people(
         splits=splits,
         licence="CC0 1.0",
         origin=f"drawn by unbraid, {identities} identities, {cameras} cameras",
+        is_computed=True,
         recipe={"generator": GENERATOR, "version": VERSION, **asdict(population)},
     )
 

@@ -50,6 +50,8 @@ class Source:
         classes, attributes: names, see :class:`datasets.index.Index`.
         shuffle: whether items are shuffled (always in the same way) before they are dealt to shards; needed wherever
             neighbours are alike.
+        is_computed: whether loading an item is arithmetic more than reading, so that processes are faster than threads; its
+            items can be pickled then.
         recipe: how images were made, where they are no photographs; see :class:`datasets.index.Index`.
         left_out: what was found but is not packed, with the reason, for the report.
     """
@@ -62,6 +64,7 @@ class Source:
     classes: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     shuffle: bool = True
+    is_computed: bool = False
     recipe: Mapping[str, str | int] = field(default_factory=dict)
     left_out: Sequence[str] = field(default_factory=tuple)
 

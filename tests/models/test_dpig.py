@@ -9,13 +9,11 @@ from models.dpig import (
     AppearanceEncoder,
     Decoder,
     Discriminator,
-    EmbeddingCritics,
-    Mappings,
     Painter,
-    PoseAutoencoder,
     TiledConvolution,
 )
 from models.dpig_specs import Conditioning, CriticSpec, DecoderSpec, DrawingSpec, EncoderSpec, MappingSpec, PoseSpec
+from models.embeddings import EmbeddingCritics, Mappings, PoseAutoencoder
 from models.losses import gradient_penalty, wasserstein_distance
 from models.pose import KEYPOINTS, body_mask
 from models.specs import ImageSpec

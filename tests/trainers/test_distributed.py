@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.multiprocessing.spawn import start_processes
 
 from datasets.stream import SampleStream
 from models.normalization import GlobalBatchNorm, synchronise_batch_norm
+from tests.trainers.people import stage_config
 from tests.trainers.test_infogan import TINY
 from trainers.config import resolve
 from trainers.distributed import World, frozen
@@ -117,3 +119,41 @@ def test_a_frozen_network_passes_gradients_and_keeps_none() -> None:
     assert x.grad is not None
     assert network.weight.grad is None
     assert network.weight.requires_grad
+
+
+def train_dpig_share(rank: int, world_size: int, folder: str, url: str, storage: str, stage: str) -> None:
+    """The same for a stage of DPIG."""
+    torch.set_num_threads(1)
+    if world_size > 1:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
+    further = [f"run.workers={world_size}", "run.batch_norm=global", "data.augment.brightness=0.2"]
+    system = build_system(stage_config(stage, url, storage, *further), torch.device("cpu"), World(rank, world_size))
+    with SampleStream(url, "train", batch=10, lanes=2, window=20, seed=0, rank=rank, world_size=world_size) as stream:
+        for _ in range(UPDATES):
+            system.step(next(stream))
+    torch.save({name: n.state_dict() for name, n in system.networks.items()}, f"{folder}/{world_size}-{rank}.pt")
+    if world_size > 1:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("stage", ["appearance", "pose", "mapping"])
+def test_two_workers_of_dpig_end_with_the_weights_of_one(
+    stage: str, trained_dpig: Path, people_url: str, tmp_path: Path
+) -> None:
+    """Float32, tolerance as above; the mapping with a gradient penalty, whose inner gradient must not be averaged."""
+    for world_size in (1, 2):
+        arguments = (world_size, str(tmp_path), people_url, str(trained_dpig), stage)
+        start_processes(train_dpig_share, args=arguments, nprocs=world_size)
+    alone, shared, other = (trained(tmp_path, *who) for who in ((1, 0), (2, 0), (2, 1)))
+    assert all(torch.equal(shared[name], other[name]) for name in shared if "running" not in name)
+    fresh = build_system(stage_config(stage, people_url, trained_dpig), torch.device("cpu"), World())
+    moved = {
+        f"{network}.{name}": start.detach()
+        for network, module in fresh.networks.items()
+        for name, start in module.named_parameters()
+        if start.requires_grad
+    }
+    apart = {
+        k: ((alone[k] - shared[k]).norm() / (alone[k] - start).norm().clamp_min(1e-9)).item() for k, start in moved.items()
+    }
+    assert max(apart.values()) < 0.03, sorted(apart.items(), key=lambda item: -item[1])[:5]

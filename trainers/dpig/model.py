@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from models.dpig import Mapping as NoiseMapping
-from models.dpig import Painter, PoseAutoencoder
+from models.dpig import Painter
 from models.dpig_specs import FACTORS
+from models.embeddings import Mapping as NoiseMapping
+from models.embeddings import PoseAutoencoder
 from models.pose import keypoints_of, pose_vectors
 from models.random import RandomSource
 from models.specs import ImageSpec

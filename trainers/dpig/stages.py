@@ -9,7 +9,8 @@ from torch import nn
 
 from datasets.errors import DataError
 from datasets.store import Store, open_store
-from models.dpig import Mappings, Painter, PoseAutoencoder
+from models.dpig import Painter
+from models.embeddings import Mappings, PoseAutoencoder
 from trainers.checkpoint import Checkpoints, load_weights
 from trainers.config import SystemConfig
 from trainers.dpig.appearance.config import Config as AppearanceConfig

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
 from models.averaging import averaged, follow, following_weight
-from models.dpig import EmbeddingCritics, Mappings, Painter, PoseAutoencoder
+from models.dpig import Painter
+from models.embeddings import EmbeddingCritics, Mappings, PoseAutoencoder
 from models.losses import wasserstein_distance
 from models.pose import pose_vectors
 from models.random import RandomSource
@@ -111,9 +112,10 @@ class Mapping:
         return {factor: real[factor].float() for factor in self.widths}
 
     def _dealt(self, real: Embeddings) -> Iterator[Embeddings]:
-        parts = {factor: values.chunk(self.config.loss.critic_updates) for factor, values in real.items()}
-        for i in range(self.config.loss.critic_updates):
-            yield {factor: chunks[i] for factor, chunks in parts.items()}
+        """Every so many-th row to each of the critics' updates: then these see the same rows on any number of workers."""
+        count = self.config.loss.critic_updates
+        for i in range(count):
+            yield {factor: values[i::count] for factor, values in real.items()}
 
     def _noise(self, batch: int) -> Embeddings:
         return {factor: self.config.noise_std * self.random.normal(batch, width) for factor, width in self.widths.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from models.dpig import PoseAutoencoder
+from models.embeddings import PoseAutoencoder
 from models.pose import keypoints_of, pose_vectors, present
 from trainers.system import Batch
 

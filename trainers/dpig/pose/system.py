@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from models.averaging import averaged, follow, following_weight
-from models.dpig import PoseAutoencoder
+from models.embeddings import PoseAutoencoder
 from models.pose import pose_vectors
 from models.random import RandomSource
 from trainers.distributed import World, player

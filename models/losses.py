@@ -37,6 +37,17 @@ def information_loss(mutual_information: Mapping[str, Tensor], weight_categorica
     return total
 
 
+def pose_loss(made: Tensor, real: Tensor) -> Tensor:
+    """Mean squared error of pose vectors (B, 54), where coordinates of keypoints that are not there count as right.
+
+    Nobody knows these. A decoder that had to give them some fixed place would draw keypoints on the way there, wherever a
+    drawn embedding lies between being seen and not.
+    """
+    known = real.view(len(real), -1, 3)[:, :, 2:].repeat(1, 1, 3)
+    known[:, :, 2] = 1  # visibility always is
+    return ((made - real).square() * known.flatten(1)).mean()
+
+
 def wasserstein_distance(real_scores: Tensor, made_scores: Tensor) -> Tensor:
     """E[f(x)] − E[f(x̃)], what a critic f maximises and a generator minimises (Arjovsky et al., 2017, equation 2).
 

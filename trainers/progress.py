@@ -59,13 +59,17 @@ def progress_text(line: Mapping[str, Any], updates: int, watched: tuple[str, ...
     rate = line["speed/updates_per_second"]
     left = int((updates - line["step"]) / rate)
     losses = "  ".join(
-        f"{name.partition('/')[2].upper()} {value:.3f}" for name, value in line.items() if name.startswith("loss/")
+        f"{name.partition('/')[2].upper()} {_short(value)}" for name, value in line.items() if name.startswith("loss/")
     )
     further = "  ".join(f"{name} {value:.2f}" for name, value in line.items() if watched and name.startswith(watched))
     return (
         f"update {line['step']}/{updates}  {rate:.2f} updates/s  {line['speed/images_per_second']:.0f} images/s  "
         f"wait {line['data/wait_percent']:.0f} %{_transfers(line)}  {losses}  {further}  left {left // 60:02d}:{left % 60:02d}"
     )
+
+
+def _short(loss: float) -> str:
+    return f"{loss:.3f}" if abs(loss) >= 0.1 else f"{loss:.2g}"
 
 
 def evaluation_text(line: Mapping[str, Any]) -> str:

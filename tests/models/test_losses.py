@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.losses import discriminator_loss, generator_loss, information_loss
+from models.losses import discriminator_loss, generator_loss, information_loss, pose_loss
 
 
 def test_undecided_discriminator_pays_log_four() -> None:
@@ -29,3 +29,15 @@ def test_generator_loss_does_not_saturate_where_it_loses() -> None:
 def test_information_is_weighted_by_kind_of_code() -> None:
     information = {"categorical_0": torch.tensor(2.0), "continuous_0": torch.tensor(-0.5), "continuous_1": torch.tensor(1.0)}
     assert information_loss(information, 1.0, 0.1).item() == pytest.approx(-2.0 - 0.1 * 0.5)
+
+
+def test_where_a_missing_keypoint_would_be_is_not_asked() -> None:
+    real = torch.zeros(2, 54)
+    real[0, 2] = 1  # the first keypoint of the first pose is there
+    made = real.clone()
+    made[1, :2] = 5
+    assert pose_loss(made, real) == 0
+    made[0, 1] = 3
+    assert pose_loss(made, real).item() == pytest.approx(9 / 108)
+    made[1, 2] = 1
+    assert pose_loss(made, real).item() == pytest.approx(10 / 108)

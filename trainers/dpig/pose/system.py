@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from models.averaging import averaged, follow, following_weight
 from models.embeddings import PoseAutoencoder
+from models.losses import pose_loss
 from models.pose import pose_vectors
 from models.random import RandomSource
 from trainers.distributed import World, player
@@ -53,7 +53,7 @@ class PoseSystem:
         vectors = pose_vectors(keypoints, self.size)
         with autocast(self.device, self._dtype):
             rebuilt = self._player(vectors)
-        loss = F.mse_loss(rebuilt.float(), vectors)
+        loss = pose_loss(rebuilt.float(), vectors)
         self._adam.zero_grad()
         (self.config.loss.reconstruction * loss).backward()
         self._adam.step()

@@ -1,0 +1,64 @@
+"""All stages of DPIG by one command, stopped and repeated, as a user would."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cluster.cli import main
+from cluster.local import FOLDER_VARIABLE
+from tests.trainers.people import TINY, overrides
+from trainers.record import open_run, read_run, run_status
+
+STAGES = ("appearance", "pose", "mapping")
+
+
+def train(url: str, storage: Path, *further: str) -> Result:
+    arguments = [o for o in overrides("pose", url, storage) if not o.startswith(("networks.pose", "run.name"))]
+    for stage in STAGES:
+        own = [o for o in overrides(stage, url, storage) if o.startswith(("networks.", "loss."))]
+        assert len(own) >= len(TINY[stage])
+        arguments += [f"{stage}.{o}" for o in own]
+    return CliRunner().invoke(
+        main, ["train", "dpig-people-small", *arguments, "run.updates=4", "run.name=all", "--debug", *further]
+    )
+
+
+def test_one_command_trains_all_stages_and_goes_on_where_it_was(
+    people_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "none"))
+    storage = tmp_path / "runs"
+    import trainers.loop
+
+    finish = trainers.loop.finish
+    ended: list[object] = []
+
+    def interrupted(system: object, config: object, *rest: object) -> None:
+        if len(ended) == 1:
+            raise KeyboardInterrupt
+        ended.append(config)
+        finish(system, config, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainers.loop, "finish", interrupted)
+    stopped = train(people_url, storage)
+    assert stopped.exit_code == 130, stopped.output
+    assert "stage 2 of 3: pose" in stopped.output
+    assert run_status(open_run(str(storage), "all-appearance")) == "finished"
+    assert not (storage / "all-mapping").exists()
+    monkeypatch.setattr(trainers.loop, "finish", finish)
+    done = train(people_url, storage)
+    assert done.exit_code == 0, done.output
+    assert "run all-appearance is finished" in done.output
+    for stage in STAGES:
+        assert read_run(open_run(str(storage), f"all-{stage}"))["step"] == 4
+        assert (storage / f"all-{stage}" / "report.png").stat().st_size > 10_000
+    again = train(people_url, storage)
+    assert again.output.count("is finished") == 3
+
+
+def test_a_dry_run_shows_every_stage(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(main, ["train", "dpig-people-small", "--dry-run", f"run.storage={tmp_path}"])
+    assert shown.exit_code == 0
+    assert shown.output.count("\n---\n") == 2
+    assert shown.output.count("system: dpig.") == 3

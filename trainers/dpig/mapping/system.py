@@ -19,7 +19,7 @@ from trainers.dpig.batch import training_batch
 from trainers.dpig.mapping.config import Config
 from trainers.dpig.mapping.measures import Seen, evaluate
 from trainers.dpig.mapping.pictures import explanation_grids, preview_grids
-from trainers.dpig.model import Model
+from trainers.dpig.model import CHUNK, Model
 from trainers.dpig.stages import load_painter, load_poses, stage_store
 from trainers.precision import autocast, resolve_precision
 from trainers.schedule import halving, linear_decay, set_learning_rates
@@ -96,9 +96,8 @@ class Mapping:
             mean = mean_over_ranks(embeddings[factor], self._world)
             std = mean_over_ranks((embeddings[factor] - mean).square(), self._world).sqrt()
             mapping.mean.copy_(mean)
-            mapping.std.copy_(
-                std.clamp_min(1e-6).maximum(0.01 * std.mean())
-            )  # a number that never changes keeps its noise small
+            # a number that hardly ever changes is not blown up to the size of the others
+            mapping.std.copy_(std.maximum(0.01 * std.mean()).clamp_min(1e-6))
 
     @torch.no_grad()
     def embed(self, images: Tensor, keypoints: Tensor) -> Embeddings:
@@ -106,7 +105,9 @@ class Mapping:
         real: Embeddings = {}
         with autocast(self.device, self._dtype):
             if "foreground" in self.widths or "background" in self.widths:
-                real["foreground"], real["background"] = self.painter.encoder(images, keypoints)
+                chunks = zip(images.split(CHUNK), keypoints.split(CHUNK), strict=True)
+                foregrounds, backgrounds = zip(*(self.painter.encoder(i, k) for i, k in chunks), strict=True)
+                real["foreground"], real["background"] = torch.cat(foregrounds), torch.cat(backgrounds)
             if "pose" in self.widths:
                 real["pose"] = self.poses.encode(pose_vectors(keypoints, self.size))
         return {factor: real[factor].float() for factor in self.widths}

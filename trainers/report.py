@@ -12,6 +12,8 @@ from torch import Tensor
 from trainers.config import SystemConfig
 
 COLUMNS = 3
+WIDE = 50
+"""Ratio of a plot's largest to its smallest value from which on its axis is logarithmic."""
 NOT_LEARNT = ("speed", "data")
 """Groups of metrics that tell how fast a run was, not what it learnt."""
 
@@ -82,12 +84,16 @@ def _steps(lines: Sequence[Mapping[str, Any]], prefix: str) -> int:
 def _plot(panel: Axes, lines: Sequence[Mapping[str, Any]], prefix: str, scores: Mapping[str, float]) -> bool:
     """Draw a group's curves, each with its ceiling where it has one; whether any has."""
     dashed = False
+    everything: list[float] = []
     for name in _names(lines, prefix):
         points = [(line["step"], line[name]) for line in lines if name in line]
+        everything += [value for _, value in points]
         marker = "o" if len(points) < 20 else None
         curve = panel.plot(*zip(*points, strict=True), label=name.removeprefix(prefix), linewidth=1, marker=marker)
         ceiling = scores.get(name.replace("_nats", "_ceiling_nats")) if name.endswith("_nats") else None
         if ceiling is not None:
             dashed = True
             panel.axhline(ceiling, color=curve[0].get_color(), linestyle="--", linewidth=0.8)
+    if min(everything) > 0 and max(everything) > WIDE * min(everything):
+        panel.set_yscale("log")  # or the small curves could not be told apart
     return dashed

@@ -52,7 +52,8 @@ def resolve_pipeline(preset: str, overrides: Iterable[str] = ()) -> list[Stage]:
         try:
             config = resolve(step["preset"], mine)
         except ConfigError as error:
-            raise ConfigError(f"stage {name}: {error}\n(a key that one stage has is set by STAGE.key=value)") from None
+            hint = "\n(a key that one stage has is set by STAGE.key=value)" if "unknown key" in str(error) else ""
+            raise ConfigError(f"stage {name}: {error}{hint}") from None
         run = config.run.model_copy(update={"name": _run_name(preset, name, config, mine)})
         runs[name] = str(run.name)
         stages.append(Stage(name, config.model_copy(update={"run": run})))

@@ -134,12 +134,13 @@ class SystemConfig(Section):
         """(C, H, W) of the images that the networks are built for; None where any will do."""
         return None
 
-    def require_inputs(self) -> None:
-        """See that what a run starts from, beside its data, is there and fits.
+    def require_inputs(self) -> dict[str, "SystemConfig"]:
+        """The configurations of the runs that this one starts from, by name; none of them for most systems.
 
         Raises:
-            ConfigError: naming the key and what to do.
+            ConfigError: when one is not there or does not fit, naming the key and what to do.
         """
+        return {}
 
     @model_validator(mode="after")
     def _shares_are_whole(self) -> Self:

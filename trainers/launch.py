@@ -56,8 +56,8 @@ def preflight(config: SystemConfig, command: str) -> Store:
                 f"networks.image: {expected} does not fit the {name}s at {data.url}, which are {shape or 'of several sizes'}: "
                 "choose the preset for this data set, set networks.image, or pack the set with --size"
             )
-    config.require_inputs()
-    return claim_run(config, command)  # last, so that a mistake leaves no trace
+    inputs = config.require_inputs()
+    return claim_run(config, command, inputs)  # last, so that a mistake leaves no trace
 
 
 def is_finished(config: SystemConfig, store: Store) -> bool:

@@ -38,8 +38,11 @@ def open_run(storage: str, name: str, create: bool = False) -> Store:
     return open_store(f"{storage.rstrip('/')}/{name}", create=create)
 
 
-def claim_run(config: SystemConfig, command: str) -> Store:
+def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemConfig]) -> Store:
     """Write the configuration of a new run, or see that an existing one agrees, before anything is started.
+
+    Args:
+        inputs: configurations of the runs that it starts from, kept with it: those may be moved or deleted.
 
     Raises:
         ConfigError: when a run of that name has another configuration.
@@ -56,14 +59,21 @@ def claim_run(config: SystemConfig, command: str) -> Store:
                 "give this one another run.name, or take these overrides back"
             )
     store.put(CONFIG_KEY, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
+    for name, of_input in inputs.items():
+        store.put(input_key(name), yaml.safe_dump(of_input.model_dump(mode="json"), sort_keys=False).encode())
     if not store.exists(RUN_KEY):
         write_run(store, {"command": command, "started": time.time(), **provenance()})
     return store
 
 
-def read_config(store: Store) -> SystemConfig:
-    """The resolved configuration stored with a run."""
-    return load(yaml.safe_load(store.get(CONFIG_KEY)))
+def read_config(store: Store, key: str = CONFIG_KEY) -> SystemConfig:
+    """The resolved configuration stored with a run, or under :func:`input_key` that of a run it started from."""
+    return load(yaml.safe_load(store.get(key)))
+
+
+def input_key(name: str) -> str:
+    """Where a run keeps the configuration of a run that it started from."""
+    return f"inputs/{name}.yaml"
 
 
 def read_run(store: Store) -> dict[str, Any]:

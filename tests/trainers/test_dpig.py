@@ -1,5 +1,6 @@
 """DPIG's stages: who learns from what, that they learn, how they build on each other, and what is refused."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from trainers.checkpoint import Checkpoints
 from trainers.config import resolve
 from trainers.distributed import World
 from trainers.dpig.appearance.system import Appearance
+from trainers.dpig.batch import training_batch
 from trainers.dpig.leakage import measure_leakage, true_images
 from trainers.dpig.mapping.system import Mapping
 from trainers.dpig.model import Factors, Model
@@ -111,8 +113,6 @@ def test_embeddings_are_standardised_by_the_first_batch(trained_dpig: Path, peop
     assert isinstance(system, Mapping)
     batch = first_batch(people_url)
     system.step(batch)
-    from trainers.dpig.batch import training_batch
-
     system.random.seek(0)
     real = system.embed(*training_batch(batch, system.config.data.augment, system.random))
     for factor, mapping in system.mappings.as_dict().items():
@@ -242,14 +242,11 @@ def test_impossible_poses_are_told(people_url: str) -> None:
 
 
 def test_stage_two_resumes_bit_for_bit_even_when_stage_one_went_on(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
-    import shutil
-
     storage = tmp_path / "runs"
     shutil.copytree(trained_dpig, storage)
     shutil.rmtree(storage / "mapping")
     run(stage_config("mapping", people_url, storage, "run.updates=4", "run.checkpoint_every=2", "optim.decay_from=1"))
     whole = final(storage, "mapping")
-    shutil.rmtree(storage / "mapping" / "checkpoints" / "step-00000004", ignore_errors=True)
     for folder in (storage / "mapping" / "checkpoints").iterdir():
         if int(folder.name.removeprefix("step-")) == 4:
             shutil.rmtree(folder)
@@ -276,6 +273,24 @@ def test_a_finished_stage_two_is_measured_and_loads_as_a_model(trained_dpig: Pat
     people = model.sample(4, RandomSource(0, CPU))
     assert model.decode(people).shape == (4, 3, *SIZE)
     assert people.pose.shape == (4, 18, 3)
+
+
+def test_a_run_of_stage_two_needs_no_stage_one_to_draw(trained_dpig: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained_dpig / "mapping", tmp_path / "elsewhere" / "mapping")
+    before, _ = load_model("mapping", str(trained_dpig), CPU)
+    after, config = load_model("mapping", str(tmp_path / "elsewhere"), CPU)
+    moved = after.sample(3, RandomSource(0, CPU))
+    assert torch.equal(before.decode(before.sample(3, RandomSource(0, CPU))), after.decode(moved))
+    assert config.system == "dpig.appearance"
+
+
+def test_embeddings_drawn_before_the_first_average_have_their_scale(trained_dpig: Path, people_url: str) -> None:
+    system = build_system(stage_config("mapping", people_url, trained_dpig, "optim.ema_every=10"), CPU, World())
+    assert isinstance(system, Mapping)
+    system.step(first_batch(people_url))
+    for factor, mapping in system.mappings.as_dict().items():
+        assert torch.equal(system.average.as_dict()[factor].std, mapping.std)
+        assert not torch.equal(mapping.std, torch.ones_like(mapping.std))
 
 
 def test_inverting_finds_the_noise_that_made_an_embedding(trained_dpig: Path) -> None:
@@ -312,8 +327,6 @@ def test_stage_two_before_stage_one_has_a_checkpoint_is_refused(people_url: str,
 
 
 def test_a_checkpoint_of_other_sizes_is_refused(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(trained_dpig, tmp_path / "runs")
     config = tmp_path / "runs" / "pose" / "config.yaml"
     config.write_text(config.read_text().replace("embedding: 5", "embedding: 7"))
@@ -322,8 +335,6 @@ def test_a_checkpoint_of_other_sizes_is_refused(trained_dpig: Path, people_url: 
 
 
 def test_a_set_without_keypoints_is_refused(people_url: str, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(people_url, tmp_path / "bare")
     store = open_store(str(tmp_path / "bare"))
     index = read_index(store)

@@ -18,7 +18,7 @@ from trainers.dpig.mapping.config import Config as MappingConfig
 from trainers.dpig.model import Model
 from trainers.dpig.pose.config import Config as PoseConfig
 from trainers.errors import CheckpointError, ConfigError
-from trainers.record import open_run, read_config
+from trainers.record import input_key, open_run, read_config
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -93,8 +93,11 @@ def load_model(reference: str, storage: str, device: torch.device) -> tuple[Mode
         return Model(config.networks.image, load_painter(store, config, device), device=device), config
     if not isinstance(config, MappingConfig):
         raise ConfigError(f"{reference}: is a run of {config.system}; name one of dpig.appearance or dpig.mapping")
-    appearance, pose = config.stage_configs()
-    weights = newest_networks(store)  # which hold stage I as it was when stage II began
+    # stage I as it was when stage II began: its runs may have gone on since, or be gone
+    appearance, pose = (read_config(store, input_key(name)) for name in ("appearance", "pose"))
+    assert isinstance(appearance, AppearanceConfig)
+    assert isinstance(pose, PoseConfig)
+    weights = newest_networks(store)
     painter, poses = new_painter(appearance).to(device), new_poses(pose).to(device)
     mappings = _frozen(Mappings(config.mapping_specs, config.widths(appearance, pose)).to(device))
     for network, name in ((painter, "painter"), (poses, "poses"), (mappings, "mappings_average")):

@@ -122,16 +122,17 @@ class Config(PeopleConfig):
         assert isinstance(pose, PoseConfig)
         return appearance, pose
 
-    def require_inputs(self) -> None:
+    def require_inputs(self) -> dict[str, SystemConfig]:
         """See that stage I is there, of this size, and has checkpoints."""
         from trainers.checkpoint import Checkpoints
         from trainers.dpig.stages import stage_store
 
-        self.stage_configs()
+        appearance, pose = self.stage_configs()
         for key in ("appearance", "pose"):
             store = stage_store(getattr(self.stages, key), self.run.storage)
             if not Checkpoints(store, keep=1).steps():
                 raise ConfigError(f"stages.{key}: {store.url} has no checkpoint yet; train that run first")
+        return {"appearance": appearance, "pose": pose}
 
     @model_validator(mode="after")
     def _batch_is_dealt(self) -> Self:

@@ -92,12 +92,15 @@ class Mapping:
 
     @torch.no_grad()
     def _fit_scales(self, embeddings: Embeddings) -> None:
+        averages = self.average.as_dict()
         for factor, mapping in self.mappings.as_dict().items():
             mean = mean_over_ranks(embeddings[factor], self._world)
             std = mean_over_ranks((embeddings[factor] - mean).square(), self._world).sqrt()
-            mapping.mean.copy_(mean)
             # a number that hardly ever changes is not blown up to the size of the others
-            mapping.std.copy_(std.maximum(0.01 * std.mean()).clamp_min(1e-6))
+            std = std.maximum(0.01 * std.mean()).clamp_min(1e-6)
+            for scaled in (mapping, averages[factor]):
+                scaled.mean.copy_(mean)
+                scaled.std.copy_(std)
 
     @torch.no_grad()
     def embed(self, images: Tensor, keypoints: Tensor) -> Embeddings:

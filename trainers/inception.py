@@ -44,13 +44,13 @@ def inception_extractor(device: torch.device) -> Extractor:
             f"no Inception weights at {path}: put {WEIGHTS} of torch-fidelity there, or name it in {VARIABLE}"
         )
     try:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    except (ImportError, RuntimeError) as error:
-        raise UnavailableError(f"torch-fidelity cannot be imported ({error}): pip install 'unbraid[fidelity]'") from None
-    try:
         torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity itself would run whatever the file says
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise UnavailableError(f"{path}: not a file of weights ({error}); get {WEIGHTS} of torch-fidelity again") from None
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except (ImportError, RuntimeError) as error:
+        raise UnavailableError(f"torch-fidelity cannot be imported ({error}): pip install 'unbraid[fidelity]'") from None
     network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path))
     network = network.to(device).eval()
 

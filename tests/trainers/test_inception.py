@@ -55,5 +55,5 @@ def test_a_file_that_would_run_code_is_not_loaded(tmp_path: Path, monkeypatch: p
     file = tmp_path / "weights.pth"
     torch.save({"harmless": Path("no tensor")}, file)
     monkeypatch.setenv("UNBRAID_INCEPTION", str(file))
-    with pytest.raises(UnavailableError, match=r"not a file of weights|torch-fidelity cannot be imported"):
+    with pytest.raises(UnavailableError, match="not a file of weights"):
         inception_extractor(torch.device("cpu"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cluster.local import use_local_services
+from models.dpig_specs import FACTORS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from models.random import RandomSource
     from trainers.dpig.model import Model
     from trainers.dpig.people import People
-
-FACTORS = ("foreground", "background", "pose")
 
 
 @click.group()
@@ -172,6 +171,7 @@ def export(run: str, folder: Path, identities: int, images: int, seed: int, stor
 
 def _draw(use: str, options: dict[str, Any], draw: Callable[[Model, People, RandomSource], Tensor]) -> None:
     """Load the run and people of its evaluation split, draw, and write the picture."""
+    from datasets.store import FolderStore
     from models.random import RandomSource
     from trainers.dpig.people import sitters
     from trainers.pictures import png
@@ -183,8 +183,7 @@ def _draw(use: str, options: dict[str, Any], draw: Callable[[Model, People, Rand
     people = sitters(config, model.device, options["count"])
     picture = draw(model, people, RandomSource(options["seed"], model.device))
     path = options["output"] or Path(f"{use}.png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png(picture))
+    FolderStore(path.parent, create=True).put(path.name, png(picture))
     click.echo(f"{path}: {picture.shape[2]}x{picture.shape[1]}")
 
 

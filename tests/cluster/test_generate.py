@@ -72,6 +72,17 @@ def test_a_run_that_cannot_draw_is_told(trained_dpig: Path, tmp_path: Path, run:
     assert not list(tmp_path.glob("*.png"))
 
 
+def test_a_picture_that_cannot_be_written_is_one_error(trained_dpig: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = unbraid("generate", "dpig", "swap", "mapping", "--storage", str(trained_dpig), "--output", "file/swap.png")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert "file" in result.output
+    export = unbraid("generate", "dpig", "export", "mapping", "file/virtual", "--storage", str(trained_dpig))
+    assert export.exit_code == 1
+    assert export.output.startswith("Error: ")
+
+
 def test_a_virtual_set_is_packed_like_market1501(trained_dpig: Path, tmp_path: Path) -> None:
     arguments = ["generate", "dpig", "export", "mapping", "virtual", "--storage", str(trained_dpig), "--identities", "5"]
     result = unbraid(*arguments, "--images", "3")

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from datasets.errors import DataError
+from datasets.store import FolderStore
 from models.dpig_specs import FACTORS
 from models.random import RandomSource
 from trainers.dpig.batch import unit_range
@@ -97,11 +98,10 @@ def export(
     Raises:
         DataError: when the folder holds something already, or cannot be written.
     """
-    if folder.exists() and any(folder.iterdir()):
+    store = FolderStore(folder, create=True)
+    if store.keys():
         raise DataError(f"{folder}: is not empty; name a new folder, nothing is overwritten")
     counts = {"bounding_box_train": 0, "bounding_box_test": 0, "query": 0}
-    for name in counts:
-        (folder / name).mkdir(parents=True, exist_ok=True)
     lines = ["name:keypoints_y:keypoints_x"]
     wanted = [(person, image) for person in range(1, identities + 1) for image in range(images)]
     foregrounds = model.map("foreground", model.noise("foreground", identities, source))
@@ -113,21 +113,18 @@ def export(
         for (person, image), picture, keypoints in zip(chunk, pixels, drawn["pose"].cpu(), strict=True):
             part = "bounding_box_train" if person <= (identities + 1) // 2 else "query" if image == 0 else "bounding_box_test"
             name = f"{person:04d}_c{image % CAMERAS + 1}s1_{image:06d}_01.jpg"
-            _write(folder / part / name, picture)
+            store.put(f"{part}/{name}", _jpeg(picture))
             counts[part] += 1
             lines.append(f"{name}:{_listed(keypoints[:, 0])}:{_listed(keypoints[:, 1])}")
         report(f"drawn {start + len(chunk):,} of {len(wanted):,} images")
-    (folder / KEYPOINTS_FILE).write_text("\n".join(lines) + "\n")
+    store.put(KEYPOINTS_FILE, ("\n".join(lines) + "\n").encode())
     return counts
 
 
-def _write(path: Path, picture: Tensor) -> None:
+def _jpeg(picture: Tensor) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture.numpy()).save(buffer, "JPEG", quality=QUALITY)
-    try:
-        path.write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from None
+    return buffer.getvalue()
 
 
 def _listed(values: Tensor) -> str:

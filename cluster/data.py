@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +29,18 @@ class Size(click.ParamType[tuple[int, int]]):
         if match is None or 0 in (int(match[1]), int(match[2])):
             self.fail(f"{value!r} is not HEIGHTxWIDTH, such as 128x64", param, ctx)
         return int(match[1]), int(match[2])
+
+
+def packing_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What every command takes that writes a set, as :func:`write_set` does."""
+    for option in (
+        click.option("--force", is_flag=True, help="Write again what is already there."),
+        click.option("--dry-run", is_flag=True, help="Say what would be written, and stop."),
+        click.option("--threads", type=click.IntRange(1), help="Shards written at a time.  [default: cores]"),
+        click.option("--shards", type=click.IntRange(1), help="In the largest split.  [default: of about 32 MiB, 80 at least]"),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -69,11 +81,8 @@ def fetch(name: str, source: Path | None, destination: Path | None) -> None:
 @click.option("--split-list", type=click.Path(path_type=Path), help="folder: text file, NAME SPLIT on each line.")
 @click.option("--test-share", default=0.1, show_default=True, help="folder, pairs: by hash, where nothing names the split.")
 @click.option("--keypoints", type=click.Path(path_type=Path), multiple=True, help="market1501, deepfashion: CSV, may repeat.")
-@click.option("--shards", type=click.IntRange(1), help="In the largest split.  [default: of about 32 MiB, 80 at least]")
-@click.option("--threads", type=click.IntRange(1), help="Shards written at a time.  [default: cores]")
 @click.option("--max-skipped", default=0, show_default=True, help="Unusable samples before it is an error.")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and stop.")
-@click.option("--force", is_flag=True, help="Pack again what is already there.")
+@packing_options
 def pack(
     kind: str,
     source: Path | None,
@@ -85,11 +94,8 @@ def pack(
     split_list: Path | None,
     test_share: float,
     keypoints: tuple[Path, ...],
-    shards: int | None,
-    threads: int | None,
     max_skipped: int,
-    dry_run: bool,
-    force: bool,
+    **packing: Any,
 ) -> None:
     """Pack the raw files in SOURCE as shards at DESTINATION, a folder or an s3:// URL.
 
@@ -111,11 +117,8 @@ def pack(
     write_set(
         lambda: read_source(kind, raw, name, options, keypoints),
         destination or f"s3://unbraid/{name}",
-        shards=shards,
-        threads=threads,
         max_skipped=max_skipped,
-        dry_run=dry_run,
-        force=force,
+        **packing,
     )
 
 
@@ -128,10 +131,7 @@ def pack(
 @click.option("--size", type=Size(), default="128x64", show_default=True, help="Of an image.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another one is another population.")
 @click.option("--test-share", default=0.15, show_default=True, type=click.FloatRange(0, 1), help="Of the identities.")
-@click.option("--shards", type=click.IntRange(1), help="In the largest split.  [default: of about 32 MiB, 80 at least]")
-@click.option("--threads", type=click.IntRange(1), help="Shards written at a time.  [default: cores]")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and stop.")
-@click.option("--force", is_flag=True, help="Make again what is already there.")
+@packing_options
 def make(
     kind: str,
     destination: str | None,
@@ -141,10 +141,7 @@ def make(
     size: tuple[int, int],
     seed: int,
     test_share: float,
-    shards: int | None,
-    threads: int | None,
-    dry_run: bool,
-    force: bool,
+    **packing: Any,
 ) -> None:
     """Draw a data set whose every factor is known, and pack it at DESTINATION, a folder or an s3:// URL.
 
@@ -164,11 +161,7 @@ def make(
     write_set(
         lambda: make_people(Population(seed, *size), identities, images, cameras, test_share, name),
         destination or f"s3://unbraid/{name}",
-        shards=shards,
-        threads=threads,
-        max_skipped=0,
-        dry_run=dry_run,
-        force=force,
+        **packing,
     )
 
 
@@ -178,9 +171,9 @@ def write_set(
     *,
     shards: int | None,
     threads: int | None,
-    max_skipped: int,
     dry_run: bool,
     force: bool,
+    max_skipped: int = 0,
 ) -> None:
     """Pack a source, or say what would be packed, or that it is there already."""
     from datasets.index import INDEX_KEY, read_index

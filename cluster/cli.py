@@ -80,7 +80,8 @@ def train(
     if debug and not any(override.startswith("run.workers=") for override in overrides):
         overrides = (*overrides, "run.workers=1")
     if preset is not None and is_pipeline(preset):
-        configs = {stage.name: with_absolute_folders(stage.config) for stage in resolve_pipeline(preset, overrides)}
+        stages = resolve_pipeline(preset, overrides)
+        configs = {name: with_absolute_folders(config) for name, config in stages.items()}
     else:
         configs = {"": with_absolute_folders(resolve(preset, overrides, config_file))}
     if dry_run:

@@ -14,12 +14,13 @@ def averaged(network: Network) -> Network:
     return copy.deepcopy(network).requires_grad_(False).eval()
 
 
-def following_weight(updates: int, decay: float, every: int) -> float:
-    """The weight for :func:`follow`, called every so many updates, that forgets by ``decay`` each update.
+def follow_when_due(average: nn.Module, network: nn.Module, updates: int, decay: float, every: int) -> None:
+    """After every update: each ``every``-th time, move ``average`` so that it forgets by ``decay`` an update.
 
     Young weights are forgotten faster, or the average would show the first ones for long.
     """
-    return 1 - min(decay, (1 + updates) / (10 + updates)) ** every
+    if updates % every == 0:
+        follow(average, network, 1 - min(decay, (1 + updates) / (10 + updates)) ** every)
 
 
 @torch.no_grad()

@@ -8,24 +8,10 @@ A pipeline's preset names its stages in order::
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from trainers.config import SystemConfig, preset_names, read_preset, resolve
 from trainers.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage, ready to train.
-
-    Attributes:
-        name: in the pipeline.
-        config: its run is called after the pipeline's and the stage.
-    """
-
-    name: str
-    config: SystemConfig
 
 
 def is_pipeline(preset: str | None) -> bool:
@@ -33,8 +19,8 @@ def is_pipeline(preset: str | None) -> bool:
     return preset in preset_names() and "pipeline" in read_preset(str(preset))
 
 
-def resolve_pipeline(preset: str, overrides: Iterable[str] = ()) -> list[Stage]:
-    """Every stage's configuration, in order.
+def resolve_pipeline(preset: str, overrides: Iterable[str] = ()) -> dict[str, SystemConfig]:
+    """Every stage's configuration by name, in order; its run is called after the pipeline's name and the stage.
 
     Args:
         overrides: ``STAGE.section.key=value`` is for one stage, ``section.key=value`` for all.
@@ -44,19 +30,17 @@ def resolve_pipeline(preset: str, overrides: Iterable[str] = ()) -> list[Stage]:
     """
     steps: Mapping[str, Mapping[str, Any]] = read_preset(preset)["pipeline"]
     overrides = list(overrides)
-    stages: list[Stage] = []
-    runs: dict[str, str] = {}
+    stages: dict[str, SystemConfig] = {}
     for name, step in steps.items():
         mine = list(_overrides_of(name, overrides, steps))
-        mine += [f"{key}={runs[stage]}" for key, stage in step.get("starts_from", {}).items()]
+        mine += [f"{key}={stages[stage].run.name}" for key, stage in step.get("starts_from", {}).items()]
         try:
             config = resolve(step["preset"], mine)
         except ConfigError as error:
             hint = "\n(a key that one stage has is set by STAGE.key=value)" if "unknown key" in str(error) else ""
             raise ConfigError(f"stage {name}: {error}{hint}") from None
         run = config.run.model_copy(update={"name": _run_name(preset, name, config, mine)})
-        runs[name] = str(run.name)
-        stages.append(Stage(name, config.model_copy(update={"run": run})))
+        stages[name] = config.model_copy(update={"run": run})
     return stages
 
 

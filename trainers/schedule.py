@@ -1,8 +1,12 @@
 """How learning rates change over a run."""
 
-from collections.abc import Iterable
+from __future__ import annotations
 
-from torch.optim import Optimizer
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 
 def set_learning_rates(rates: Iterable[tuple[Optimizer, float]], factor: float) -> None:

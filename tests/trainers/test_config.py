@@ -13,7 +13,7 @@ from trainers.pipeline import is_pipeline, resolve_pipeline
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_is_valid_and_survives_a_round_trip(preset: str) -> None:
-    configs = [stage.config for stage in resolve_pipeline(preset)] if is_pipeline(preset) else [resolve(preset)]
+    configs = list(resolve_pipeline(preset).values()) if is_pipeline(preset) else [resolve(preset)]
     for config in configs:
         assert load(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
 

@@ -12,7 +12,7 @@ PIPELINES = [name for name in preset_names() if is_pipeline(name)]
 
 @pytest.mark.parametrize("preset", PIPELINES)
 def test_the_last_stage_starts_from_the_runs_of_the_first(preset: str) -> None:
-    stages = {stage.name: stage.config for stage in resolve_pipeline(preset)}
+    stages = resolve_pipeline(preset)
     assert list(stages) == ["appearance", "pose", "mapping"]
     mapping = stages["mapping"]
     assert isinstance(mapping, MappingConfig)
@@ -23,25 +23,25 @@ def test_the_last_stage_starts_from_the_runs_of_the_first(preset: str) -> None:
 
 
 def test_an_override_is_for_all_stages_or_for_one() -> None:
-    stages = {s.name: s.config for s in resolve_pipeline("dpig-people-small", ["run.seed=3", "pose.run.updates=7"])}
+    stages = resolve_pipeline("dpig-people-small", ["run.seed=3", "pose.run.updates=7"])
     assert {config.run.seed for config in stages.values()} == {3}
     assert stages["pose"].run.updates == 7
     assert stages["mapping"].run.updates != 7
 
 
 def test_runs_are_named_after_the_pipeline_and_what_they_learn() -> None:
-    names = [[str(s.config.run.name) for s in resolve_pipeline("dpig-people-small", o)] for o in ([], [], ["run.seed=1"])]
+    names = [[str(s.run.name) for s in resolve_pipeline("dpig-people-small", o).values()] for o in ([], [], ["run.seed=1"])]
     assert names[0] == names[1]
     assert set(names[0]).isdisjoint(names[2])
     assert [n.rsplit("-", 1)[0] for n in names[0]] == [f"dpig-people-small-{s}" for s in ("appearance", "pose", "mapping")]
-    given = [s.config.run.name for s in resolve_pipeline("dpig-people-small", ["run.name=mine"])]
+    given = [s.run.name for s in resolve_pipeline("dpig-people-small", ["run.name=mine"]).values()]
     assert given == ["mine-appearance", "mine-pose", "mine-mapping"]
 
 
 def test_changing_an_early_stage_renames_the_later_ones() -> None:
     """A mapping that was learnt on another appearance is another run."""
     before, after = (
-        [str(s.config.run.name) for s in resolve_pipeline("dpig-people-small", o)]
+        [str(s.run.name) for s in resolve_pipeline("dpig-people-small", o).values()]
         for o in ([], ["appearance.loss.reconstruction=10"])
     )
     assert before[0] != after[0]

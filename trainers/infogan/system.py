@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from models.augment import random_affine, random_colour, random_cutout, random_shift
-from models.averaging import averaged, follow, following_weight
+from models.averaging import averaged, follow_when_due
 from models.codes import CodePosterior, latent_vector, mutual_information, sample_codes, split_head
 from models.infogan import Critics, Generator
 from models.losses import discriminator_loss, generator_loss, information_loss
@@ -63,8 +63,9 @@ class InfoGAN:
         scalars = self._update_discriminator(real)
         scalars.update(self._update_generator(len(real)))
         self.updates += 1
-        if self.updates % self.config.optim.ema_every == 0:
-            self._follow()
+        optim = self.config.optim
+        follow_when_due(self.average, self.generator, self.updates, optim.ema_decay, optim.ema_every)
+        follow_when_due(self.critics_average, self.critics, self.updates, optim.ema_decay, optim.ema_every)
         return scalars
 
     def _update_discriminator(self, real: Tensor) -> dict[str, Tensor]:
@@ -123,12 +124,6 @@ class InfoGAN:
         optim = self.config.optim
         factor = linear_decay(self.updates, self.config.run.updates, optim.decay_from)
         set_learning_rates([(self._adam_d, optim.lr_discriminator), (self._adam_g, optim.lr_generator)], factor)
-
-    def _follow(self) -> None:
-        """Move the averages towards their networks."""
-        weight = following_weight(self.updates, self.config.optim.ema_decay, self.config.optim.ema_every)
-        follow(self.average, self.generator, weight)
-        follow(self.critics_average, self.critics, weight)
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) → float in the range that the generator's output has.

@@ -5,15 +5,13 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from models.dpig_specs import CriticSpec, DecoderSpec, DrawingSpec, EncoderSpec
-from models.specs import ImageSpec
 from trainers.config import DataConfig, Section
-from trainers.dpig.sections import AverageConfig, PeopleConfig
+from trainers.dpig.sections import PeopleConfig, PeopleNetworks, TrainingConfig
 
 
-class NetworksConfig(Section):
+class NetworksConfig(PeopleNetworks):
     """Sizes of the networks; see :mod:`models.dpig_specs` for each field."""
 
-    image: ImageSpec = ImageSpec(3, 128, 64)
     drawing: DrawingSpec = DrawingSpec()
     encoder: EncoderSpec = EncoderSpec()
     decoder: DecoderSpec = DecoderSpec()
@@ -31,7 +29,7 @@ class LossConfig(Section):
     adversarial_from: float = Field(0.0, ge=0, le=1)
 
 
-class OptimConfig(AverageConfig):
+class OptimConfig(TrainingConfig):
     """Adam for the painter and for its critic."""
 
     lr_painter: float = Field(2e-5, gt=0)
@@ -51,10 +49,6 @@ class Config(PeopleConfig):
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.networks.image.shape
 
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:

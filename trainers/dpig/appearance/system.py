@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from models.averaging import averaged, follow, following_weight
+from models.averaging import averaged, follow_when_due
 from models.dpig import Discriminator, Painter
 from models.losses import discriminator_loss, generator_loss
 from models.normalization import synchronise_batch_norm
@@ -19,7 +19,7 @@ from trainers.dpig.appearance.pictures import explanation_grids, preview_grids
 from trainers.dpig.batch import training_batch
 from trainers.dpig.model import Model
 from trainers.precision import autocast, resolve_precision
-from trainers.schedule import halving, linear_decay, set_learning_rates
+from trainers.schedule import set_learning_rates
 from trainers.system import Batch
 
 
@@ -53,7 +53,9 @@ class Appearance:
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """One update of the critic on the painter's images, then one of the painter, which made them."""
         self.random.seek(self.updates)
-        self._set_learning_rates()
+        optim = self.config.optim
+        factor = optim.rate_factor(self.updates, self.config.run.updates)
+        set_learning_rates([(self._adam_g, optim.lr_painter), (self._adam_d, optim.lr_discriminator)], factor)
         images, keypoints = training_batch(batch, self.config.data.augment, self.random)
         with autocast(self.device, self._dtype):
             rebuilt = self._player_g(images, keypoints)
@@ -61,9 +63,7 @@ class Appearance:
         scalars = self._update_discriminator(images, rebuilt.detach()) if judged else {}
         scalars.update(self._update_painter(images, rebuilt, judged))
         self.updates += 1
-        if self.updates % self.config.optim.ema_every == 0:
-            optim = self.config.optim
-            follow(self.average, self.painter, following_weight(self.updates, optim.ema_decay, optim.ema_every))
+        follow_when_due(self.average, self.painter, self.updates, optim.ema_decay, optim.ema_every)
         return scalars
 
     def _update_discriminator(self, images: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
@@ -100,11 +100,6 @@ class Appearance:
             total.backward()
         self._adam_g.step()
         return scalars
-
-    def _set_learning_rates(self) -> None:
-        optim, run = self.config.optim, self.config.run
-        factor = halving(self.updates, optim.halve_every) * linear_decay(self.updates, run.updates, optim.decay_from)
-        set_learning_rates([(self._adam_g, optim.lr_painter), (self._adam_d, optim.lr_discriminator)], factor)
 
     @property
     def model(self) -> Model:

@@ -5,11 +5,10 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from models.dpig_specs import MappingSpec
-from models.specs import ImageSpec
 from trainers.config import Section, SystemConfig
 from trainers.dpig.appearance.config import Config as AppearanceConfig
 from trainers.dpig.pose.config import Config as PoseConfig
-from trainers.dpig.sections import AverageConfig, PeopleConfig
+from trainers.dpig.sections import PeopleConfig, PeopleNetworks, TrainingConfig
 from trainers.errors import ConfigError
 
 Factor = Literal["foreground", "background", "pose"]
@@ -22,10 +21,9 @@ class StagesConfig(Section):
     pose: str = ""
 
 
-class NetworksConfig(Section):
+class NetworksConfig(PeopleNetworks):
     """The size of images, and of each factor's mapping and critic, see :class:`models.dpig_specs.MappingSpec`."""
 
-    image: ImageSpec = ImageSpec(3, 128, 64)
     foreground: MappingSpec = MappingSpec()
     background: MappingSpec = MappingSpec(hidden=256)
     pose: MappingSpec = MappingSpec()
@@ -45,7 +43,7 @@ class LossConfig(Section):
     critic_updates: int = Field(5, ge=1)
 
 
-class OptimConfig(AverageConfig):
+class OptimConfig(TrainingConfig):
     """``rmsprop``, as weight clipping is published with, or ``adam`` with its betas, as the penalty is."""
 
     kind: Literal["rmsprop", "adam"] = "rmsprop"
@@ -74,10 +72,6 @@ class Config(PeopleConfig):
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.networks.image.shape
 
     @property
     def mapping_specs(self) -> dict[str, MappingSpec]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
-from models.averaging import averaged, follow, following_weight
+from models.averaging import averaged, follow_when_due
 from models.dpig import Painter
 from models.embeddings import EmbeddingCritics, Mappings, PoseAutoencoder
 from models.losses import wasserstein_distance
@@ -22,7 +22,7 @@ from trainers.dpig.mapping.pictures import explanation_grids, preview_grids
 from trainers.dpig.model import CHUNK, Model
 from trainers.dpig.stages import load_painter, load_poses, stage_store
 from trainers.precision import autocast, resolve_precision
-from trainers.schedule import halving, linear_decay, set_learning_rates
+from trainers.schedule import set_learning_rates
 from trainers.system import Batch
 
 Embeddings = dict[str, Tensor]
@@ -74,7 +74,7 @@ class Mapping:
         """``loss.critic_updates`` updates of the critics, each on its share of the batch, then one of the mappings."""
         self.random.seek(self.updates)
         optim, run = self.config.optim, self.config.run
-        factor = halving(self.updates, optim.halve_every) * linear_decay(self.updates, run.updates, optim.decay_from)
+        factor = optim.rate_factor(self.updates, run.updates)
         set_learning_rates([(self._optimizer_m, optim.lr_mapping), (self._optimizer_c, optim.lr_critic)], factor)
         images, keypoints = training_batch(batch, self.config.data.augment, self.random)
         embeddings = self.embed(images, keypoints)
@@ -86,8 +86,7 @@ class Mapping:
             scalars = self._update_critics(real)
         scalars.update(self._update_mappings(len(images) // self.config.loss.critic_updates))
         self.updates += 1
-        if self.updates % optim.ema_every == 0:
-            follow(self.average, self.mappings, following_weight(self.updates, optim.ema_decay, optim.ema_every))
+        follow_when_due(self.average, self.mappings, self.updates, optim.ema_decay, optim.ema_every)
         return scalars
 
     @torch.no_grad()

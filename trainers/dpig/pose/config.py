@@ -5,15 +5,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from models.dpig_specs import PoseSpec
-from models.specs import ImageSpec
 from trainers.config import DataConfig, Section
-from trainers.dpig.sections import AverageConfig, PeopleConfig
+from trainers.dpig.sections import PeopleConfig, PeopleNetworks, TrainingConfig
 
 
-class NetworksConfig(Section):
+class NetworksConfig(PeopleNetworks):
     """The size of images, in which keypoints are given, and of the auto-encoder, see :mod:`models.dpig_specs`."""
 
-    image: ImageSpec = ImageSpec(3, 128, 64)
     pose: PoseSpec = PoseSpec()
 
 
@@ -23,7 +21,7 @@ class LossConfig(Section):
     reconstruction: float = Field(20.0, gt=0)
 
 
-class OptimConfig(AverageConfig):
+class OptimConfig(TrainingConfig):
     """Adam."""
 
     lr: float = Field(2e-5, gt=0)
@@ -41,7 +39,3 @@ class Config(PeopleConfig):
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.networks.image.shape

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from models.averaging import averaged, follow, following_weight
+from models.averaging import averaged, follow_when_due
 from models.embeddings import PoseAutoencoder
 from models.losses import pose_loss
 from models.pose import pose_vectors
@@ -19,7 +19,7 @@ from trainers.dpig.plausibility import PoseRange
 from trainers.dpig.pose.config import Config
 from trainers.dpig.pose.measures import evaluate, rebuilt_poses
 from trainers.precision import autocast, resolve_precision
-from trainers.schedule import halving, linear_decay, set_learning_rates
+from trainers.schedule import set_learning_rates
 from trainers.system import Batch
 
 
@@ -46,8 +46,7 @@ class PoseSystem:
         """One update on the poses of a batch; its images are not looked at."""
         self.random.seek(self.updates)
         optim = self.config.optim
-        factor = halving(self.updates, optim.halve_every)
-        factor *= linear_decay(self.updates, self.config.run.updates, optim.decay_from)
+        factor = optim.rate_factor(self.updates, self.config.run.updates)
         set_learning_rates([(self._adam, optim.lr)], factor)
         _, keypoints = training_batch(batch, self.config.data.augment, self.random)
         vectors = pose_vectors(keypoints, self.size)
@@ -58,8 +57,7 @@ class PoseSystem:
         (self.config.loss.reconstruction * loss).backward()
         self._adam.step()
         self.updates += 1
-        if self.updates % optim.ema_every == 0:
-            follow(self.average, self.autoencoder, following_weight(self.updates, optim.ema_decay, optim.ema_every))
+        follow_when_due(self.average, self.autoencoder, self.updates, optim.ema_decay, optim.ema_every)
         return {"loss/pose": loss.detach()}
 
     def calibrate(self, batches: Iterable[Batch]) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,11 +26,8 @@ from models.pose import KEYPOINTS
 from trainers.checkpoint import expected_bytes
 from trainers.config import SystemConfig, resolve
 from trainers.distributed import World
-from trainers.dpig.appearance.config import Config as AppearanceConfig
 from trainers.dpig.mapping.config import Config as MappingConfig
-from trainers.dpig.mapping.system import Mapping
-from trainers.dpig.pose.config import Config as PoseConfig
-from trainers.dpig.stages import new_painter, new_poses
+from trainers.dpig.mapping.system import untrained
 from trainers.record import open_run, read_metrics, read_run
 from trainers.system import System, build_system
 
@@ -136,12 +132,8 @@ def tiled(figures: Figures) -> None:
 
 
 def on_meta(config: SystemConfig) -> System:
-    """Without weights; stage II on a stage I of the same size."""
-    if not isinstance(config, MappingConfig):
-        return build_system(config, META, World())
-    networks: dict[str, Any] = {"networks": {"image": vars(config.networks.image)}}
-    painter = new_painter(AppearanceConfig.model_validate(networks)).to(META)
-    return Mapping(config, painter, new_poses(PoseConfig.model_validate(networks)).to(META), META, World())
+    """Without weights; stage II without runs to start from."""
+    return untrained(config, META) if isinstance(config, MappingConfig) else build_system(config, META, World())
 
 
 def batch(config: SystemConfig, device: torch.device, size: int) -> dict[str, Tensor]:

@@ -45,18 +45,14 @@ def present(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
     return (found > 0.5) & (row > -0.5) & (row < size[0] - 0.5) & (column > -0.5) & (column < size[1] - 0.5)
 
 
-def heat_maps(keypoints: Tensor, size: tuple[int, int], radius: float, softness: float = 0.0) -> Tensor:
+def heat_maps(keypoints: Tensor, size: tuple[int, int], radius: float) -> Tensor:
     """(B, 18, H, W): around each keypoint that is there a filled disc of ones, zero elsewhere.
 
-    Args:
-        softness: width in pixels of a rim through which gradients reach the keypoints; 0 is a hard edge without any.
+    Edges are hard, so that no gradient reaches the keypoints; nothing here learns through them.
     """
     row, column = _grid(keypoints, size)
     squared = (row - keypoints[:, :, 0, None, None]) ** 2 + (column - keypoints[:, :, 1, None, None]) ** 2
-    if softness > 0:
-        discs = torch.sigmoid((radius - squared.clamp_min(1e-6).sqrt()) / softness)
-    else:
-        discs = (squared <= radius**2).to(keypoints.dtype)
+    discs = (squared <= radius**2).to(keypoints.dtype)
     return discs * present(keypoints, size).to(keypoints.dtype)[:, :, None, None]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -36,6 +37,15 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices
     local.down(report=lambda text: None)
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks too small to share: two threads on two busy cores are slower than one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

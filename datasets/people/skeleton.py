@@ -39,11 +39,6 @@ class Pose:
     head_yaw: float
     height: float
 
-    def at(self, name: str) -> Joints:
-        """(2,) row and column of a joint."""
-        point: Joints = self.joints[INDEX[name]]
-        return point
-
 
 def sample_pose(rng: np.random.Generator, aspect: float) -> Pose:
     """A plausible pose of somebody who walks by or stands, in a crop as a person detector makes it.

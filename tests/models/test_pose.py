@@ -57,15 +57,6 @@ def test_missing_keypoints_and_those_outside_of_the_image_draw_nothing() -> None
     assert body_mask(keypoints, SIZE, 3).sum() == 0
 
 
-def test_soft_heat_maps_let_gradients_reach_the_keypoints() -> None:
-    keypoints = somebody()
-    keypoints.requires_grad_()
-    heat_maps(keypoints, SIZE, 3, softness=0.5).square().sum().backward()
-    assert keypoints.grad is not None
-    there = present(keypoints, SIZE)
-    assert (keypoints.grad[:, :, :2].abs().sum(2) > 0)[there].all()
-
-
 def test_the_body_mask_is_a_thick_limb() -> None:
     keypoints = nobody()
     keypoints[0, 8] = torch.tensor([10.0, 15.0, 1.0])

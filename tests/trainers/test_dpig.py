@@ -1,7 +1,6 @@
 """DPIG's stages: who learns from what, that they learn, how they build on each other, and what is refused."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +34,8 @@ from trainers.record import open_run, read_metrics, read_run
 from trainers.system import System, build_system
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = (32, 16)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def first_batch(url: str, batch: int = 10) -> dict[str, Tensor]:

@@ -15,20 +15,12 @@ from trainers.infogan.system import InfoGAN
 from trainers.system import build_system
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = [
     "networks.generator.hidden=128", "networks.generator.start_channels=32", "networks.generator.layers=[{channels: 16}]",
     "networks.trunk.layers=[{channels: 16, norm: false}, {channels: 32}]", "networks.trunk.hidden=128",
     "data.batch=64", "data.lanes=8", "data.window=100", "run.precision=float32", "run.cpus=1",
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """These networks are too small to share: two threads on two busy cores are slower than one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def infogan(*overrides: str, preset: str = "infogan-mnist") -> InfoGAN:

@@ -14,11 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.pose import KEYPOINTS
 from trainers.config import SystemConfig, all_keys, preset_names, resolve
 from trainers.distributed import World
-from trainers.dpig.appearance.config import Config as AppearanceConfig
 from trainers.dpig.mapping.config import Config as MappingConfig
-from trainers.dpig.mapping.system import Mapping
-from trainers.dpig.pose.config import Config as PoseConfig
-from trainers.dpig.stages import new_painter, new_poses
+from trainers.dpig.mapping.system import untrained
 from trainers.infogan.config import Config
 from trainers.infogan.system import InfoGAN
 from trainers.pipeline import is_pipeline
@@ -43,12 +40,8 @@ def resolved(preset: str, overrides: list[str]) -> SystemConfig:
 
 
 def on_meta(config: SystemConfig) -> System:
-    """The system as :func:`build_system` makes it; stage II on an untrained stage I of published size."""
-    if not isinstance(config, MappingConfig):
-        return build_system(config, META, World())
-    networks = {"networks": {"image": vars(config.networks.image)}}
-    painter = new_painter(AppearanceConfig.model_validate(networks)).to(META)
-    return Mapping(config, painter, new_poses(PoseConfig.model_validate(networks)).to(META), META, World())
+    """As :func:`build_system` makes it; stage II without runs to start from."""
+    return untrained(config, META) if isinstance(config, MappingConfig) else build_system(config, META, World())
 
 
 def batch_for(config: SystemConfig) -> Batch:

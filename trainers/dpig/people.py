@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -78,7 +77,7 @@ def same_person_pairs(people: People) -> tuple[Tensor, Tensor]:
 
 def sitters(config: PeopleConfig, device: torch.device, count: int = SHOWN) -> People:
     """The same few held-out people for every picture of a run, all different where they can be told apart."""
-    batch = next(iter(islice(read_split(config.data.url, config.data.evaluation_split, SEARCHED), 1)))
+    batch = next(iter(read_split(config.data.url, config.data.evaluation_split, SEARCHED)))
     people = gather([{name: tensor.to(device) for name, tensor in batch.items()}], SEARCHED)
     first: dict[int, int] = {}
     for row, person in enumerate(people.person.tolist()):

@@ -15,12 +15,14 @@ from models.losses import wasserstein_distance
 from models.pose import pose_vectors
 from models.random import RandomSource
 from trainers.distributed import World, frozen, mean_over_ranks, player
+from trainers.dpig.appearance.config import Config as AppearanceConfig
 from trainers.dpig.batch import training_batch
 from trainers.dpig.mapping.config import Config
 from trainers.dpig.mapping.measures import Seen, evaluate
 from trainers.dpig.mapping.pictures import explanation_grids, preview_grids
 from trainers.dpig.model import CHUNK, Model
-from trainers.dpig.stages import load_painter, load_poses, stage_store
+from trainers.dpig.pose.config import Config as PoseConfig
+from trainers.dpig.stages import load_painter, load_poses, new_painter, new_poses, stage_store
 from trainers.precision import autocast, resolve_precision
 from trainers.schedule import set_learning_rates
 from trainers.system import Batch
@@ -178,6 +180,14 @@ class Mapping:
     def figures(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
         """From one drawn person to another, and drawn embeddings among real ones."""
         return explanation_grids(self, batches)
+
+
+def untrained(config: Config, device: torch.device) -> Mapping:
+    """Stage II on an untrained stage I of published size: what its update needs can be counted without any run."""
+    networks = {"networks": {"image": vars(config.networks.image)}}
+    painter = new_painter(AppearanceConfig.model_validate(networks)).to(device)
+    poses = new_poses(PoseConfig.model_validate(networks)).to(device)
+    return Mapping(config, painter, poses, device, World())
 
 
 def build(config: Config, device: torch.device, world: World) -> Mapping:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets.sources.source import Source
 
 RAW_FOLDER = Path(".unbraid/raw")
-KINDS = ("mnist", "idx", "svhn", "celeba", "folder", "pairs", "market1501", "deepfashion")
+KINDS = ("mnist", "mnist-cdcb", "idx", "svhn", "celeba", "folder", "pairs", "market1501", "deepfashion")
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -80,6 +80,7 @@ def fetch(name: str, source: Path | None, destination: Path | None) -> None:
 @click.option("--attributes", type=click.Path(path_type=Path), help="folder: CSV with the image's name first, then numbers.")
 @click.option("--split-list", type=click.Path(path_type=Path), help="folder: text file, NAME SPLIT on each line.")
 @click.option("--test-share", default=0.1, show_default=True, help="folder, pairs: by hash, where nothing names the split.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="mnist-cdcb: of the colours.")
 @click.option("--keypoints", type=click.Path(path_type=Path), multiple=True, help="market1501, deepfashion: CSV, may repeat.")
 @click.option("--max-skipped", default=0, show_default=True, help="Unusable samples before it is an error.")
 @packing_options
@@ -93,6 +94,7 @@ def pack(
     attributes: Path | None,
     split_list: Path | None,
     test_share: float,
+    seed: int,
     keypoints: tuple[Path, ...],
     max_skipped: int,
     **packing: Any,
@@ -102,20 +104,26 @@ def pack(
     SOURCE is a folder, a zip or a tar; it defaults to where `unbraid data fetch` puts KIND, DESTINATION to
     s3://unbraid/NAME. The same files give the same shards; stopped and repeated, it goes on where it was.
 
+    mnist-cdcb is made from MNIST's files: pairs of a coloured digit and the same digit on a coloured background.
+
     \b
     Examples:
       unbraid data pack mnist
+      unbraid data pack mnist-cdcb --size 256x256
       unbraid data pack folder ~/photos.zip s3://bucket/sets/photos --size 64x64 --labels
       unbraid data pack pairs ~/facades s3://bucket/sets/facades
       unbraid data pack market1501 ~/Market-1501 --keypoints train.csv --keypoints test.csv
     """
     from datasets.sources.folder import FolderOptions
+    from datasets.sources.mnist_cdcb import SIZE
 
-    raw = (source or RAW_FOLDER / kind).expanduser()
+    raw = (source or RAW_FOLDER / kind.partition("-")[0]).expanduser()
+    if kind == "mnist-cdcb" and name is None:
+        name = f"{kind}-{'x'.join(map(str, size or SIZE))}"
     name = name or (raw.stem.split(".")[0] if kind in ("folder", "pairs", "idx") else kind)
     options = FolderOptions(size, labels, attributes, split_list, test_share)
     write_set(
-        lambda: read_source(kind, raw, name, options, keypoints),
+        lambda: read_source(kind, raw, name, options, keypoints, seed),
         destination or f"s3://unbraid/{name}",
         max_skipped=max_skipped,
         **packing,
@@ -240,13 +248,14 @@ def bench(url: str, split: str, workers: int, batch: int, lanes: int, window: in
     measure(url, split, workers=workers, batch=batch, lanes=lanes, window=window, seconds=seconds, report=click.echo)
 
 
-def read_source(kind: str, path: Path, name: str, options: object, keypoints: tuple[Path, ...]) -> Source:
+def read_source(kind: str, path: Path, name: str, options: object, keypoints: tuple[Path, ...], seed: int) -> Source:
     """The raw data set of one kind."""
-    from datasets.sources import celeba, folder, mnist, pairs, persons, svhn
+    from datasets.sources import celeba, folder, mnist, mnist_cdcb, pairs, persons, svhn
 
     assert isinstance(options, folder.FolderOptions)
     readers: dict[str, Callable[[], Source]] = {
         "mnist": lambda: mnist.read_mnist(path),
+        "mnist-cdcb": lambda: mnist_cdcb.read_mnist_cdcb(path, name, options.size or mnist_cdcb.SIZE, seed),
         "idx": lambda: mnist.read_idx_set(path, name),
         "svhn": lambda: svhn.read_svhn(path),
         "celeba": lambda: celeba.read_celeba(path, options.size),

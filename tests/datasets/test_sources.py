@@ -244,6 +244,32 @@ def test_a_pair_that_cannot_be_halved_is_named(tmp_path: Path) -> None:
         packed(read_pairs(tmp_path / "odd", "odd", None), tmp_path / "out")
 
 
+def test_folders_whose_names_do_not_match_are_refused(tmp_path: Path) -> None:
+    for side, name in (("A", "cat"), ("B", "dog")):
+        picture(tmp_path / f"set/train{side}/{name}.png", 16, 16, 1, "PNG")
+    with pytest.raises(DataError, match=r"set: no pairs: train[AB]/(cat|dog)\.png has no partner of the same name"):
+        read_pairs(tmp_path / "set", "set", None)
+
+
+def test_pairs_of_several_sizes_are_resized_or_told(tmp_path: Path) -> None:
+    for i, side in enumerate((16, 24)):
+        picture(tmp_path / f"set/train/{i}.png", side, 2 * side, i, "PNG")
+    batch = packed(read_pairs(tmp_path / "set", "set", (32, 32)), tmp_path / "resized")
+    assert batch["x"].shape == batch["y"].shape == (2, 3, 32, 32)
+    with pytest.raises(DataError, match=r"images of field 'x' are of several sizes and make no batch: pack with --size"):
+        packed(read_pairs(tmp_path / "set", "set", None), tmp_path / "kept")
+
+
+def test_a_grey_image_and_a_coloured_one_are_a_pair(tmp_path: Path) -> None:
+    picture(tmp_path / "set/trainB/1.png", 16, 16, 1, "PNG")
+    (tmp_path / "set/trainA").mkdir()
+    Image.open(tmp_path / "set/trainB/1.png").convert("L").save(tmp_path / "set/trainA/1.png")
+    batch = packed(read_pairs(tmp_path / "set", "set", None), tmp_path / "out")
+    assert batch["x"].shape == batch["y"].shape == (1, 3, 16, 16)
+    assert np.array_equal(batch["x"][0, 0], batch["x"][0, 2])  # grey, shown in three channels
+    assert not np.array_equal(batch["y"][0, 0], batch["y"][0, 2])
+
+
 # --- people ---------------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ import click
 
 from cluster.data import data
 from cluster.generate import generate
+from cluster.generate_cdd import cdd
+from cluster.generate_dpig import dpig
 from cluster.local import use_local_services
 from datasets.errors import DataError
 from trainers.errors import TrainingError
@@ -161,6 +163,8 @@ def presets() -> None:
 
 main.add_command(data)
 main.add_command(generate)
+generate.add_command(dpig)
+generate.add_command(cdd)
 
 
 @main.group()

@@ -61,11 +61,18 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, made: Ten
     """E[(‖∇f(x̂)‖₂ − 1)²] between real and made samples (Gulrajani et al., 2017, equation 3).
 
     Args:
-        critic: (B, width) → (B,).
-        real, made: (B, width).
+        critic: (B, ...) → (B,).
+        real, made: (B, ...), vectors or images of any size.
         share: (B, 1) in [0, 1], how far each x̂ lies on the way from made to real.
     """
+    share = share.view(-1, *(1,) * (real.ndim - 1))
     between = torch.lerp(made.detach(), real.detach(), share).requires_grad_()
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    penalty: Tensor = (slope.norm(dim=1) - 1).square().mean()
+    penalty: Tensor = (slope.float().flatten(1).norm(dim=1) - 1).square().mean()
     return penalty
+
+
+def norm_penalty(representation: Tensor) -> Tensor:
+    """E[(r − 1)²] of the root mean square r of each sample's numbers, (B, ...): what keeps a representation from shrinking."""
+    size = representation.float().flatten(1).square().mean(1).clamp_min(1e-12).sqrt()
+    return (size - 1).square().mean()

@@ -17,6 +17,7 @@ from datasets.index import Index, write_index
 from datasets.shards import write_shard
 from datasets.sources.source import image_field, label_field
 from datasets.store import Store, open_store
+from tests.trainers.pairs import cdd_config, pack_coloured_digits
 from tests.trainers.people import pack_people, run, stage_config
 
 TRAIN, TEST, SHARD = 1600, 150, 50
@@ -82,6 +83,20 @@ def trained_dpig(people_url: str, tmp_path_factory: pytest.TempPathFactory) -> P
     storage = tmp_path_factory.mktemp("runs")
     for stage in ("appearance", "pose", "mapping"):
         run(stage_config(stage, people_url, storage, "run.updates=6"))
+    return storage
+
+
+@pytest.fixture(scope="session")
+def pairs_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """400 pairs of coloured digits and as coloured backgrounds for training, 120 for testing, in a folder."""
+    return pack_coloured_digits(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="session")
+def trained_cdd(pairs_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Storage with a run ``cdd`` after a few updates."""
+    storage = tmp_path_factory.mktemp("cdd-runs")
+    run(cdd_config(pairs_url, storage, "run.updates=6"))
     return storage
 
 

@@ -184,6 +184,19 @@ class Checkpoints:
         return f"checkpoint of step {step} could not be written ({cause or error}); {safe}; {remedy}, then repeat the command"
 
 
+def newest_networks(store: Store) -> dict[str, Any]:
+    """The networks' weights of a run's newest checkpoint.
+
+    Raises:
+        CheckpointError: when there is none yet.
+    """
+    state = Checkpoints(store, keep=1).load()
+    if state is None:
+        raise CheckpointError(f"{store.url}: has no checkpoint yet; train that run first")
+    networks: dict[str, Any] = state["networks"]
+    return networks
+
+
 def _folder(step: int) -> str:
     return f"{FOLDER}/step-{step:08d}"
 

@@ -8,6 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 GAP = 2
+SMALL = 96
+"""Pictures of images lower than this are enlarged."""
 
 
 def image_grid(images: Tensor, columns: int, gap: int = GAP) -> Tensor:
@@ -30,6 +32,12 @@ def image_grid(images: Tensor, columns: int, gap: int = GAP) -> Tensor:
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         grid[:, top : top + height, left : left + width] = pixels[i]
     return grid
+
+
+def sheet(images: Tensor, columns: int) -> Tensor:
+    """Images (N, 3, H, W) in [0, 1] in rows of ``columns``, small ones enlarged by whole factors: (3, H', W') uint8."""
+    times = max(1, -(-SMALL // images.shape[2]))
+    return image_grid(images.repeat_interleave(times, 2).repeat_interleave(times, 3), columns)
 
 
 def png(picture: Tensor) -> bytes:

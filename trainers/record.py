@@ -38,6 +38,11 @@ def open_run(storage: str, name: str, create: bool = False) -> Store:
     return open_store(f"{storage.rstrip('/')}/{name}", create=create)
 
 
+def find_run(reference: str, storage: str) -> Store:
+    """The store of a run that is named, or whose folder or URL is given."""
+    return open_store(reference) if "/" in reference else open_run(storage, reference)
+
+
 def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemConfig]) -> Store:
     """Write the configuration of a new run, or see that an existing one agrees, before anything is started.
 

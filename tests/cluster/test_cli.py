@@ -17,6 +17,7 @@ COMMANDS = [
     "data", "data fetch", "data pack", "data make", "data inspect", "data bench",
     "generate", "generate dpig", "generate dpig reconstruct", "generate dpig sample", "generate dpig transfer",
     "generate dpig swap", "generate dpig interpolate", "generate dpig export",
+    "generate cdd", "generate cdd translate", "generate cdd transfer", "generate cdd interpolate", "generate cdd retrieve",
     "local", "local up", "local status", "local down",
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What trained people are for, from the command line: pictures, and a folder that can be packed again."""
+"""What trained systems are for, from the command line: pictures, and a folder that can be packed again."""
 
 import io
 from pathlib import Path
@@ -12,6 +12,7 @@ from cluster.local import FOLDER_VARIABLE
 from datasets.index import read_index
 from datasets.store import open_store
 from datasets.stream import read_split
+from tests.trainers.pairs import pack_coloured_digits
 
 
 def unbraid(*arguments: str) -> Result:
@@ -104,3 +105,64 @@ def test_a_virtual_set_is_packed_like_market1501(trained_dpig: Path, tmp_path: P
     first = sorted(Path("virtual/bounding_box_train").iterdir())[0]
     assert first.name == "0001_c1s1_000000_01.jpg"
     assert Image.open(io.BytesIO(first.read_bytes())).size == (16, 32)
+
+
+@pytest.mark.parametrize(
+    ("use", "options", "columns", "rows"),
+    [
+        ("translate", ["--samples", "4"], 5, 3),
+        ("translate", ["--from", "y", "--samples", "2"], 3, 3),
+        ("transfer", ["--references", "2"], 3, 4),
+        ("interpolate", ["--columns", "5", "--moving", "exclusive"], 7, 3),
+        ("interpolate", ["--columns", "4", "--domain", "y"], 6, 3),
+    ],
+)
+def test_every_use_of_cdd_draws_its_picture(
+    trained_cdd: Path, tmp_path: Path, use: str, options: list[str], columns: int, rows: int
+) -> None:
+    arguments = ["generate", "cdd", use, "cdd", "--storage", str(trained_cdd), "--rows", "3", *options]
+    result = unbraid(*arguments)
+    assert result.exit_code == 0, result.output
+    picture = Image.open(tmp_path / f"{use}.png")
+    assert picture.size == (columns * (32 * 3 + 2) - 2, rows * (32 * 3 + 2) - 2)  # pictures of 32x32 are enlarged
+    again = unbraid(*arguments, "--output", "folder/again.png")
+    assert again.exit_code == 0
+    assert (tmp_path / "folder/again.png").read_bytes() == (tmp_path / f"{use}.png").read_bytes()
+    if use == "translate":
+        unbraid(*arguments, "--output", "other.png", "--seed", "1")
+        assert (tmp_path / "other.png").read_bytes() != (tmp_path / f"{use}.png").read_bytes()
+
+
+@pytest.mark.parametrize("by", ["shared", "exclusive", "pixels"])
+def test_retrieval_draws_its_sheet_and_says_how_many_are_right(trained_cdd: Path, tmp_path: Path, by: str) -> None:
+    options = ["--rows", "4", "--top", "3", "--gallery", "50", "--by", by]
+    result = unbraid("generate", "cdd", "retrieve", "cdd", "--storage", str(trained_cdd), *options)
+    assert result.exit_code == 0, result.output
+    assert f"of 4 queries find their partner first among 50 images by {by}" in result.output
+    assert Image.open(tmp_path / "retrieve.png").size == (4 * (36 * 3 + 2) - 2, 4 * (36 * 3 + 2) - 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["translate", "nothing"], "no run 'nothing' in"),
+        (["transfer", "cdd", "--rows", "60", "--references", "61"], "only 120 held-out pairs are there; ask for fewer"),
+        (["retrieve", "cdd", "--gallery", "4", "--top", "5"], "only 4 images can be searched; ask for fewer"),
+    ],
+)
+def test_wrong_uses_of_cdd_are_told(trained_cdd: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = unbraid("generate", "cdd", *arguments, "--storage", str(trained_cdd))
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_runs_and_sets_of_another_kind_are_told(trained_cdd: Path, trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
+    result = unbraid("generate", "cdd", "translate", "pose", "--storage", str(trained_dpig))
+    assert "pose: is a run of dpig.pose, not of cdd" in result.output
+    result = unbraid("generate", "cdd", "translate", "cdd", "--storage", str(trained_cdd), "--data", people_url)
+    assert "have no x and no y, only" in result.output
+    larger = pack_coloured_digits(tmp_path / "larger", 64)
+    result = unbraid("generate", "cdd", "translate", "cdd", "--storage", str(trained_cdd), "--data", larger)
+    assert "(3, 64, 64)" in result.output and "run is for images of (3, 32, 32)" in result.output
+    assert result.exit_code == 1

@@ -10,11 +10,12 @@ from torch.multiprocessing.spawn import start_processes
 
 from datasets.stream import SampleStream
 from models.normalization import GlobalBatchNorm, synchronise_batch_norm
+from tests.trainers.pairs import cdd_config
 from tests.trainers.people import stage_config
 from tests.trainers.test_infogan import TINY
 from trainers.config import resolve
 from trainers.distributed import World, frozen
-from trainers.system import build_system
+from trainers.system import System, build_system
 
 UPDATES = 4
 
@@ -121,6 +122,19 @@ def test_a_frozen_network_passes_gradients_and_keeps_none() -> None:
     assert network.weight.requires_grad
 
 
+def movement_apart(fresh: System, alone: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[str, float]:
+    """Of each tensor that learns: how far the two ends lie apart, as a share of how far training moved it."""
+    starts = {
+        f"{network}.{name}": start.detach()
+        for network, module in fresh.networks.items()
+        for name, start in module.named_parameters()
+        if start.requires_grad
+    }
+    return {
+        k: ((alone[k] - shared[k]).norm() / (alone[k] - start).norm().clamp_min(1e-9)).item() for k, start in starts.items()
+    }
+
+
 def train_dpig_share(rank: int, world_size: int, folder: str, url: str, storage: str, stage: str) -> None:
     """The same for a stage of DPIG."""
     torch.set_num_threads(1)
@@ -147,13 +161,31 @@ def test_two_workers_of_dpig_end_with_the_weights_of_one(
     alone, shared, other = (trained(tmp_path, *who) for who in ((1, 0), (2, 0), (2, 1)))
     assert all(torch.equal(shared[name], other[name]) for name in shared if "running" not in name)
     fresh = build_system(stage_config(stage, people_url, trained_dpig), torch.device("cpu"), World())
-    moved = {
-        f"{network}.{name}": start.detach()
-        for network, module in fresh.networks.items()
-        for name, start in module.named_parameters()
-        if start.requires_grad
-    }
-    apart = {
-        k: ((alone[k] - shared[k]).norm() / (alone[k] - start).norm().clamp_min(1e-9)).item() for k, start in moved.items()
-    }
+    apart = movement_apart(fresh, alone, shared)
+    assert max(apart.values()) < 0.03, sorted(apart.items(), key=lambda item: -item[1])[:5]
+
+
+def train_cdd_share(rank: int, world_size: int, folder: str, url: str) -> None:
+    """The same for CDD, whose critics have an inner gradient, and whose encoders are run several times an update."""
+    torch.set_num_threads(1)
+    if world_size > 1:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
+    further = [f"run.workers={world_size}", "run.batch_norm=global", "data.augment.flip=true", "loss.critic_updates=2"]
+    system = build_system(cdd_config(url, folder, *further), torch.device("cpu"), World(rank, world_size))
+    with SampleStream(url, "train", batch=16, lanes=2, window=40, seed=0, rank=rank, world_size=world_size) as stream:
+        for _ in range(UPDATES):
+            system.step(next(stream))
+    torch.save({name: n.state_dict() for name, n in system.networks.items()}, f"{folder}/{world_size}-{rank}.pt")
+    if world_size > 1:
+        dist.destroy_process_group()
+
+
+def test_two_workers_of_cdd_end_with_the_weights_of_one(pairs_url: str, tmp_path: Path) -> None:
+    """Float32, tolerance as above."""
+    for world_size in (1, 2):
+        start_processes(train_cdd_share, args=(world_size, str(tmp_path), pairs_url), nprocs=world_size)
+    alone, shared, other = (trained(tmp_path, *who) for who in ((1, 0), (2, 0), (2, 1)))
+    assert all(torch.equal(shared[name], other[name]) for name in shared)
+    fresh = build_system(cdd_config(pairs_url, tmp_path), torch.device("cpu"), World())
+    apart = movement_apart(fresh, alone, shared)
     assert max(apart.values()) < 0.03, sorted(apart.items(), key=lambda item: -item[1])[:5]

@@ -26,10 +26,10 @@ from trainers.dpig.model import Factors, Model
 from trainers.dpig.people import People, gather, same_person_pairs
 from trainers.dpig.plausibility import PoseRange
 from trainers.dpig.pose.system import PoseSystem
-from trainers.dpig.quality import image_quality
 from trainers.dpig.stages import load_model
 from trainers.errors import CheckpointError, ConfigError
 from trainers.launch import preflight
+from trainers.quality import image_quality
 from trainers.record import open_run, read_metrics, read_run
 from trainers.system import System, build_system
 

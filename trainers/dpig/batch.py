@@ -8,17 +8,8 @@ from models.augment import random_colour
 from models.pose import flip_keypoints
 from models.random import RandomSource
 from trainers.config import ImageAugmentConfig
+from trainers.images import normalised
 from trainers.system import Batch
-
-
-def normalised(images: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W) → float32 in [-1, 1]."""
-    return images.to(torch.float32).div_(127.5).sub_(1)
-
-
-def unit_range(images: Tensor) -> Tensor:
-    """[-1, 1] → [0, 1], clipped: the decoder's last layer is linear."""
-    return ((images.float() + 1) / 2).clamp(0, 1)
 
 
 def training_batch(batch: Batch, augment: ImageAugmentConfig, source: RandomSource) -> tuple[Tensor, Tensor]:

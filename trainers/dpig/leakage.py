@@ -9,9 +9,9 @@ from torch import Tensor
 
 from datasets.people.population import Population
 from models.dpig_specs import FACTORS
-from trainers.dpig.batch import unit_range
 from trainers.dpig.model import Factors, Model
 from trainers.dpig.people import People
+from trainers.images import unit_range
 
 CHANGED = 0.05
 """Mean change over channels, of values in [0, 1], from which on a pixel counts as changed in truth."""

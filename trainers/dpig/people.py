@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from datasets.stream import read_split
-from trainers.dpig.batch import normalised
 from trainers.dpig.sections import PeopleConfig
+from trainers.images import normalised
 from trainers.system import Batch
 
 SHOWN = 8

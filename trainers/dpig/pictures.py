@@ -11,20 +11,11 @@ from torch import Tensor
 
 from models.dpig_specs import FACTORS
 from models.random import RandomSource
-from trainers.dpig.batch import unit_range
 from trainers.dpig.leakage import Leakage
 from trainers.dpig.model import Factors, Model
 from trainers.dpig.people import People
-from trainers.pictures import image_grid
-
-SMALL = 96
-"""Pictures of images lower than this are enlarged."""
-
-
-def sheet(images: Tensor, columns: int) -> Tensor:
-    """Images (N, 3, H, W) in [0, 1] in rows of ``columns``, small ones enlarged by whole factors: (3, H', W') uint8."""
-    times = max(1, -(-SMALL // images.shape[2]))
-    return image_grid(images.repeat_interleave(times, 2).repeat_interleave(times, 3), columns)
+from trainers.images import unit_range
+from trainers.pictures import sheet
 
 
 def rebuilt_sheet(model: Model, people: People) -> Tensor:

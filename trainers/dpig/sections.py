@@ -2,30 +2,10 @@
 
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from models.specs import ImageSpec
 from trainers.config import Section, SystemConfig
-from trainers.schedule import halving, linear_decay
-
-
-class TrainingConfig(Section):
-    """How learning rates change, and the moving averages of weights that pictures, measures and later stages use.
-
-    Attributes:
-        halve_every: updates between halvings of the rates; 0 is never.
-        decay_from: share of ``run.updates`` from which on rates fall linearly to zero; 1 is never.
-        ema_decay: of the averages in an update; they are taken every ``ema_every``.
-    """
-
-    halve_every: int = Field(0, ge=0)
-    decay_from: float = Field(1.0, ge=0, le=1)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
-    ema_every: int = Field(10, ge=1)
-
-    def rate_factor(self, updates: int, budget: int) -> float:
-        """What rates are multiplied by after so many of all updates."""
-        return halving(updates, self.halve_every) * linear_decay(updates, budget, self.decay_from)
 
 
 class PeopleNetworks(Section):

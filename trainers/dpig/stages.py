@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from datasets.errors import DataError
-from datasets.store import Store, open_store
+from datasets.store import Store
 from models.dpig import Painter
 from models.embeddings import Mappings, PoseAutoencoder
-from trainers.checkpoint import Checkpoints, load_weights
+from trainers.checkpoint import load_weights, newest_networks
 from trainers.config import SystemConfig
 from trainers.dpig.appearance.config import Config as AppearanceConfig
 from trainers.dpig.mapping.config import Config as MappingConfig
 from trainers.dpig.model import Model
 from trainers.dpig.pose.config import Config as PoseConfig
-from trainers.errors import CheckpointError, ConfigError
-from trainers.record import input_key, open_run, read_config
+from trainers.errors import ConfigError
+from trainers.record import find_run, input_key, read_config
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-def stage_store(reference: str, storage: str) -> Store:
-    """The store of a run that is named, or whose folder or URL is given."""
-    return open_store(reference) if "/" in reference else open_run(storage, reference)
 
 
 def read_stage(reference: str, storage: str) -> tuple[Store, SystemConfig]:
@@ -35,26 +30,13 @@ def read_stage(reference: str, storage: str) -> tuple[Store, SystemConfig]:
         ConfigError: when there is none.
     """
     try:
-        store = stage_store(reference, storage)
+        store = find_run(reference, storage)
         return store, read_config(store)
     except DataError:
         raise ConfigError(
             f"no run {reference!r} in {storage}: train stage I first (`unbraid train dpig-…` does all stages in order), "
             "or name its run, folder or s3:// URL"
         ) from None
-
-
-def newest_networks(store: Store) -> dict[str, Any]:
-    """The networks' weights of a run's newest checkpoint.
-
-    Raises:
-        CheckpointError: when there is none yet.
-    """
-    state = Checkpoints(store, keep=1).load()
-    if state is None:
-        raise CheckpointError(f"{store.url}: has no checkpoint yet; train that run first")
-    networks: dict[str, Any] = state["networks"]
-    return networks
 
 
 def load_painter(store: Store, config: AppearanceConfig, device: torch.device) -> Painter:

@@ -15,7 +15,6 @@ from datasets.errors import DataError
 from datasets.store import FolderStore
 from models.dpig_specs import FACTORS
 from models.random import RandomSource
-from trainers.dpig.batch import unit_range
 from trainers.dpig.model import Factors, Model
 from trainers.dpig.people import People
 from trainers.dpig.pictures import (
@@ -24,10 +23,11 @@ from trainers.dpig.pictures import (
     interpolation_sheet,
     rebuilt_sheet,
     sampled_sheet,
-    sheet,
     sheet_of_samples,
     transfer_sheet,
 )
+from trainers.images import unit_range
+from trainers.pictures import sheet
 
 CAMERAS = 6
 """Of a virtual re-identification set."""

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from models.dpig_specs import CriticSpec, DecoderSpec, DrawingSpec, EncoderSpec
 from trainers.config import DataConfig, Section
-from trainers.dpig.sections import PeopleConfig, PeopleNetworks, TrainingConfig
+from trainers.dpig.sections import PeopleConfig, PeopleNetworks
+from trainers.schedule import TrainingConfig
 
 
 class NetworksConfig(PeopleNetworks):

@@ -14,11 +14,11 @@ from datasets.sources.people import population_of
 from datasets.store import open_store
 from models.dpig_specs import FACTORS
 from models.pose import body_mask
-from trainers.dpig.batch import unit_range
 from trainers.dpig.leakage import Leakage, measure_leakage, swap_ratios
 from trainers.dpig.people import People, gather, same_person_pairs
-from trainers.dpig.quality import image_quality
+from trainers.images import unit_range
 from trainers.inception import inception_scores
+from trainers.quality import image_quality
 from trainers.system import Batch
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from models.dpig_specs import MappingSpec
 from trainers.config import Section, SystemConfig
 from trainers.dpig.appearance.config import Config as AppearanceConfig
 from trainers.dpig.pose.config import Config as PoseConfig
-from trainers.dpig.sections import PeopleConfig, PeopleNetworks, TrainingConfig
+from trainers.dpig.sections import PeopleConfig, PeopleNetworks
 from trainers.errors import ConfigError
+from trainers.schedule import TrainingConfig
 
 Factor = Literal["foreground", "background", "pose"]
 
@@ -119,11 +120,11 @@ class Config(PeopleConfig):
     def require_inputs(self) -> dict[str, SystemConfig]:
         """See that stage I is there, of this size, and has checkpoints."""
         from trainers.checkpoint import Checkpoints
-        from trainers.dpig.stages import stage_store
+        from trainers.record import find_run
 
         appearance, pose = self.stage_configs()
         for key in ("appearance", "pose"):
-            store = stage_store(getattr(self.stages, key), self.run.storage)
+            store = find_run(getattr(self.stages, key), self.run.storage)
             if not Checkpoints(store, keep=1).steps():
                 raise ConfigError(f"stages.{key}: {store.url} has no checkpoint yet; train that run first")
         return {"appearance": appearance, "pose": pose}

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from models.dpig_specs import FACTORS
 from models.random import RandomSource
-from trainers.dpig.batch import normalised, unit_range
 from trainers.dpig.plausibility import PoseRange
 from trainers.frechet import frechet_distance, gaussian
+from trainers.images import normalised, unit_range
 from trainers.inception import inception_scores
 from trainers.system import Batch
 

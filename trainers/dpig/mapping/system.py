@@ -22,8 +22,9 @@ from trainers.dpig.mapping.measures import Seen, evaluate
 from trainers.dpig.mapping.pictures import explanation_grids, preview_grids
 from trainers.dpig.model import CHUNK, Model
 from trainers.dpig.pose.config import Config as PoseConfig
-from trainers.dpig.stages import load_painter, load_poses, new_painter, new_poses, stage_store
+from trainers.dpig.stages import load_painter, load_poses, new_painter, new_poses
 from trainers.precision import autocast, resolve_precision
+from trainers.record import find_run
 from trainers.schedule import set_learning_rates
 from trainers.system import Batch
 
@@ -194,7 +195,7 @@ def build(config: Config, device: torch.device, world: World) -> Mapping:
     """A fresh stage II on the stage I that the configuration names; weights come from torch's global seed."""
     appearance, pose = config.stage_configs()
     storage = config.run.storage
-    painter = load_painter(stage_store(config.stages.appearance, storage), appearance, device)
-    poses = load_poses(stage_store(config.stages.pose, storage), pose, device)
+    painter = load_painter(find_run(config.stages.appearance, storage), appearance, device)
+    poses = load_poses(find_run(config.stages.pose, storage), pose, device)
     torch.manual_seed(config.run.seed)  # making stage I has drawn from it
     return Mapping(config, painter, poses, device, world)

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from models.dpig_specs import PoseSpec
 from trainers.config import DataConfig, Section
-from trainers.dpig.sections import PeopleConfig, PeopleNetworks, TrainingConfig
+from trainers.dpig.sections import PeopleConfig, PeopleNetworks
+from trainers.schedule import TrainingConfig
 
 
 class NetworksConfig(PeopleNetworks):

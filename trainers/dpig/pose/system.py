@@ -14,10 +14,11 @@ from models.random import RandomSource
 from trainers.distributed import World, player
 from trainers.dpig.batch import training_batch
 from trainers.dpig.people import SHOWN, People, gather, sitters
-from trainers.dpig.pictures import sheet, skeleton_images
+from trainers.dpig.pictures import skeleton_images
 from trainers.dpig.plausibility import PoseRange
 from trainers.dpig.pose.config import Config
 from trainers.dpig.pose.measures import evaluate, rebuilt_poses
+from trainers.pictures import sheet
 from trainers.precision import autocast, resolve_precision
 from trainers.schedule import set_learning_rates
 from trainers.system import Batch

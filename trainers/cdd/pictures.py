@@ -1,0 +1,72 @@
+"""Pictures that show what a CDD has learnt, at fixed images and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.cdd_specs import DOMAINS, OTHER
+from models.random import RandomSource
+from trainers.cdd.pairs import held_out, joined, pairs_of
+from trainers.cdd.sheets import interpolation_sheet, retrieval_sheet, retrieve, transfer_sheet, translation_sheet
+from trainers.system import Batch
+
+if TYPE_CHECKING:
+    from trainers.cdd.system import CDD
+
+PICTURE_SEED = 7
+ROWS, COLUMNS = 6, 8
+GALLERY, TOP = 1000, 5
+
+
+def preview_grids(system: CDD) -> dict[str, Tensor]:
+    """Held-out images translated with draws of E, ``x_to_y`` and back, and with the E of others, ``transfer_to_y`` and back."""
+    pairs, model = held_out(system.config, system.device, 2 * ROWS), system.model
+    source = RandomSource(PICTURE_SEED, system.device)
+    few, references = pairs[:ROWS], pairs[ROWS:] if len(pairs) > ROWS else pairs
+    grids = {f"{d}_to_{OTHER[d]}": translation_sheet(model, few, d, COLUMNS, source) for d in DOMAINS}
+    return grids | {f"transfer_to_{OTHER[d]}": transfer_sheet(model, few, d, references) for d in DOMAINS}
+
+
+def explanation_grids(system: CDD, batches: Iterable[Batch], scores: Mapping[str, float]) -> dict[str, Tensor]:
+    """``interpolation`` of E and of S, ``retrieval`` by S, and ``knows``: what linear readers find in each part."""
+    pairs, model = held_out(system.config, system.device, 2 * ROWS), system.model
+    figures = {f"interpolate_{part}": interpolation_sheet(model, pairs, "x", part, COLUMNS) for part in ("exclusive", "shared")}
+    kept = []
+    for batch in batches:
+        kept.append(pairs_of(batch))
+        if sum(map(len, kept)) >= GALLERY:
+            break
+    gallery = joined(kept)[:GALLERY]
+    for d in DOMAINS:
+        found = retrieve(model, gallery, d, ROWS, min(TOP, len(gallery)), "shared")
+        figures[f"retrieval_{d}_to_{OTHER[d]}"] = retrieval_sheet(gallery, d, found)
+    table = knowledge_picture(scores)
+    return figures if table is None else figures | {"knows": table}
+
+
+def knowledge_picture(scores: Mapping[str, float]) -> Tensor | None:
+    """The table of what is known from S and from E, or None where there is no truth to know."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = [what for what in ("label", "colour") if f"probe/{what}_from_shared" in scores]
+    if not rows:
+        return None
+    parts = ("shared", "exclusive")
+    table = np.array([[scores[f"probe/{row}_from_{part}"] for part in parts] for row in rows])
+    figure = Figure(figsize=(4.2, 1.4 + 1.3 * len(rows)), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.imshow(table, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(2), ["S", "E"])
+    axes.set_yticks(range(len(rows)), [{"label": "class\n(accuracy)", "colour": "own colour\n(R²)"}[row] for row in rows])
+    axes.set_title("what a linear reader finds", fontsize=10)
+    for (row, column), value in np.ndenumerate(table):
+        axes.text(column, row, f"{value:.3f}", ha="center", va="center", color="white" if value > 0.6 else "black")
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)

@@ -1,0 +1,59 @@
+"""What a representation tells to a linear reader (Alain & Bengio, 2016): classes and colours from S and from E.
+
+Readers are fitted to training images and scored on held-out ones; features are scaled to one deviation first, or what is faint
+would be taken for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+KEPT_BACK = 0.2
+"""Share of the samples to fit to that chooses how strongly a reader is held back."""
+RIDGES = (1.0, 100.0, 10_000.0)
+LOGISTIC = (1.0, 0.01)
+"""C, the inverse: for a handful of features, and for hundreds, which overfit."""
+FEW = 64
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Features (N, ...) and what is to be read from them: (N,) classes, or (N, 3) colours."""
+
+    features: Tensor
+    truth: Tensor
+
+
+def label_accuracy(fitted: Probed, scored: Probed) -> float:
+    """Share of held-out classes that a multinomial logistic regression names."""
+    from sklearn.linear_model import LogisticRegression
+
+    known, seen = _scaled(fitted, scored)
+    probe = LogisticRegression(C=LOGISTIC[0 if known.shape[1] <= FEW else 1], max_iter=200, tol=1e-3)
+    return float(probe.fit(known, fitted.truth.cpu().numpy()).score(seen, scored.truth.cpu().numpy()))
+
+
+def colour_r2(fitted: Probed, scored: Probed) -> float:
+    """R² of held-out RGB by a ridge regression, the mean over channels: 1 is all, 0 is no more than their mean."""
+    from sklearn.linear_model import Ridge
+
+    known, seen = _scaled(fitted, scored)
+    wanted = fitted.truth.cpu().numpy()
+    first = round((1 - KEPT_BACK) * len(known))
+    probes = [Ridge(strength).fit(known[:first], wanted[:first]) for strength in RIDGES]
+    best = max(probes, key=lambda probe: float(probe.score(known[first:], wanted[first:])))
+    return float(best.score(seen, scored.truth.cpu().numpy()))
+
+
+def _scaled(fitted: Probed, scored: Probed) -> tuple[Array, Array]:
+    """Features by the mean and deviation of those that are fitted to."""
+    known, seen = (probed.features.detach().flatten(1).float() for probed in (fitted, scored))
+    mean, deviation = known.mean(0), known.std(0)
+    deviation = deviation.where(deviation > 0, 1.0)
+    return tuple(((values - mean) / deviation).cpu().numpy() for values in (known, seen))  # type: ignore[return-value]

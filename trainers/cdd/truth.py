@@ -1,0 +1,81 @@
+"""What is known of MNIST-CD/CB: where the ink is, which colour, which digit; and so how right a transfer is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+INKED, BARE = 0.95, 0.05
+"""Pixels of more ink than the one are the digit, of less than the other the background."""
+SIDE = 32
+STEPS, BATCH, RATE = 800, 100, 2e-3
+READER_SEED = 1998
+
+
+def ink_of(images: Tensor, domain: str) -> Tensor:
+    """How much of each pixel the digit covers, (N, 1, s, s) in [0, 1]: colours are saturated and bright, black is not.
+
+    Args:
+        images: (N, 3, s, s) in [0, 1] of one domain.
+    """
+    brightness = images.amax(1, keepdim=True)
+    return brightness if domain == "x" else 1 - brightness
+
+
+def colour_of(images: Tensor, ink: Tensor, domain: str) -> Tensor:
+    """Mean colour (N, 3) of the digit (X) or of the background (Y), where ``ink`` (N, 1, s, s) says that it is."""
+    where = (ink > INKED if domain == "x" else ink < BARE).to(images.dtype)
+    return (images * where).sum((2, 3)) / where.sum((2, 3)).clamp_min(1)
+
+
+class DigitReader(nn.Module):
+    """A small convolutional classifier of ink (N, 1, s, s): logits (N, 10)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 16, 5, 2, 2), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.ReLU(),
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * (SIDE // 8) ** 2, 10),
+        )  # fmt: skip
+
+    def forward(self, ink: Tensor) -> Tensor:
+        if ink.shape[2] != SIDE:
+            ink = F.interpolate(ink, (SIDE, SIDE), mode="bilinear", antialias=True)
+        logits: Tensor = self.layers(ink)
+        return logits
+
+    @torch.no_grad()
+    def read(self, ink: Tensor) -> Tensor:
+        """The digit of each, (N,)."""
+        return torch.cat([self(chunk).argmax(1) for chunk in ink.split(500)])
+
+
+def train_reader(ink: Tensor, labels: Tensor) -> DigitReader:
+    """A classifier of real digits; torch's own random numbers are left as they were.
+
+    Args:
+        ink: (N, 1, s, s) of training images.
+        labels: (N,).
+    """
+    with torch.random.fork_rng(devices=[ink.device] if ink.device.type == "cuda" else []), torch.enable_grad():
+        torch.manual_seed(READER_SEED)
+        reader = DigitReader().to(ink.device)
+        adam = torch.optim.Adam(reader.parameters(), RATE)
+        rate = torch.optim.lr_scheduler.OneCycleLR(adam, 2 * RATE, total_steps=STEPS)
+        for _ in range(STEPS):
+            rows = torch.randint(len(ink), (BATCH,)).to(ink.device)
+            loss = F.cross_entropy(reader(_moved(ink[rows])), labels[rows])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            rate.step()
+    return reader.eval().requires_grad_(False)
+
+
+def _moved(ink: Tensor) -> Tensor:
+    """A batch shifted by a pixel or two: a few thousand digits are few."""
+    rows, columns = torch.randint(-2, 3, (2,)).tolist()
+    return ink.roll((rows, columns), (2, 3))

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.figures import Figures
 from benchmarks.runs import STORAGE, run_to_end, train
@@ -28,6 +27,7 @@ from trainers.config import SystemConfig, resolve
 from trainers.distributed import World
 from trainers.dpig.mapping.config import Config as MappingConfig
 from trainers.dpig.mapping.system import untrained
+from trainers.flops import FlopCounter
 from trainers.record import open_run, read_metrics, read_run
 from trainers.system import System, build_system
 
@@ -152,13 +152,13 @@ def full_size(figures: Figures) -> None:
         for stage in ("appearance", "pose", "mapping"):
             config = resolve(f"dpig-{preset}-{stage}")
             system = on_meta(config)
-            with FlopCounterMode(display=False) as flops:
+            with FlopCounter() as counter:
                 system.step(batch(config, META, config.data.batch))
             trained = sum(p.numel() for o in system.optimizers.values() for g in o.param_groups for p in g["params"])
             name = f"{preset}.{stage}"
             figures.figure(f"{name}.parameters", trained / 1e6, "million trained")
             figures.figure(f"{name}.state", expected_bytes(system) / 1e9, "GB of weights and Adam's moments, averages included")
-            figures.figure(f"{name}.gflops", flops.get_total_flops() / 1e9, f"an update of batch {config.data.batch}", digits=1)
+            figures.figure(f"{name}.gflops", counter.flops / 1e9, f"an update of batch {config.data.batch}", digits=1)
 
 
 def market(figures: Figures) -> None:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from models.cdd_specs import CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, halvings
 from models.specs import ImageSpec
-from trainers.config import DataConfig, Section, SystemConfig
+from trainers.config import Section, SystemConfig
 from trainers.schedule import TrainingConfig
 
 
@@ -90,7 +90,6 @@ class Config(SystemConfig):
     headline: ClassVar[tuple[str, str] | None] = ("retrieval/shared_recall_1", "cross-domain recall@1 by S")
 
     system: Literal["cdd"] = "cdd"
-    data: DataConfig = DataConfig(batch=8, lanes=8)
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from kornia.geometry.transform import pyrdown, pyrup
 from torch import Tensor
+
+from trainers.inception import UnavailableError, hub_weights, require_weights
 
 SMALLEST = 8
 """Side of the last level of a pyramid."""
@@ -59,10 +60,11 @@ def laplacian_distance(a: Tensor, b: Tensor) -> Tensor:
 @lru_cache(maxsize=2)
 def _lpips(device: str) -> Distance | None:
     """torch-fidelity's LPIPS (Zhang et al., 2018, on VGG16), or None, told once, where package or weights are missing."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    missing = [name for name in LPIPS_WEIGHTS if not (folder / name).is_file()]
-    if missing:
-        log.warning("LPIPS is left out: no %s in %s; diversity is told by the Laplacian pyramid alone", missing[0], folder)
+    try:
+        for name in LPIPS_WEIGHTS:
+            require_weights(hub_weights(name), "docs/cdd.md says which files go there")
+    except UnavailableError as reason:
+        log.warning("LPIPS is left out: %s", reason)
         return None
     try:
         from torch_fidelity.sample_similarity_lpips import SampleSimilarityLPIPS

@@ -38,15 +38,8 @@ def inception_extractor(device: torch.device) -> Extractor:
     Raises:
         UnavailableError: when the package or the weights are missing.
     """
-    path = Path(os.environ.get(VARIABLE) or Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS)
-    if not path.is_file():
-        raise UnavailableError(
-            f"no Inception weights at {path}: put {WEIGHTS} of torch-fidelity there, or name it in {VARIABLE}"
-        )
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity itself would run whatever the file says
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise UnavailableError(f"{path}: not a file of weights ({error}); get {WEIGHTS} of torch-fidelity again") from None
+    path = Path(os.environ.get(VARIABLE) or hub_weights(WEIGHTS))
+    require_weights(path, f"put {WEIGHTS} of torch-fidelity there, or name it in {VARIABLE}")
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except (ImportError, RuntimeError) as error:
@@ -60,6 +53,25 @@ def inception_extractor(device: torch.device) -> Extractor:
         return features, logits
 
     return extract
+
+
+def hub_weights(name: str) -> Path:
+    """Where torch's own cache keeps a file of weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def require_weights(path: Path, remedy: str) -> None:
+    """See that a file holds weights and nothing that torch-fidelity, which reads it again, would run.
+
+    Raises:
+        UnavailableError: with what to do.
+    """
+    if not path.is_file():
+        raise UnavailableError(f"no weights at {path}: {remedy}")
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise UnavailableError(f"{path}: not a file of weights ({error}); {remedy}") from None
 
 
 def inception_scores(made: Tensor, real: Tensor, extractor: Extractor | None = None) -> dict[str, float]:

@@ -47,7 +47,7 @@ def test_without_weights_the_reason_is_told_and_nothing_fails(
     monkeypatch.setenv("UNBRAID_INCEPTION", str(tmp_path / "none.pth"))
     with caplog.at_level(logging.WARNING, logger="unbraid"):
         assert inception_scores(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)) == {}
-    assert f"no Inception weights at {tmp_path}/none.pth" in caplog.text
+    assert f"no weights at {tmp_path}/none.pth" in caplog.text
     assert "UNBRAID_INCEPTION" in caplog.text
 
 

@@ -24,7 +24,17 @@ from trainers.cdd.pictures import knowledge_picture
 from trainers.cdd.probes import Probed, colour_r2, label_accuracy
 from trainers.cdd.retrieval import recall
 from trainers.cdd.runs import load_model
-from trainers.cdd.sheets import FRAME, RIGHT, WRONG, Retrieval, retrieval_sheet, retrieve
+from trainers.cdd.sheets import (
+    FRAME,
+    RIGHT,
+    WRONG,
+    Moving,
+    Retrieval,
+    interpolation_sheet,
+    retrieval_sheet,
+    retrieve,
+    translation_sheet,
+)
 from trainers.cdd.system import CDD
 from trainers.cdd.truth import colour_of, ink_of
 from trainers.checkpoint import Checkpoints
@@ -218,6 +228,8 @@ def test_probes_find_what_is_there_and_nothing_else() -> None:
     drowned = with_noise(Parts(faint, faint), 0.3, RandomSource(0, CPU))
     assert colour(faint) > 0.95
     assert abs(colour(drowned.shared)) < 0.1
+    for drowned_part, std in ((drowned.shared, 0.3), (drowned.exclusive, 0.3 / 8)):
+        assert (drowned_part - faint).std().item() == pytest.approx(std, rel=0.05)
 
 
 class PerfectModel(Model):
@@ -310,6 +322,31 @@ def test_retrieval_is_framed_by_right_and_wrong(pairs_url: str) -> None:
     assert torch.allclose(wrong[:, 0, size].float() / 255, torch.tensor(WRONG), atol=0.01)
 
 
+def test_translations_are_draws_of_the_seed_and_one_draw_a_column(pairs_url: str) -> None:
+    pairs = pairs_of(next(iter(read_split(pairs_url, "test", 3))))
+    sheets = [translation_sheet(PerfectModel(), pairs, "x", 4, RandomSource(seed, CPU)) for seed in (0, 0, 1)]
+    assert torch.equal(sheets[0], sheets[1])
+    assert not torch.equal(sheets[0], sheets[2])
+    size = 32 * 3 + 2  # small pictures are enlarged
+    corners = sheets[0][:, ::size, ::size]  # a pixel of the background of each image
+    assert torch.equal(corners[:, 0, 1:], corners[:, 1, 1:])
+    assert not torch.equal(corners[:, 0, 1], corners[:, 0, 2])
+
+
+def test_what_does_not_move_is_the_first_ones(pairs_url: str) -> None:
+    pairs = pairs_of(next(iter(read_split(pairs_url, "test", 2))))
+    size = 32 * 3 + 2
+    moving: Moving
+    for moving in ("exclusive", "shared", "both"):
+        row = interpolation_sheet(PerfectModel(), pairs, "y", moving, 3)  # of five images
+        first, last = row[:, :96, size : size + 96], row[:, :96, 3 * size : 3 * size + 96]
+        colour = (pairs.colours["y"] * 255).round()
+        assert torch.allclose(first[:, 0, 0].float(), colour[0], atol=2)
+        assert torch.allclose(last[:, 0, 0].float(), colour[0 if moving == "shared" else 1], atol=2)
+        if moving == "both":
+            assert (last[:, ::3, ::3].float() / 127.5 - 1 - pairs.images["y"][1]).abs().max() < 0.05
+
+
 # --- refusals -------------------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +365,7 @@ def test_retrieval_is_framed_by_right_and_wrong(pairs_url: str) -> None:
         (["networks.translator.dropout=1"], "dropout must be in"),
         (["loss.critic_updates=3"], r"not to be dealt to loss\.critic_updates=3: use a multiple"),
         (["loss.autoencoder=0", "loss.image=0", "loss.latent=0"], "leaves the decoders nothing to learn from"),
+        ([f"loss.{n}=0" for n in ("autoencoder", "latent", "prior", "exclusive")], "leaves E nothing to learn from"),
         (["data.augment.brightness=0.1"], "colours of X and Y would change by themselves"),
         (["loss.shared=-1"], "greater than or equal to 0"),
     ],

@@ -109,6 +109,8 @@ class Config(SystemConfig):
         loss = self.loss
         if not loss.autoencoder and not loss.image and not loss.encodes_again:
             raise ValueError("loss: autoencoder, image and latent are all 0, which leaves the decoders nothing to learn from")
+        if not loss.autoencoder and not loss.encodes_again and not loss.prior and not loss.exclusive:
+            raise ValueError("loss: autoencoder, latent, prior and exclusive are all 0, which leaves E nothing to learn from")
         if self.data.augment.colour:
             raise ValueError("data.augment: colours of X and Y would change by themselves; use flip and crop, which move both")
         share = self.data.batch // self.run.workers

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datasets.stream import read_split
 from models.cdd import Parts
-from models.cdd_specs import DOMAINS, OTHER
+from models.cdd_specs import DOMAINS, OTHER, SHARED_SIDE
 from models.random import RandomSource
 from trainers.cdd.config import Config
 from trainers.cdd.model import Model
@@ -28,13 +28,11 @@ Encoded = tuple[Pairs, dict[str, Parts]]
 MEASURE_SEED = 20_181_203
 RETRIEVED = 1000
 """Held-out pairs among which partners are looked for; rebuilding, diversity and transfers are measured on them too."""
-SCORED, FITTED = 4000, 10_000
-"""Held-out pairs that probes are scored on, and training pairs that they are fitted to, or as many as have ``NUMBERS`` in S."""
+FITTED, SCORED = 20_000, 10_000
+"""Training pairs that probes are fitted to, and held-out ones that they are scored on; or as many as have ``NUMBERS`` in S."""
 NUMBERS = 1 << 28
 BATCH = 500
 RECALLS = (1, 5)
-READ = 20_000
-"""Training digits that the classifier of transfers learns."""
 
 
 def evaluate(config: Config, model: Model, batches: Iterable[Batch]) -> dict[str, float]:
@@ -47,14 +45,14 @@ def evaluate(config: Config, model: Model, batches: Iterable[Batch]) -> dict[str
     are given them in training, noise included, the mean over both domains ``…_x`` and ``…_y``; ``probe_exact/…`` without that
     noise. With colours, ``transfer/…``: see :func:`transfers`.
     """
-    pairs, parts = encoded(model, batches, SCORED)
+    most = max(NUMBERS // (model.parts.shared * SHARED_SIDE**2), RETRIEVED)
+    pairs, parts = encoded(model, batches, min(SCORED, most))
     few = {d: parts[d][:RETRIEVED] for d in DOMAINS}
     seen = pairs[:RETRIEVED]
     scores = retrieval(seen, few) | quality(model, seen, few)
     if pairs.label is not None:
-        numbers = parts["x"].shared[0].numel()
-        fitted = read_split(config.data.url, config.data.split, BATCH, min(FITTED, NUMBERS // numbers))
-        scores |= probes(model, encoded(model, fitted, FITTED), (pairs, parts))
+        training = read_split(config.data.url, config.data.split, BATCH)
+        scores |= probes(model, encoded(model, training, min(FITTED, most)), (pairs, parts))
     if seen.colours and seen.label is not None:
         reader = digit_reader(config.data.url, config.data.split, str(model.device))
         scores |= transfers(model, seen, few, reader)
@@ -94,9 +92,12 @@ def quality(model: Model, pairs: Pairs, parts: dict[str, Parts]) -> dict[str, fl
 
 
 def with_noise(parts: Parts, noise_std: float, source: RandomSource) -> Parts:
-    """Parts as decoders are given them in training."""
+    """What decoders are given in training: E tiled over 8×8 places with noise at each, which is E with an eighth of it."""
     shared, exclusive = parts.shared.float(), parts.exclusive.float()
-    return Parts(shared + noise_std * source.normal(*shared.shape), exclusive + noise_std * source.normal(*exclusive.shape))
+    return Parts(
+        shared + noise_std * source.normal(*shared.shape),
+        exclusive + noise_std / SHARED_SIDE * source.normal(*exclusive.shape),
+    )
 
 
 def probes(model: Model, fitted: Encoded, scored: Encoded) -> dict[str, float]:
@@ -150,7 +151,7 @@ def transfers(model: Model, pairs: Pairs, parts: dict[str, Parts], reader: Digit
 @lru_cache(maxsize=1)
 def digit_reader(url: str, split: str, device: str) -> DigitReader:
     """A classifier of the digits of a packed MNIST-CD/CB."""
-    read = [(batch["x"], batch["label"]) for batch in read_split(url, split, BATCH, READ)]
+    read = [(batch["x"], batch["label"]) for batch in read_split(url, split, BATCH, FITTED)]
     ink = torch.cat([ink_of(images.float() / 255, "x") for images, _ in read])
     return train_reader(ink.to(device), torch.cat([labels for _, labels in read]).to(device))
 

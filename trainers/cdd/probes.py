@@ -15,7 +15,7 @@ from torch import Tensor
 KEPT_BACK = 0.2
 """Share of the samples to fit to that chooses how strongly a reader is held back."""
 RIDGES = (1.0, 100.0, 10_000.0)
-LOGISTIC = (1.0, 0.01)
+LOGISTIC = (1.0, 0.001)
 """C, the inverse: for a handful of features, and for hundreds, which overfit."""
 FEW = 64
 

@@ -117,7 +117,7 @@ def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
 @pair_options
 @direction
 @click.option("--top", default=5, show_default=True, type=click.IntRange(1, 20), help="Found images of each query.")
-@click.option("--gallery", default=500, show_default=True, type=click.IntRange(2, 500), help="Images to search.")
+@click.option("--gallery", default=500, show_default=True, type=click.IntRange(2, 5000), help="Images to search.")
 @click.option(
     "--by", default="shared", show_default=True, type=click.Choice(["shared", "exclusive", "pixels"]), help="What is compared."
 )

@@ -23,8 +23,6 @@ SMALLEST = 16
 SIZE = (32, 32)
 """Of the images where none is asked for."""
 DOMAINS = ("x", "y")
-COLOURS = ("x_colour", "y_colour")
-"""Fields with the true colour of each domain, RGB in [0, 1]: of the digit in X, of the background in Y."""
 
 Colour = NDArray[np.float32]
 
@@ -33,6 +31,7 @@ def read_mnist_cdcb(folder: Path, name: str, size: tuple[int, int] = SIZE, seed:
     """Every digit of MNIST once as a pair that shares its glyph; the two hues are drawn independently.
 
     X is the digit in a saturated colour on black, Y the digit in black on one. MNIST's own test digits are the test split.
+    Fields ``x_colour`` and ``y_colour`` are the true colours, RGB in [0, 1]: of the digit in X, of the background in Y.
 
     Args:
         folder: with MNIST's four IDX files.

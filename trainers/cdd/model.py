@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.cdd import Parts, Translators
-from models.cdd_specs import OTHER, RepresentationSpec
+from models.cdd_specs import RepresentationSpec
 from models.random import RandomSource
 from models.specs import ImageSpec
 
@@ -40,10 +40,6 @@ class Model:
         """Images (N, C, s, s) in [-1, 1] of one domain."""
         chunks = zip(shared.split(CHUNK), exclusive.split(CHUNK), strict=True)
         return torch.cat([self.translators.decode(domain, s, e) for s, e in chunks])
-
-    def translate(self, source: str, images: Tensor, exclusive: Tensor) -> Tensor:
-        """Images of domain ``source`` as images of the other one that have these exclusive parts, (N, width)."""
-        return self.decode(OTHER[source], self.encode(source, images).shared, exclusive)
 
     def draw(self, count: int, source: RandomSource) -> Tensor:
         """Exclusive parts (count, width) from their prior."""

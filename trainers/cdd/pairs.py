@@ -17,8 +17,10 @@ from trainers.errors import ConfigError
 from trainers.images import normalised
 from trainers.system import Batch
 
-SEARCHED = 500
-"""Held-out pairs that those of a picture are chosen from."""
+SHOWN = 12
+"""Pairs in the pictures of a run."""
+SEARCHED = 100
+"""Held-out pairs that those of a picture are chosen from, where no more are wanted."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def held_out(config: Config, device: torch.device, count: int) -> Pairs:
             f"{config.data.url}: its images are {shapes['x']} and {shapes['y']}, the run is for images of "
             f"{config.image_shape}: pack the pairs with --size, or name another set"
         )
-    batch = next(iter(read_split(config.data.url, config.data.evaluation_split, SEARCHED)))
+    batch = next(iter(read_split(config.data.url, config.data.evaluation_split, max(count, SEARCHED))))
     pairs = pairs_of({name: tensor.to(device) for name, tensor in batch.items()})
     if pairs.label is None:
         return pairs[:count]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.cdd_specs import DOMAINS, OTHER
 from models.random import RandomSource
-from trainers.cdd.pairs import held_out, joined, pairs_of
+from trainers.cdd.pairs import SHOWN, joined, pairs_of
 from trainers.cdd.sheets import interpolation_sheet, retrieval_sheet, retrieve, transfer_sheet, translation_sheet
 from trainers.system import Batch
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from trainers.cdd.system import CDD
 
 PICTURE_SEED = 7
-ROWS, COLUMNS = 6, 8
-GALLERY, TOP = 1000, 5
+ROWS, COLUMNS = SHOWN // 2, 8
+GALLERY, TOP = 500, 5
 
 
 def preview_grids(system: CDD) -> dict[str, Tensor]:
     """Held-out images translated with draws of E, ``x_to_y`` and back, and with the E of others, ``transfer_to_y`` and back."""
-    pairs, model = held_out(system.config, system.device, 2 * ROWS), system.model
+    pairs, model = system.shown, system.model
     source = RandomSource(PICTURE_SEED, system.device)
     few, references = pairs[:ROWS], pairs[ROWS:] if len(pairs) > ROWS else pairs
     grids = {f"{d}_to_{OTHER[d]}": translation_sheet(model, few, d, COLUMNS, source) for d in DOMAINS}
@@ -34,7 +34,7 @@ def preview_grids(system: CDD) -> dict[str, Tensor]:
 
 def explanation_grids(system: CDD, batches: Iterable[Batch], scores: Mapping[str, float]) -> dict[str, Tensor]:
     """``interpolation`` of E and of S, ``retrieval`` by S, and ``knows``: what linear readers find in each part."""
-    pairs, model = held_out(system.config, system.device, 2 * ROWS), system.model
+    pairs, model = system.shown, system.model
     figures = {f"interpolate_{part}": interpolation_sheet(model, pairs, "x", part, COLUMNS) for part in ("exclusive", "shared")}
     kept = []
     for batch in batches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from trainers.cdd.config import Config
 from trainers.cdd.losses import loss_terms
 from trainers.cdd.measures import evaluate
 from trainers.cdd.model import Model
+from trainers.cdd.pairs import SHOWN, Pairs, held_out
 from trainers.cdd.pictures import explanation_grids, preview_grids
 from trainers.distributed import World, frozen, player
 from trainers.images import normalised
@@ -152,6 +154,11 @@ class CDD:
     def model(self) -> Model:
         """What pictures and measures use: the averaged translators."""
         return Model(self.config.networks.image, self.config.networks.parts, self.average, self.device)
+
+    @cached_property
+    def shown(self) -> Pairs:
+        """The held-out pairs in this run's pictures."""
+        return held_out(self.config, self.device, SHOWN)
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """Nothing is needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.random import RandomSource
+    from trainers.cdd.config import Config
     from trainers.cdd.model import Model
     from trainers.cdd.pairs import Pairs
 
@@ -49,16 +51,27 @@ direction = click.option(
 @pair_options
 @direction
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1, 64), help="Translations of each image.")
-def translate(domain: str, samples: int, **options: Any) -> None:
+@click.option("--image", "files", multiple=True, type=click.Path(path_type=Path), help="Your own image; may repeat.")
+def translate(domain: str, samples: int, files: tuple[Path, ...], **options: Any) -> None:
     """Translate images, each with several draws of E: left the image, then one column a draw.
 
     \b
-    Example:
+    Examples:
       unbraid generate cdd translate RUN --from y --samples 12 --seed 3
+      unbraid generate cdd translate RUN --from x --image facade.png --image other.jpg
     """
+    from trainers.cdd.pairs import read_images
     from trainers.cdd.sheets import translation_sheet
 
-    _draw("translate", options, options["rows"], lambda m, pairs, random: translation_sheet(m, pairs, domain, samples, random))
+    def draw(model: Model, images: Tensor, random: RandomSource) -> Tensor:
+        return translation_sheet(model, images, domain, samples, random)
+
+    if not files:
+        _draw("translate", options, options["rows"], lambda m, pairs, random: draw(m, pairs.images[domain], random))
+        return
+    model, _ = _load(options)
+    images = read_images(files, model.image.shape).to(model.device)
+    write_picture(draw(model, images, _random(options, model)), options["output"], "translate")
 
 
 @cdd.command()
@@ -144,11 +157,21 @@ def retrieve(domain: str, top: int, gallery: int, by: Any, **options: Any) -> No
 
 def _draw(use: str, options: dict[str, Any], count: int, draw: Callable[[Model, Pairs, RandomSource], Tensor]) -> None:
     """Load the run and so many pairs of its evaluation split, draw, and write the picture."""
-    from models.random import RandomSource
     from trainers.cdd.pairs import held_out
+
+    model, config = _load(options)
+    pairs = held_out(with_data(config, options["url"]), model.device, count)
+    write_picture(draw(model, pairs, _random(options, model)), options["output"], use)
+
+
+def _load(options: dict[str, Any]) -> tuple[Model, Config]:
     from trainers.cdd.runs import load_model
 
     use_local_services()
-    model, config = load_model(options["run"], options["storage"], device())
-    pairs = held_out(with_data(config, options["url"]), model.device, count)
-    write_picture(draw(model, pairs, RandomSource(options["seed"], model.device)), options["output"], use)
+    return load_model(options["run"], options["storage"], device())
+
+
+def _random(options: dict[str, Any], model: Model) -> RandomSource:
+    from models.random import RandomSource
+
+    return RandomSource(options["seed"], model.device)

@@ -130,6 +130,34 @@ def test_every_use_of_cdd_draws_its_picture(
     assert (tmp_path / "folder/again.png").read_bytes() == (tmp_path / f"{use}.png").read_bytes()
 
 
+def test_own_images_are_translated_whatever_their_size(trained_cdd: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (100, 80), "red").save(tmp_path / "large.jpg")
+    Image.new("L", (32, 32), 200).save(tmp_path / "grey.png")
+    arguments = ["generate", "cdd", "translate", "cdd", "--storage", str(trained_cdd), "--samples", "2"]
+    result = unbraid(*arguments, "--image", "large.jpg", "--image", "grey.png")
+    assert result.exit_code == 0, result.output
+    picture = Image.open(tmp_path / "translate.png")
+    assert picture.size == (3 * 98 - 2, 2 * 98 - 2)
+    assert picture.getpixel((5, 5))[0] > 240  # type: ignore[index]
+    assert picture.getpixel((5, 103)) == (200, 200, 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [("none.png", None, "cannot be read (No such file"), ("text.png", b"text", "not a whole PNG or JPEG")],
+)
+def test_own_images_that_are_none_are_told(
+    trained_cdd: Path, tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    result = unbraid("generate", "cdd", "translate", "cdd", "--storage", str(trained_cdd), "--image", name)
+    assert result.exit_code == 1
+    assert f"Error: {name}: " in result.output
+    assert message in result.output
+    assert not (tmp_path / "translate.png").exists()
+
+
 @pytest.mark.parametrize("by", ["shared", "exclusive", "pixels"])
 def test_retrieval_draws_its_sheet_and_says_how_many_are_right(trained_cdd: Path, tmp_path: Path, by: str) -> None:
     options = ["--rows", "4", "--top", "3", "--gallery", "50", "--by", by]

@@ -324,7 +324,7 @@ def test_retrieval_is_framed_by_right_and_wrong(pairs_url: str) -> None:
 
 def test_translations_are_draws_of_the_seed_and_one_draw_a_column(pairs_url: str) -> None:
     pairs = pairs_of(next(iter(read_split(pairs_url, "test", 3))))
-    sheets = [translation_sheet(PerfectModel(), pairs, "x", 4, RandomSource(seed, CPU)) for seed in (0, 0, 1)]
+    sheets = [translation_sheet(PerfectModel(), pairs.images["x"], "x", 4, RandomSource(seed, CPU)) for seed in (0, 0, 1)]
     assert torch.equal(sheets[0], sheets[1])
     assert not torch.equal(sheets[0], sheets[2])
     size = 32 * 3 + 2  # small pictures are enlarged
@@ -397,7 +397,7 @@ def test_a_checkpoint_of_another_size_is_refused(trained_cdd: Path, pairs_url: s
 def test_both_directions_are_one_checkpoint(trained_cdd: Path, pairs_url: str) -> None:
     model, config = load_model("cdd", str(trained_cdd), CPU)
     pairs = held_out(config, CPU, 3)
-    sheets = [translation_sheet(model, pairs, d, 2, RandomSource(0, CPU)) for d in DOMAINS]
+    sheets = [translation_sheet(model, pairs.images[d], d, 2, RandomSource(0, CPU)) for d in DOMAINS]
     assert sheets[0].shape == sheets[1].shape
     assert not torch.equal(*sheets)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.decoding import decode_image
+from datasets.errors import DataError
 from datasets.index import read_index
+from datasets.sources.source import UnusableSampleError, fit_image
 from datasets.store import open_store
 from datasets.stream import read_split
 from models.cdd_specs import DOMAINS
@@ -67,6 +72,26 @@ def joined(parts: Iterable[Pairs]) -> Pairs:
         torch.cat(labels) if labels else None,
         {d: torch.cat([part.colours[d] for part in every]) for d in every[0].colours},
     )
+
+
+def read_images(files: Sequence[Path], shape: tuple[int, int, int]) -> Tensor:
+    """Image files, resized where they are of another size: (N, C, s, s) in [-1, 1].
+
+    Args:
+        shape: (C, s, s) that the networks are built for.
+
+    Raises:
+        DataError: naming a file that cannot be read or is no image.
+    """
+    pixels = np.empty((len(files), shape[1], shape[2], shape[0]), np.uint8)
+    for row, file in zip(pixels, files, strict=True):
+        try:
+            decode_image(fit_image(file.read_bytes(), str(file), shape[1:])[1], row)
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror}); name a PNG or JPEG") from None
+        except UnusableSampleError as error:
+            raise DataError(f"{error}; name another image") from None
+    return normalised(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
 
 def held_out(config: Config, device: torch.device, count: int) -> Pairs:

@@ -28,7 +28,7 @@ def preview_grids(system: CDD) -> dict[str, Tensor]:
     pairs, model = system.shown, system.model
     source = RandomSource(PICTURE_SEED, system.device)
     few, references = pairs[:ROWS], pairs[ROWS:] if len(pairs) > ROWS else pairs
-    grids = {f"{d}_to_{OTHER[d]}": translation_sheet(model, few, d, COLUMNS, source) for d in DOMAINS}
+    grids = {f"{d}_to_{OTHER[d]}": translation_sheet(model, few.images[d], d, COLUMNS, source) for d in DOMAINS}
     return grids | {f"transfer_to_{OTHER[d]}": transfer_sheet(model, few, d, references) for d in DOMAINS}
 
 

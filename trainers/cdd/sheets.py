@@ -25,9 +25,8 @@ FRAME = 2
 """Width of a frame, for every 32 pixels of an image."""
 
 
-def translation_sheet(model: Model, pairs: Pairs, source: str, samples: int, random: RandomSource) -> Tensor:
+def translation_sheet(model: Model, images: Tensor, source: str, samples: int, random: RandomSource) -> Tensor:
     """Each row: an image of domain ``source``, then translations whose E is drawn from the prior, one draw a column."""
-    images = pairs.images[source]
     drawn = model.draw(samples, random)
     shared = model.encode(source, images).shared.repeat_interleave(samples, 0)
     made = model.decode(OTHER[source], shared, drawn.repeat(len(images), 1)).unflatten(0, (len(images), samples))

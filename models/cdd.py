@@ -20,6 +20,7 @@ from models.cdd_specs import (
     TranslatorSpec,
     halvings,
 )
+from models.normalization import kept_statistics
 from models.specs import ImageSpec
 
 NORM_MOMENTUM = 0.01
@@ -207,7 +208,10 @@ class Translators(nn.Module):
         parts = {d: self.encode(d, images[d]) for d in DOMAINS}
         shared = {d: parts[OTHER[d]].shared for d in DOMAINS}
         made = {d: self.decoders[d](noises.exclusive[d], shared[d], noises.translation[d]) for d in DOMAINS}
-        made_parts = {d: self.encode(d, made[d]) for d in DOMAINS} if encodes_again else {}
+        made_parts = {}
+        if encodes_again:
+            with kept_statistics(self.encoders):
+                made_parts = {d: self.encode(d, made[d]) for d in DOMAINS}
         rebuilt = {}
         if rebuilds:
             rebuilt = {d: self.decoders[d](parts[d].exclusive, shared[d], noises.reconstruction[d]) for d in DOMAINS}

@@ -1,6 +1,7 @@
 """Batch norm whose statistics are this worker's own, or those of the whole global batch."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -48,6 +49,20 @@ def estimate_statistics(network: nn.Module, forward: Callable[[Tensor], object],
     network.eval()
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum
+
+
+@contextmanager
+def kept_statistics(network: nn.Module) -> Iterator[None]:
+    """Within, passes in training mode leave the statistics for evaluation as they are: made images are not what it will see."""
+    norms = [module for module in network.modules() if isinstance(module, NORMS)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
 
 
 class GlobalBatchNorm(nn.Module):

@@ -1,5 +1,6 @@
 """CDD's networks: their shapes at every size, and one test for each slip of the reference code that is not repeated here."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models import cdd_critics
-from models.cdd import Decoder, Encoder, Noises, Parts, Translation, Translators, reverse_gradient
+from models.cdd import NORM_MOMENTUM, Decoder, Encoder, Noises, Parts, Translation, Translators, reverse_gradient
 from models.cdd_critics import Critics, ImageCritic, detached
 from models.cdd_specs import (
     DOMAINS,
@@ -97,6 +98,21 @@ def test_translations_use_the_other_domains_shared_part() -> None:
         assert torch.equal(found.rebuilt[d], translators.decode(d, other.shared, own.exclusive))
         assert torch.equal(found.excluded[d], translators.exclusive_decoders[d](other.exclusive))
         assert torch.equal(found.made_parts[d].shared, translators.encode(d, found.made[d]).shared)
+
+
+def test_encoders_remember_the_statistics_of_real_images_only() -> None:
+    """Made images are unlike real ones at first, and evaluation reads real ones; how training normalises is the same."""
+    torch.manual_seed(0)
+    translators, images = Translators(TRANSLATOR, PARTS, IMAGE), pair()
+    alone = copy.deepcopy(translators)
+    translated(translators, images)
+    for d in DOMAINS:
+        alone.encode(d, images[d])
+    kept, expected = (dict(t.encoders.named_buffers()) for t in (translators, alone))
+    running = [name for name in kept if "running" in name]
+    assert running
+    assert all(torch.equal(kept[name], expected[name]) for name in running)
+    assert all(m.momentum == NORM_MOMENTUM for m in translators.modules() if isinstance(m, nn.BatchNorm2d))
 
 
 def test_noise_reaches_the_decoders_input_only_where_it_is_given() -> None:

@@ -86,7 +86,8 @@ def learning(figures: Figures) -> None:
         scores = read_run(store)["evaluation"]
         for measure, (figure, unit, goal) in GOALS.items():
             figures.figure(f"seed{seed}.{figure}", scores[measure], unit, goal)
-        label_from_all(figures, name, f"seed{seed}")
+        if seed == SEEDS[0]:
+            label_from_all(figures, name, f"seed{seed}")
 
 
 def label_from_all(figures: Figures, run: str, name: str) -> None:

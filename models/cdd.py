@@ -23,9 +23,6 @@ from models.cdd_specs import (
 from models.normalization import kept_statistics
 from models.specs import ImageSpec
 
-NORM_MOMENTUM = 0.01
-"""Of the batch norms' statistics for evaluation: a mean over some hundred passes."""
-
 
 class ReverseGradient(torch.autograd.Function):
     """Nothing on the way forth, the gradient times −scale on the way back (Ganin & Lempitsky, 2015)."""
@@ -80,15 +77,13 @@ class Encoder(nn.Module):
         channels = image.channels
         for i, width in enumerate(widths):
             layers.append(nn.Conv2d(channels, width, 4, 2, 1, bias=not i))
-            layers += [nn.BatchNorm2d(width, momentum=NORM_MOMENTUM)] if i else []
+            layers += [nn.BatchNorm2d(width)] if i else []
             layers.append(nn.LeakyReLU(spec.slope))
             for _ in range(spec.extra):
                 layers += [*_convolution(width), nn.LeakyReLU(spec.slope)]
             channels = width
         self.trunk = nn.Sequential(*layers)
-        self.shared = nn.Sequential(
-            nn.Conv2d(channels, parts.shared, 4, 2, 1, bias=False), nn.BatchNorm2d(parts.shared, momentum=NORM_MOMENTUM)
-        )
+        self.shared = nn.Sequential(nn.Conv2d(channels, parts.shared, 4, 2, 1, bias=False), nn.BatchNorm2d(parts.shared))
         self.exclusive = nn.Linear(channels * (2 * SHARED_SIDE) ** 2, parts.exclusive)
 
     def forward(self, images: Tensor) -> Parts:
@@ -107,7 +102,7 @@ class Decoder(nn.Module):
             layers += [nn.ReLU()] if i or spec.rectified else []
             layers += [
                 nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(width, momentum=NORM_MOMENTUM),
+                nn.BatchNorm2d(width),
             ]
             for _ in range(spec.extra):
                 layers += [nn.ReLU(), *_convolution(width)]
@@ -223,7 +218,7 @@ class Translators(nn.Module):
 
 
 def _convolution(channels: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels, momentum=NORM_MOMENTUM)]
+    return [nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)]
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models import cdd_critics
-from models.cdd import NORM_MOMENTUM, Decoder, Encoder, Noises, Parts, Translation, Translators, reverse_gradient
+from models.cdd import Decoder, Encoder, Noises, Parts, Translation, Translators, reverse_gradient
 from models.cdd_critics import Critics, ImageCritic, detached
 from models.cdd_specs import (
     DOMAINS,
@@ -112,7 +112,7 @@ def test_encoders_remember_the_statistics_of_real_images_only() -> None:
     running = [name for name in kept if "running" in name]
     assert running
     assert all(torch.equal(kept[name], expected[name]) for name in running)
-    assert all(m.momentum == NORM_MOMENTUM for m in translators.modules() if isinstance(m, nn.BatchNorm2d))
+    assert all(m.momentum == 0.1 for m in translators.modules() if isinstance(m, nn.BatchNorm2d))
 
 
 def test_noise_reaches_the_decoders_input_only_where_it_is_given() -> None:

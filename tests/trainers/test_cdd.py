@@ -148,12 +148,12 @@ def test_a_pair_is_moved_together(pairs_url: str, tmp_path: Path) -> None:
 
 
 def test_it_learns_to_share_and_to_rebuild(pairs_url: str, tmp_path: Path) -> None:
-    run(cdd_config(pairs_url, tmp_path, "run.updates=250", "run.checkpoint_every=0", "run.log_every=10"))
+    run(cdd_config(pairs_url, tmp_path, "run.updates=150", "run.checkpoint_every=0", "run.log_every=10"))
     store = open_run(str(tmp_path), "cdd")
     lines = [line for line in read_metrics(store) if "loss/autoencoder" in line]
     assert lines[-1]["loss/autoencoder"] < 0.6 * lines[0]["loss/autoencoder"]
     scores = read_run(store)["evaluation"]
-    assert scores["retrieval/shared_recall_1"] > 10 / TEST  # chance is 1 / TEST
+    assert scores["retrieval/shared_recall_1"] > 0.5  # chance is 1 / TEST
     assert scores["retrieval/exclusive_recall_1"] < 5 / TEST
 
 

@@ -1,11 +1,19 @@
 """Pictures as uint8 tensors (3, H, W), and how they become PNG."""
 
+from __future__ import annotations
+
 import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GAP = 2
 SMALL = 96
@@ -38,6 +46,45 @@ def sheet(images: Tensor, columns: int) -> Tensor:
     """Images (N, 3, H, W) in [0, 1] in rows of ``columns``, small ones enlarged by whole factors: (3, H', W') uint8."""
     times = max(1, -(-SMALL // images.shape[2]))
     return image_grid(images.repeat_interleave(times, 2).repeat_interleave(times, 3), columns)
+
+
+def rendered(figure: Figure) -> Tensor:
+    """A matplotlib figure as a picture (3, H, W) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # a second to import, needed at evaluation only
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)
+
+
+def value_table(
+    values: NDArray[np.float64],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    colours: str,
+    axes_names: tuple[str, str] = ("", ""),
+) -> Tensor:
+    """Numbers from 0 to 1 in cells coloured by them, as a picture.
+
+    Args:
+        values: (rows, columns).
+        colours: a colour map of matplotlib's.
+        axes_names: what rows and columns are.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.3 * len(columns) + 1.4, 1.1 * len(rows) + 1.2), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(values, cmap=colours, vmin=0, vmax=1, aspect="auto")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_ylabel(axes_names[0])
+    axes.set_xlabel(axes_names[1])
+    axes.set_title(title, fontsize=10)
+    for (row, column), value in np.ndenumerate(values):
+        axes.text(column, row, f"{value:.3f}", ha="center", va="center", color="white" if value > 0.6 else "black")
+    return rendered(figure)
 
 
 def png(picture: Tensor) -> bytes:

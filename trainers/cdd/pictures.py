@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from models.cdd_specs import DOMAINS, OTHER
 from models.random import RandomSource
 from trainers.cdd.pairs import SHOWN, joined, pairs_of
 from trainers.cdd.sheets import interpolation_sheet, retrieval_sheet, retrieve, transfer_sheet, translation_sheet
+from trainers.pictures import value_table
 from trainers.system import Batch
 
 if TYPE_CHECKING:
@@ -51,22 +51,9 @@ def explanation_grids(system: CDD, batches: Iterable[Batch], scores: Mapping[str
 
 def knowledge_picture(scores: Mapping[str, float]) -> Tensor | None:
     """The table of what is known from S and from E, or None where there is no truth to know."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = [what for what in ("label", "colour") if f"probe/{what}_from_shared" in scores]
-    if not rows:
+    rows = {"label": "class\n(accuracy)", "colour": "own colour\n(R²)"}
+    known = [what for what in rows if f"probe/{what}_from_shared" in scores]
+    if not known:
         return None
-    parts = ("shared", "exclusive")
-    table = np.array([[scores[f"probe/{row}_from_{part}"] for part in parts] for row in rows])
-    figure = Figure(figsize=(4.2, 1.4 + 1.3 * len(rows)), dpi=110, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.imshow(table, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(2), ["S", "E"])
-    axes.set_yticks(range(len(rows)), [{"label": "class\n(accuracy)", "colour": "own colour\n(R²)"}[row] for row in rows])
-    axes.set_title("what a linear reader finds", fontsize=10)
-    for (row, column), value in np.ndenumerate(table):
-        axes.text(column, row, f"{value:.3f}", ha="center", va="center", color="white" if value > 0.6 else "black")
-    canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)
+    table = np.array([[scores[f"probe/{what}_from_{part}"] for part in ("shared", "exclusive")] for what in known])
+    return value_table(table, [rows[what] for what in known], ("S", "E"), "what a linear reader finds", "Blues")

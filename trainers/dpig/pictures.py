@@ -15,7 +15,7 @@ from trainers.dpig.leakage import Leakage
 from trainers.dpig.model import Factors, Model
 from trainers.dpig.people import People
 from trainers.images import unit_range
-from trainers.pictures import sheet
+from trainers.pictures import sheet, value_table
 
 
 def rebuilt_sheet(model: Model, people: People) -> Tensor:
@@ -100,19 +100,5 @@ def skeleton_images(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
 
 def leakage_picture(leakage: Leakage) -> Tensor:
     """The matrix as a table in colours."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6, 4.2), dpi=110, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.imshow(leakage.matrix, cmap="Reds", vmin=0, vmax=1)
-    axes.set_xticks(range(3), list(FACTORS))
-    axes.set_yticks(range(3), list(FACTORS))
-    axes.set_xlabel("pixels of")
-    axes.set_ylabel("changed factor")
-    axes.set_title(f"off the diagonal {leakage.off_diagonal:.3f}: leakage\non it {leakage.diagonal:.3f}: error", fontsize=10)
-    for (row, column), value in np.ndenumerate(leakage.matrix):
-        axes.text(column, row, f"{value:.3f}", ha="center", va="center", color="white" if value > 0.6 else "black")
-    canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)
+    title = f"off the diagonal {leakage.off_diagonal:.3f}: leakage\non it {leakage.diagonal:.3f}: error"
+    return value_table(leakage.matrix, FACTORS, FACTORS, title, "Reds", ("changed factor", "pixels of"))

@@ -14,7 +14,7 @@ from models.codes import CodeSample, latent_vector, sample_codes
 from models.random import RandomSource
 from trainers.clustering import Agreement, agreement
 from trainers.infogan.measures import read_codes
-from trainers.pictures import image_grid
+from trainers.pictures import image_grid, rendered
 from trainers.system import Batch
 
 if TYPE_CHECKING:
@@ -93,13 +93,10 @@ def _sorted_images(images: Tensor, assigned: np.ndarray[tuple[int], np.dtype[np.
 
 def matrix_picture(result: Agreement, name: str) -> Tensor:
     """The table of a code's values against true classes, rows in the matched order, as a picture."""
-    # a second to import, needed at evaluation only
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     counts = result.counts[result.order]
     figure = Figure(figsize=(5.2, 5.0), dpi=110, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.imshow(counts / np.maximum(counts.sum(0, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(counts.shape[1]))
@@ -111,5 +108,4 @@ def matrix_picture(result: Agreement, name: str) -> Tensor:
         for (row, column), count in np.ndenumerate(counts):
             dark = count > 0.6 * max(counts[:, column].sum(), 1)
             axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color="white" if dark else "black")
-    canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)
+    return rendered(figure)

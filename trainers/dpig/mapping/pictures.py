@@ -14,6 +14,7 @@ from models.random import RandomSource
 from trainers.dpig.mapping.measures import embed_batch
 from trainers.dpig.people import sitters
 from trainers.dpig.pictures import interpolation_sheet, sampled_sheet, sheet_of_samples
+from trainers.pictures import rendered
 from trainers.system import Batch
 
 if TYPE_CHECKING:
@@ -49,13 +50,11 @@ def explanation_grids(system: Mapping, batches: Iterable[Batch]) -> dict[str, Te
 
 
 def _scatter(system: Mapping, batches: Iterable[Batch]) -> Tensor:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     real = embed_batch(system, next(iter(batches)))
     source, model = RandomSource(PICTURE_SEED + 2, system.device), system.model
     figure = Figure(figsize=(4.2 * len(real), 4.2), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     for axes, (factor, values) in zip(figure.subplots(1, len(real), squeeze=False).flat, real.items(), strict=True):
         with torch.no_grad():
             drawn = model.mapping(factor).draw(model.noise(factor, SCATTERED, source))
@@ -66,5 +65,4 @@ def _scatter(system: Mapping, batches: Iterable[Batch]) -> Tensor:
             axes.scatter(x, y, s=5, alpha=0.5, label=name)
         axes.set_title(factor)
         axes.legend(fontsize=8)
-    canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy()).permute(2, 0, 1)
+    return rendered(figure)

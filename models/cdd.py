@@ -20,6 +20,7 @@ from models.cdd_specs import (
     TranslatorSpec,
     halvings,
 )
+from models.initialisation import normal_weights
 from models.normalization import kept_statistics
 from models.specs import ImageSpec
 
@@ -178,7 +179,7 @@ class Translators(nn.Module):
         self.decoders = nn.ModuleDict({d: Decoder(spec, parts.shared, parts.exclusive, image) for d in DOMAINS})
         exclusive = DOMAINS if has_exclusive_decoders else ()
         self.exclusive_decoders = nn.ModuleDict({d: Decoder(spec, 0, parts.exclusive, image) for d in exclusive})
-        initialise(self)
+        normal_weights(self, norms=True)
 
     def encode(self, domain: str, images: Tensor) -> Parts:
         """Parts of images (B, C, s, s) in [-1, 1] of one domain."""
@@ -219,15 +220,3 @@ class Translators(nn.Module):
 
 def _convolution(channels: int) -> list[nn.Module]:
     return [nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)]
-
-
-@torch.no_grad()
-def initialise(network: nn.Module) -> None:
-    """DCGAN's normal weights of deviation 0.02 and zero biases, as pix2pix has them."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(module.weight, 0.0, 0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1.0, 0.02)

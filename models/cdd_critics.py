@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from models.cdd import Parts, Translation, initialise
+from models.cdd import Parts, Translation
 from models.cdd_specs import DOMAINS, OTHER, CriticSpec, FeatureCriticSpec, RepresentationSpec
+from models.critics import VectorCritic
+from models.initialisation import normal_weights
 from models.losses import gradient_penalty
 from models.specs import ImageSpec
 
@@ -25,26 +27,10 @@ class ImageCritic(nn.Module):
             layers += [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(spec.slope)]
             channels = width
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, 1))
-        initialise(self)
+        normal_weights(self)
 
     def forward(self, given: Tensor, images: Tensor) -> Tensor:
         scores: Tensor = self.layers(torch.cat([given, images], 1))
-        return scores.squeeze(1)
-
-
-class FeatureCritic(nn.Module):
-    """Scores (B,) of exclusive parts (B, width), against N(0, I)."""
-
-    def __init__(self, spec: FeatureCriticSpec, width: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for _ in range(spec.layers):
-            layers += [nn.Linear(width, spec.hidden), nn.LeakyReLU(spec.slope)]
-            width = spec.hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
-
-    def forward(self, exclusive: Tensor) -> Tensor:
-        scores: Tensor = self.layers(exclusive)
         return scores.squeeze(1)
 
 
@@ -74,11 +60,15 @@ class Critics(nn.Module):
     ) -> None:
         super().__init__()
         self.kinds = kinds
-        of_kind = {}
+        self.of_kind = nn.ModuleDict()
         for kind in kinds:
-            new = (lambda: FeatureCritic(feature, parts.exclusive)) if kind == "prior" else (lambda: ImageCritic(critic, image))
-            of_kind[kind] = nn.ModuleDict({d: new() for d in DOMAINS})
-        self.of_kind = nn.ModuleDict(of_kind)
+            of_domain = nn.ModuleDict()
+            for d in DOMAINS:
+                if kind == "prior":
+                    of_domain[d] = VectorCritic(parts.exclusive, feature.hidden, feature.layers, feature.slope)
+                else:
+                    of_domain[d] = ImageCritic(critic, image)
+            self.of_kind[kind] = of_domain
 
     def forward(
         self, images: dict[str, Tensor], translation: Translation, normal: dict[str, Tensor], share: Tensor

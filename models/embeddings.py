@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.critics import VectorCritic
 from models.dpig_specs import MappingSpec, PoseSpec
 from models.losses import gradient_penalty
 from models.pose import KEYPOINTS, POSE_WIDTH
@@ -105,29 +106,12 @@ class Mappings(nn.Module):
         return {factor: mapping(noise[factor]) for factor, mapping in self.by_factor.items()}
 
 
-class EmbeddingCritic(nn.Module):
-    """Embeddings (B, width) → scores (B,) whose difference estimates the Wasserstein distance."""
-
-    def __init__(self, spec: MappingSpec, width: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for _ in range(spec.critic_layers):
-            layers += [nn.Linear(width, spec.critic_hidden), nn.LeakyReLU(spec.slope)]
-            width = spec.critic_hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
-        initialise(self)
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        scores: Tensor = self.layers(embedding)
-        return scores.squeeze(1)
-
-
 class EmbeddingCritics(nn.Module):
     """The player against :class:`Mappings`: one critic a factor."""
 
     def __init__(self, specs: ByFactor[str, MappingSpec], widths: ByFactor[str, int]) -> None:
         super().__init__()
-        self.by_factor = nn.ModuleDict({factor: EmbeddingCritic(spec, widths[factor]) for factor, spec in specs.items()})
+        self.by_factor = nn.ModuleDict({factor: _critic(spec, widths[factor]) for factor, spec in specs.items()})
 
     def forward(
         self, real: dict[str, Tensor], made: dict[str, Tensor], share: Tensor | None
@@ -142,6 +126,12 @@ class EmbeddingCritics(nn.Module):
     def judge(self, made: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scores (B,) of made embeddings by factor."""
         return {factor: critic(made[factor]) for factor, critic in self.by_factor.items()}
+
+
+def _critic(spec: MappingSpec, width: int) -> VectorCritic:
+    critic = VectorCritic(width, spec.critic_hidden, spec.critic_layers, spec.slope)
+    initialise(critic)
+    return critic
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ Layers before a batch norm have no bias: the norm takes it away again, and Adam 
 import torch
 from torch import Tensor, nn
 
+from models.initialisation import normal_weights
 from models.normalization import NORMS
 from models.specs import CodeSpec, GeneratorSpec, ImageSpec, LayerSpec, TrunkSpec
 
@@ -32,7 +33,7 @@ class Generator(nn.Module):
         layers.append(nn.ConvTranspose2d(channels, image.channels, 4, 2, 1))
         layers.append(nn.Sigmoid() if spec.output == "sigmoid" else nn.Tanh())
         self.layers = nn.Sequential(*layers)
-        initialise(self)
+        normal_weights(self)
 
     def forward(self, latent: Tensor) -> Tensor:
         if latent.ndim != 2 or latent.shape[1] != self.latent_width:
@@ -64,7 +65,7 @@ class Trunk(nn.Module):
             ]
             self.width = spec.hidden
         self.layers = nn.Sequential(*layers)
-        initialise(self)
+        normal_weights(self)
 
     def forward(self, image: Tensor) -> Tensor:
         if image.ndim != 4 or tuple(image.shape[1:]) != self.image.shape:
@@ -95,7 +96,7 @@ class DiscriminatorHead(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(width, 1)
-        initialise(self)
+        normal_weights(self)
 
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.linear(features)
@@ -113,7 +114,7 @@ class QHead(nn.Module):
             nn.LeakyReLU(spec.slope, inplace=True),
             nn.Linear(spec.q_hidden, codes.head_width),
         )
-        initialise(self)
+        normal_weights(self)
 
     def forward(self, features: Tensor) -> Tensor:
         head: Tensor = self.layers(features)
@@ -163,13 +164,3 @@ def _down(channels: int, layer: LayerSpec, slope: float) -> list[nn.Module]:
         *norm,
         nn.LeakyReLU(slope, inplace=True),
     ]
-
-
-@torch.no_grad()
-def initialise(network: nn.Module) -> None:
-    """Weights N(0, 0.02), biases 0, as the reference code does. Batch norms keep scale 1 and shift 0."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, 0.0, 0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -3,9 +3,17 @@
 import os
 import subprocess
 import sys
+import time
+
+import torch
 
 from datasets.store import Store
+from datasets.stream import Position
+from trainers.config import SystemConfig
+from trainers.distributed import World
+from trainers.loop import open_stream
 from trainers.record import open_run, run_status
+from trainers.system import build_system
 
 STORAGE = "runs/benchmarks"
 
@@ -30,3 +38,16 @@ def run_to_end(preset: str, name: str, *overrides: str) -> Store | None:
     """The finished run ``name`` of a preset, trained first if it is not there yet; None where that is not allowed."""
     store = open_run(STORAGE, name)
     return store if run_status(store) == "finished" or train(preset, name, *overrides) else None
+
+
+def train_few(config: SystemConfig, updates: int, loss: str) -> tuple[float, float]:
+    """Some updates of a fresh system on this CPU.
+
+    Returns:
+        How the loss of the last five stands to that of the first five, and seconds an update.
+    """
+    system = build_system(config, torch.device("cpu"), World())
+    started = time.perf_counter()
+    with open_stream(config, World(), Position()) as stream:
+        losses = [system.step(next(stream))[loss].item() for _ in range(updates)]
+    return sum(losses[-5:]) / sum(losses[:5]), (time.perf_counter() - started) / updates

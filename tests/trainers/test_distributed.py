@@ -1,6 +1,7 @@
 """Two workers are one: the same global batches end in the same weights, whatever shares them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,13 +9,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from datasets.stream import SampleStream
+from datasets.stream import Position, SampleStream
 from models.normalization import GlobalBatchNorm, synchronise_batch_norm
 from tests.trainers.pairs import cdd_config
 from tests.trainers.people import stage_config
 from tests.trainers.test_infogan import TINY
-from trainers.config import resolve
+from trainers.config import SystemConfig, load, resolve
 from trainers.distributed import World, frozen
+from trainers.loop import open_stream
 from trainers.system import System, build_system
 
 UPDATES = 4
@@ -135,57 +137,42 @@ def movement_apart(fresh: System, alone: dict[str, Tensor], shared: dict[str, Te
     }
 
 
-def train_dpig_share(rank: int, world_size: int, folder: str, url: str, storage: str, stage: str) -> None:
-    """The same for a stage of DPIG."""
+def train_configured(rank: int, world_size: int, folder: str, content: dict[str, Any]) -> None:
+    """The same for any system by its dumped configuration, statistics of the global batch."""
     torch.set_num_threads(1)
+    content = content | {"run": content["run"] | {"workers": world_size, "batch_norm": "global"}}
+    config = load(content)
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
-    further = [f"run.workers={world_size}", "run.batch_norm=global", "data.augment.brightness=0.2"]
-    system = build_system(stage_config(stage, url, storage, *further), torch.device("cpu"), World(rank, world_size))
-    with SampleStream(url, "train", batch=10, lanes=2, window=20, seed=0, rank=rank, world_size=world_size) as stream:
+    world = World(rank, world_size)
+    system = build_system(config, torch.device("cpu"), world)
+    with open_stream(config, world, Position()) as stream:
         for _ in range(UPDATES):
             system.step(next(stream))
     torch.save({name: n.state_dict() for name, n in system.networks.items()}, f"{folder}/{world_size}-{rank}.pt")
     if world_size > 1:
         dist.destroy_process_group()
+
+
+def check_two_workers_are_one(config: SystemConfig, folder: Path) -> None:
+    """Float32, tolerance as above."""
+    for world_size in (1, 2):
+        arguments = (world_size, str(folder), config.model_dump(mode="json"))
+        start_processes(train_configured, args=arguments, nprocs=world_size)
+    alone, shared, other = (trained(folder, *who) for who in ((1, 0), (2, 0), (2, 1)))
+    assert all(torch.equal(shared[name], other[name]) for name in shared)
+    apart = movement_apart(build_system(config, torch.device("cpu"), World()), alone, shared)
+    assert max(apart.values()) < 0.03, sorted(apart.items(), key=lambda item: -item[1])[:5]
 
 
 @pytest.mark.parametrize("stage", ["appearance", "pose", "mapping"])
 def test_two_workers_of_dpig_end_with_the_weights_of_one(
     stage: str, trained_dpig: Path, people_url: str, tmp_path: Path
 ) -> None:
-    """Float32, tolerance as above; the mapping with a gradient penalty, whose inner gradient must not be averaged."""
-    for world_size in (1, 2):
-        arguments = (world_size, str(tmp_path), people_url, str(trained_dpig), stage)
-        start_processes(train_dpig_share, args=arguments, nprocs=world_size)
-    alone, shared, other = (trained(tmp_path, *who) for who in ((1, 0), (2, 0), (2, 1)))
-    assert all(torch.equal(shared[name], other[name]) for name in shared if "running" not in name)
-    fresh = build_system(stage_config(stage, people_url, trained_dpig), torch.device("cpu"), World())
-    apart = movement_apart(fresh, alone, shared)
-    assert max(apart.values()) < 0.03, sorted(apart.items(), key=lambda item: -item[1])[:5]
-
-
-def train_cdd_share(rank: int, world_size: int, folder: str, url: str) -> None:
-    """The same for CDD, whose critics have an inner gradient, and whose encoders are run several times an update."""
-    torch.set_num_threads(1)
-    if world_size > 1:
-        dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
-    further = [f"run.workers={world_size}", "run.batch_norm=global", "data.augment.flip=true", "loss.critic_updates=2"]
-    system = build_system(cdd_config(url, folder, *further), torch.device("cpu"), World(rank, world_size))
-    with SampleStream(url, "train", batch=16, lanes=2, window=40, seed=0, rank=rank, world_size=world_size) as stream:
-        for _ in range(UPDATES):
-            system.step(next(stream))
-    torch.save({name: n.state_dict() for name, n in system.networks.items()}, f"{folder}/{world_size}-{rank}.pt")
-    if world_size > 1:
-        dist.destroy_process_group()
+    """The mapping with a gradient penalty, whose inner gradient must not be averaged."""
+    check_two_workers_are_one(stage_config(stage, people_url, trained_dpig, "data.augment.brightness=0.2"), tmp_path)
 
 
 def test_two_workers_of_cdd_end_with_the_weights_of_one(pairs_url: str, tmp_path: Path) -> None:
-    """Float32, tolerance as above."""
-    for world_size in (1, 2):
-        start_processes(train_cdd_share, args=(world_size, str(tmp_path), pairs_url), nprocs=world_size)
-    alone, shared, other = (trained(tmp_path, *who) for who in ((1, 0), (2, 0), (2, 1)))
-    assert all(torch.equal(shared[name], other[name]) for name in shared)
-    fresh = build_system(cdd_config(pairs_url, tmp_path), torch.device("cpu"), World())
-    apart = movement_apart(fresh, alone, shared)
-    assert max(apart.values()) < 0.03, sorted(apart.items(), key=lambda item: -item[1])[:5]
+    """Its critics have an inner gradient, and its encoders are run several times an update."""
+    check_two_workers_are_one(cdd_config(pairs_url, tmp_path, "data.augment.flip=true", "loss.critic_updates=2"), tmp_path)

@@ -1,5 +1,6 @@
 """CDD's measures see what they should, and its sheets show what they say."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import torch
 from torch import Tensor
 
 from datasets.stream import read_split
-from models.cdd import Parts
-from models.cdd_specs import DOMAINS, RepresentationSpec
+from models.cdd import Parts, Translators
+from models.cdd_specs import DOMAINS, RepresentationSpec, TranslatorSpec
 from models.random import RandomSource
 from models.specs import ImageSpec
 from tests.trainers.pairs import TEST, cdd_config
@@ -37,6 +38,7 @@ from trainers.images import unit_range
 from trainers.record import open_run, read_run
 
 CPU = torch.device("cpu")
+IMAGE, PARTS = ImageSpec(3, 32, 32), RepresentationSpec(1, 3)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -78,23 +80,24 @@ def test_probes_find_what_is_there_and_nothing_else() -> None:
         assert (drowned_part - faint).std().item() == pytest.approx(std, rel=0.05)
 
 
+@dataclass(frozen=True)
 class PerfectModel(Model):
-    """Knows the truth of MNIST-CD/CB: S is the ink, E the colour; as nobody could learn it better."""
+    """Knows the truth of MNIST-CD/CB: S is the ink, E the colour; as nobody could learn it better. Its networks idle."""
 
-    def __init__(self, forgets_reference: bool = False, forgets_digit: bool = False) -> None:
-        object.__setattr__(self, "image", ImageSpec(3, 32, 32))
-        object.__setattr__(self, "parts", RepresentationSpec(1, 3))
-        object.__setattr__(self, "device", CPU)
-        object.__setattr__(self, "forgets", (forgets_reference, forgets_digit))
+    image: ImageSpec = IMAGE
+    parts: RepresentationSpec = PARTS
+    translators: Translators = field(default_factory=lambda: Translators(TranslatorSpec(1), PARTS, IMAGE))
+    device: torch.device = CPU
+    forgets_reference: bool = False
+    forgets_digit: bool = False
 
     def encode(self, domain: str, images: Tensor) -> Parts:
         ink = ink_of(unit_range(images), domain)
         return Parts(ink, colour_of(unit_range(images), ink, domain))
 
     def decode(self, domain: str, shared: Tensor, exclusive: Tensor) -> Tensor:
-        forgets_reference, forgets_digit = self.forgets  # type: ignore[attr-defined]
-        shared = shared.roll(3, 0) if forgets_digit else shared
-        colour = (exclusive.roll(5, 0) if forgets_reference else exclusive)[:, :, None, None]
+        shared = shared.roll(3, 0) if self.forgets_digit else shared
+        colour = (exclusive.roll(5, 0) if self.forgets_reference else exclusive)[:, :, None, None]
         return 2 * (shared * colour if domain == "x" else (1 - shared) * colour) - 1
 
 
@@ -102,7 +105,11 @@ def test_transfers_of_a_perfect_model_are_right_and_of_broken_ones_are_not(pairs
     pairs = pairs_of(next(iter(read_split(pairs_url, "test", TEST))))
     reader = digit_reader(pairs_url, "train", "cpu")
     scores = {}
-    models = {"perfect": PerfectModel(), "wrong colour": PerfectModel(True), "wrong digit": PerfectModel(False, True)}
+    models = {
+        "perfect": PerfectModel(),
+        "wrong colour": PerfectModel(forgets_reference=True),
+        "wrong digit": PerfectModel(forgets_digit=True),
+    }
     for name, model in models.items():
         parts = {d: model.encode(d, pairs.images[d]) for d in DOMAINS}
         scores[name] = transfers(model, pairs, parts, reader)

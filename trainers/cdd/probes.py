@@ -61,4 +61,4 @@ def _scaled(fitted: Probed, scored: Probed) -> tuple[Array, Array]:
     known, seen = (probed.features.detach().flatten(1).float() for probed in (fitted, scored))
     mean, deviation = known.mean(0), known.std(0)
     deviation = deviation.where(deviation > 0, 1.0)
-    return tuple(((values - mean) / deviation).cpu().numpy() for values in (known, seen))  # type: ignore[return-value]
+    return ((known - mean) / deviation).cpu().numpy(), ((seen - mean) / deviation).cpu().numpy()

@@ -83,9 +83,9 @@ def train(
         overrides = (*overrides, "run.workers=1")
     if preset is not None and is_pipeline(preset):
         stages = resolve_pipeline(preset, overrides)
-        configs = {name: with_absolute_folders(config) for name, config in stages.items()}
+        configs = {name: config.with_absolute_folders() for name, config in stages.items()}
     else:
-        configs = {"": with_absolute_folders(resolve(preset, overrides, config_file))}
+        configs = {"": resolve(preset, overrides, config_file).with_absolute_folders()}
     if dry_run:
         contents = [config.model_dump(mode="json") for config in configs.values()]
         click.echo("---\n".join(yaml.safe_dump(content, sort_keys=False) for content in contents), nl=False)
@@ -229,18 +229,6 @@ def down() -> None:
     from cluster.local import LocalServices
 
     LocalServices().down(click.echo)
-
-
-def with_absolute_folders(config: SystemConfig) -> SystemConfig:
-    """Folders become absolute: a worker's current folder is another one."""
-    cache = None if config.data.cache is None else _absolute(config.data.cache)
-    data = config.data.model_copy(update={"url": _absolute(config.data.url), "cache": cache})
-    run = config.run.model_copy(update={"storage": _absolute(config.run.storage)})
-    return config.model_copy(update={"data": data, "run": run})
-
-
-def _absolute(url: str) -> str:
-    return url if "://" in url else str(Path(url).expanduser().absolute())
 
 
 def summarise(config: SystemConfig, store: Any) -> None:

@@ -8,8 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,15 @@ class Checkpoints:
         self.keep = keep
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write-checkpoint")
         self._pending: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """What was saved is complete after this, however training ended; an earlier error is not hidden by a later one."""
+        with suppress(CheckpointError) if kind is not None else nullcontext():
+            self.wait()
+        self._writer.shutdown()
 
     def require_space(self, size: int) -> None:
         """See that the checkpoints to be kept, and one being written, fit on the disk; S3 has no such limit.

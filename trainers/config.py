@@ -90,6 +90,8 @@ class RunConfig(Section):
         precision: of forward passes; ``auto`` asks the device.
         batch_norm: statistics of ``each`` worker's share of a batch, or of the ``global`` batch.
         log_every, preview_every, checkpoint_every, evaluate_every: in updates; 0 means at the end only.
+        evaluate_at: further updates after which measures are taken, such as the rungs of a search.
+        labels: whether measures that read labels are taken too; see :meth:`SystemConfig.measures`.
         keep_checkpoints: newest ones kept.
         max_failures: times that a lost worker is replaced before the run gives up.
     """
@@ -108,6 +110,8 @@ class RunConfig(Section):
     preview_every: int = Field(250, ge=0)
     checkpoint_every: int = Field(250, ge=0)
     evaluate_every: int = Field(0, ge=0)
+    evaluate_at: tuple[int, ...] = ()
+    labels: bool = True
     keep_checkpoints: int = Field(2, ge=1)
     max_failures: int = Field(3, ge=0)
 
@@ -117,11 +121,13 @@ class SystemConfig(Section):
 
     Attributes:
         needs_fields: what each sample of its data set must hold.
+        truth_fields: what some hold and training never sees; measures may.
         watched: prefixes of the metrics that a person watches beside the losses while training.
         headline: the measure by which a finished run is told, and its name in words; None where there is none.
     """
 
     needs_fields: ClassVar[tuple[str, ...]] = ("image",)
+    truth_fields: ClassVar[tuple[str, ...]] = ("label",)
     watched: ClassVar[tuple[str, ...]] = ()
     headline: ClassVar[tuple[str, str] | None] = None
 
@@ -133,6 +139,13 @@ class SystemConfig(Section):
     def image_shape(self) -> tuple[int, int, int] | None:
         """(C, H, W) of the images that the networks are built for; None where any will do."""
         return None
+
+    def measures(self) -> dict[str, bool]:
+        """Names of the measures that an evaluation always reports, and whether it reads labels, or other truth, for them.
+
+        Where truth is missing, those that need it are left out of the evaluation.
+        """
+        return {}
 
     def require_inputs(self) -> dict[str, "SystemConfig"]:
         """The configurations of the runs that this one starts from, by name; none of them for most systems.
@@ -158,6 +171,13 @@ class SystemConfig(Section):
             )
         return self
 
+    def with_absolute_folders(self) -> Self:
+        """Folders become absolute: a worker's current folder is another one."""
+        cache = None if self.data.cache is None else absolute(self.data.cache)
+        data = self.data.model_copy(update={"url": absolute(self.data.url), "cache": cache})
+        run = self.run.model_copy(update={"storage": absolute(self.run.storage)})
+        return self.model_copy(update={"data": data, "run": run})
+
     def digest(self) -> str:
         """Eight hex digits of everything that changes what is learnt; where and how it runs is left out."""
         content = self.model_dump(mode="json", exclude={"run": _NOT_LEARNT, "data": _NOT_LEARNT_FROM})
@@ -166,9 +186,14 @@ class SystemConfig(Section):
 
 _NOT_LEARNT = {
     "name", "storage", "workers", "cpus", "gpus", "log_every", "preview_every", "checkpoint_every", "evaluate_every",
-    "keep_checkpoints", "max_failures",
+    "evaluate_at", "labels", "keep_checkpoints", "max_failures",
 }  # fmt: skip
 _NOT_LEARNT_FROM = {"prefetch_mb", "decode_threads", "max_skipped", "cache", "cache_gb"}
+
+
+def absolute(url: str) -> str:
+    """A folder's absolute path; other URLs as they are."""
+    return url if "://" in url else str(Path(url).expanduser().absolute())
 
 
 def preset_names() -> list[str]:
@@ -187,7 +212,7 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
         ConfigError: on an unknown preset, key or value.
     """
     if config_file is not None:
-        content = _read_yaml(config_file.name, _read_text(config_file))
+        content = _extended(_read_yaml(config_file.name, _read_text(config_file)))
     elif preset is not None:
         content = read_preset(preset)
         if "pipeline" in content:
@@ -202,7 +227,7 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
     try:
         config = schema.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explain(error)) from None
     if config.run.name is None:
         run = config.run.model_copy(update={"name": f"{preset or config.system}-{config.digest()}"})
         config = config.model_copy(update={"run": run})
@@ -214,7 +239,7 @@ def load(content: Mapping[str, Any]) -> SystemConfig:
     try:
         return _schema(content.get("system")).model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explain(error)) from None
 
 
 def differences(a: SystemConfig, b: SystemConfig) -> dict[str, tuple[Any, Any]]:
@@ -251,8 +276,11 @@ def read_preset(name: str) -> dict[str, Any]:
     """A preset's content, what it extends included."""
     names = preset_names()
     if name not in names:
-        raise ConfigError(f"preset {name!r}: no such preset{_nearest(name, names)}; there are {', '.join(names)}")
-    content = _read_yaml(f"preset {name}", (PRESETS / f"{name}.yaml").read_text())
+        raise ConfigError(f"preset {name!r}: no such preset{nearest(name, names)}; there are {', '.join(names)}")
+    return _extended(_read_yaml(f"preset {name}", (PRESETS / f"{name}.yaml").read_text()))
+
+
+def _extended(content: dict[str, Any]) -> dict[str, Any]:
     parent = content.pop("extends", None)
     return content if parent is None else _merge(read_preset(parent), content)
 
@@ -308,7 +336,7 @@ def _check_keys(content: Mapping[str, Any], schema: type, where: str, prefix: st
     for key, value in content.items():
         if key not in fields:
             path = f"{prefix}{key}"
-            raise ConfigError(f"{path}: unknown key in {where}{_nearest(path, all_keys(schema, prefix))}")
+            raise ConfigError(f"{path}: unknown key in {where}{nearest(path, all_keys(schema, prefix))}")
         if isinstance(value, Mapping) and _fields(fields[key]):
             _check_keys(value, fields[key], where, f"{prefix}{key}.")
 
@@ -329,12 +357,14 @@ def _fields(schema: Any) -> dict[str, Any]:
     return {}
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
+def nearest(key: str, known: Iterable[str]) -> str:
+    """`` (did you mean …?)`` where something known is close to what was given, else nothing."""
     matches = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f" (did you mean {matches[0]}?)" if matches else ""
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """One line a problem: the dotted key, what was expected, what was given."""
     lines = []
     for problem in error.errors():
         # pydantic puts the names of union branches in its path: "variance.literal['fixed','learnt']"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -42,14 +43,15 @@ def train(config: SystemConfig, store: Store, world: World, device: torch.device
         Updates made in all, earlier launches included.
     """
     system = build_system(config, device, world)
-    checkpoints = Checkpoints(store, config.run.keep_checkpoints)
-    if world.is_main:
-        checkpoints.require_space(expected_bytes(system))
-    state = checkpoints.load()
-    if state is not None:
-        load_system_state(system, state)
-    record = RunRecord(store, system.updates) if world.is_main else None
-    with open_stream(config, world, Position(**state["position"]) if state else Position()) as stream:
+    with ExitStack() as opened:
+        checkpoints = opened.enter_context(Checkpoints(store, config.run.keep_checkpoints))
+        if world.is_main:
+            checkpoints.require_space(expected_bytes(system))
+        state = checkpoints.load()
+        if state is not None:
+            load_system_state(system, state)
+        record = opened.enter_context(RunRecord(store, system.updates)) if world.is_main else None
+        stream = opened.enter_context(open_stream(config, world, Position(**state["position"]) if state else Position()))
         if record is not None:
             write_run(store, {"status": "running", "data_digest": stream.index.digest})
         meter = Meter(config, world, stream, record, listener, system.updates)
@@ -58,18 +60,38 @@ def train(config: SystemConfig, store: Store, world: World, device: torch.device
             step = system.updates
             if due(step, config.run.log_every) or step == config.run.updates:
                 meter.log(step, scalars)
-            if record is None:
-                continue
-            if due(step, config.run.preview_every):
-                record.pictures(step, system.preview(), "preview")
-            if due(step, config.run.evaluate_every) and step < config.run.updates:
-                meter.evaluation(step, evaluate(system, config, device))
-            if due(step, config.run.checkpoint_every) and step < config.run.updates:
-                record.flush()  # a run that goes on from here finds its metrics up to here
-                checkpoints.save(step, system_state(system) | {"position": vars(stream.position)})
+            if record is not None:
+                between_updates(system, config, record, meter, checkpoints, stream.position, device)
         if record is not None:
             finish(system, config, record, meter, checkpoints, stream.position, device)
+    if world.is_main:
+        write_run(store, {"status": "finished", "ended": time.time()})  # everything is in the storage now
     return system.updates
+
+
+def between_updates(
+    system: System,
+    config: SystemConfig,
+    record: RunRecord,
+    meter: Meter,
+    checkpoints: Checkpoints,
+    position: Position,
+    device: torch.device,
+) -> None:
+    """Preview, measure and checkpoint where they are due, but not at the end; rank 0 only."""
+    run, step = config.run, system.updates
+    if due(step, run.preview_every):
+        record.pictures(step, system.preview(), "preview")
+    if step >= run.updates:
+        return
+    measured = None
+    if due(step, run.evaluate_every) or step in run.evaluate_at:
+        measured = meter.evaluation(step, evaluate(system, config, device))
+    if due(step, run.checkpoint_every):
+        record.flush()  # a run that goes on from here finds its metrics up to here
+        checkpoints.save(step, system_state(system) | {"position": vars(position)})
+    if measured is not None:
+        meter.listener(measured)  # who may end the run here, hence after the checkpoint
 
 
 def finish(
@@ -87,15 +109,14 @@ def finish(
     step = system.updates
     checkpoints.save(step, system_state(system) | {"position": vars(position)})
     scores = evaluate(system, config, device)
-    meter.evaluation(step, scores)
+    meter.listener(meter.evaluation(step, scores))
     pictures = system.preview()
     record.pictures(step, pictures, "preview")
     figures = system.figures(on_device(config, device))
     record.pictures(step, figures, "figures")
     record.store.put(REPORT_KEY, write_report(config, step, record.lines(), scores, pictures | figures))
     checkpoints.wait()
-    record.close()
-    write_run(record.store, {"status": "finished", "step": step, "ended": time.time(), "evaluation": scores})
+    write_run(record.store, {"step": step, "evaluation": scores})
 
 
 def evaluate(system: System, config: SystemConfig, device: torch.device) -> dict[str, float]:
@@ -107,9 +128,10 @@ def evaluate(system: System, config: SystemConfig, device: torch.device) -> dict
 
 
 def on_device(config: SystemConfig, device: torch.device) -> Iterator[Batch]:
-    """The evaluation split, batch by batch."""
+    """The evaluation split, batch by batch; without ``run.labels`` nothing in it is known but what training sees."""
+    hidden = () if config.run.labels else config.truth_fields
     for batch in read_split(config.data.url, config.data.evaluation_split, EVALUATION_BATCH):
-        yield to_device(batch, device)
+        yield to_device({name: tensor for name, tensor in batch.items() if name not in hidden}, device)
 
 
 def open_stream(config: SystemConfig, world: World, position: Position, prefetch_bytes: int | None = None) -> SampleStream:
@@ -209,12 +231,13 @@ class Meter:
             transfers["data/cache_hit_percent"] = 100 * cache.statistics.hits / looked
         return transfers
 
-    def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
-        """Record measures; the time they took is in no rate."""
-        if self.record is not None:
-            self.listener(self.record.scalars(step, {f"evaluation/{name}": value for name, value in scores.items()}))
-            self.record.flush()
+    def evaluation(self, step: int, scores: Mapping[str, float]) -> dict[str, Any]:
+        """Record measures, on rank 0; the time they took is in no rate. Returns the line as written."""
+        assert self.record is not None
+        line = self.record.scalars(step, {f"evaluation/{name}": value for name, value in scores.items()})
+        self.record.flush()
         self._since = time.monotonic()
+        return line
 
     def _look_at_clock(self, now: float) -> None:
         if self.config.run.minutes is None:

@@ -7,9 +7,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 
@@ -23,9 +24,9 @@ RUN_KEY = "run.json"
 METRICS_KEY = "metrics.jsonl"
 REPORT_KEY = "report.png"
 MAY_CHANGE = ("run.updates", "run.minutes", "run.workers", "run.cpus", "run.gpus", "run.storage", "run.log_every",
-              "run.preview_every", "run.checkpoint_every", "run.evaluate_every", "run.keep_checkpoints",
-              "run.max_failures", "data.prefetch_mb", "data.decode_threads", "data.max_skipped", "data.cache",
-              "data.cache_gb")  # fmt: skip
+              "run.preview_every", "run.checkpoint_every", "run.evaluate_every", "run.evaluate_at", "run.labels",
+              "run.keep_checkpoints", "run.max_failures", "data.prefetch_mb", "data.decode_threads", "data.max_skipped",
+              "data.cache", "data.cache_gb")  # fmt: skip
 """Keys that a run may go on with changed: none alters what an update learns from its batch."""
 PACKAGES = ("unbraid", "torch", "ray", "webdataset", "kornia")
 FLUSH_SECONDS = 5.0
@@ -178,12 +179,18 @@ class RunRecord:
         """Every line recorded so far, earlier launches of the run included."""
         return list(self._lines)
 
-    def close(self) -> None:
-        """Flush and let go."""
-        self.flush()
-        self._board.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Flush and let go, however training ended; an earlier error is not hidden by a later one."""
+        try:
+            with suppress(DataError) if kind is not None else nullcontext():
+                self.flush()
+        finally:
+            self._board.close()
+            if self._temporary is not None:
+                self._temporary.cleanup()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -86,6 +86,7 @@ class Config(SystemConfig):
     """Everything that decides a run of CDD."""
 
     needs_fields: ClassVar[tuple[str, ...]] = ("x", "y")
+    truth_fields: ClassVar[tuple[str, ...]] = ("label", "x_colour", "y_colour")
     watched: ClassVar[tuple[str, ...]] = ("loss/shared", "loss/autoencoder", "wasserstein/image")
     headline: ClassVar[tuple[str, str] | None] = ("retrieval/shared_recall_1", "cross-domain recall@1 by S")
 
@@ -97,6 +98,22 @@ class Config(SystemConfig):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.networks.image.shape
+
+    def measures(self) -> dict[str, bool]:
+        both, d = ("", "_x_to_y", "_y_to_x"), ("", "_x", "_y")
+        retrieval = [f"{what}_recall_{k}{way}" for what in ("shared", "exclusive", "pixels") for k in (1, 5) for way in both]
+        free = [f"retrieval/{name}" for name in retrieval] + ["rebuilt/ssim", "rebuilt/l1", "rebuilt/psnr"]
+        free += ["diversity/laplacian", "diversity/real_laplacian"]
+        read = [
+            f"{group}/{what}_from_{part}{side}"
+            for group in ("probe", "probe_exact")
+            for what in ("label", "colour")
+            for part in ("shared", "exclusive")
+            for side in d
+        ]
+        read += [f"transfer/{name}" for name in ("colour_error_x", "colour_error_y", "label_kept_x", "label_kept_y")]
+        read += ["transfer/label_kept", "transfer/label_read"]
+        return dict.fromkeys(free, False) | dict.fromkeys(read, True)
 
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:

@@ -24,7 +24,7 @@ from trainers.cdd.model import Model
 from trainers.cdd.pairs import SHOWN, Pairs, held_out
 from trainers.cdd.pictures import explanation_grids, preview_grids
 from trainers.distributed import World, frozen, player
-from trainers.images import normalised
+from trainers.images import normalised, sample_deviation
 from trainers.precision import autocast, resolve_precision
 from trainers.schedule import set_learning_rates
 from trainers.system import Batch
@@ -148,7 +148,10 @@ class CDD:
         self._adam_t.zero_grad()
         total.backward()
         self._adam_t.step()
-        return {f"loss/{name}": term.detach() for name, term in terms.items()}
+        scalars = {f"loss/{name}": term.detach() for name, term in terms.items()}
+        for name, shown in (("real", images), ("made", translation.made)):
+            scalars[f"samples/{name}_deviation"] = sample_deviation(torch.cat(list(shown.values()), 1))
+        return scalars
 
     @property
     def model(self) -> Model:

@@ -18,6 +18,7 @@ class PeopleConfig(SystemConfig):
     """What every stage asks of its data: images of people with 18 keypoints."""
 
     needs_fields: ClassVar[tuple[str, ...]] = ("image", "keypoints")
+    truth_fields: ClassVar[tuple[str, ...]] = ("person", "background", "pose")
 
     networks: PeopleNetworks = PeopleNetworks()
 

@@ -1,5 +1,6 @@
 """Configuration of InfoGAN; the defaults are the reference code's settings for MNIST."""
 
+import math
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -87,6 +88,15 @@ class Config(SystemConfig):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.networks.image.shape
+
+    def measures(self) -> dict[str, bool]:
+        free = [f"info/{name}_nats" for name in self.codes.names]
+        free += [f"info/{name}_ceiling_nats" for name, value in self.codes.ceilings.items() if math.isfinite(value)]
+        free += ["info/share", "quality/density", "quality/coverage", "selection/covered_information"]
+        codes = range(len(self.codes.categorical))
+        read = [f"code/categorical_{i}_{measure}" for i in codes for measure in ("accuracy", "nmi", "ari")]
+        read += ["code/accuracy"] if codes else []
+        return dict.fromkeys(free, False) | dict.fromkeys(read, True)
 
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:

@@ -15,6 +15,7 @@ from models.normalization import estimate_statistics, synchronise_batch_norm
 from models.random import RandomSource
 from trainers.augmentation import augmented
 from trainers.distributed import World, frozen, player
+from trainers.images import sample_deviation
 from trainers.infogan.config import Config
 from trainers.infogan.measures import evaluate
 from trainers.infogan.pictures import explanation_grids, traversal_grids
@@ -85,6 +86,8 @@ class InfoGAN:
             "loss/d": adversarial.detach(),
             "logit/real": real_logits.detach().float().mean(),
             "logit/made": made_logits.detach().float().mean(),
+            "samples/real_deviation": sample_deviation(real),
+            "samples/made_deviation": sample_deviation(made),
         }
 
     def _update_generator(self, batch: int) -> dict[str, Tensor]:

@@ -51,6 +51,16 @@ class Config(PeopleConfig):
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
 
+    def measures(self) -> dict[str, bool]:
+        quality = ("ssim", "l1", "psnr", "mask_ssim")
+        factors = ("foreground", "background", "pose")
+        free = [f"rebuilt/{name}" for name in quality] + ["swap/background_ratio", "swap/foreground_ratio"]
+        read = [f"transfer/{name}" for name in quality]
+        read += [f"leakage/{row}_on_{column}" for row in factors for column in factors]
+        read += ["leakage/off_diagonal", "leakage/diagonal", "truth/background_ratio", "truth/foreground_ratio"]
+        read += [f"truth/{factor}_error_{side}" for factor in factors for side in ("inside", "outside")]
+        return dict.fromkeys(free, False) | dict.fromkeys(read, True)
+
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:
         networks = self.networks

@@ -18,6 +18,7 @@ from trainers.dpig.appearance.measures import evaluate
 from trainers.dpig.appearance.pictures import explanation_grids, preview_grids
 from trainers.dpig.batch import training_batch
 from trainers.dpig.model import Model
+from trainers.images import sample_deviation
 from trainers.precision import autocast, resolve_precision
 from trainers.schedule import set_learning_rates
 from trainers.system import Batch
@@ -62,6 +63,8 @@ class Appearance:
         judged = self._has_critic
         scalars = self._update_discriminator(images, rebuilt.detach()) if judged else {}
         scalars.update(self._update_painter(images, rebuilt, judged))
+        scalars["samples/real_deviation"] = sample_deviation(images)
+        scalars["samples/made_deviation"] = sample_deviation(rebuilt)
         self.updates += 1
         follow_when_due(self.average, self.painter, self.updates, optim.ema_decay, optim.ema_every)
         return scalars

@@ -74,6 +74,13 @@ class Config(PeopleConfig):
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
 
+    def measures(self) -> dict[str, bool]:
+        free = [f"frechet/{factor}{kind}" for factor in self.factors for kind in ("", "_train", "_shuffled")]
+        free += ["frechet/mean_ratio"]
+        if "pose" in self.factors:
+            free += ["plausible/sampled_percent", "plausible/real_percent"]
+        return dict.fromkeys(free, False)
+
     @property
     def mapping_specs(self) -> dict[str, MappingSpec]:
         """Of the factors that are learnt."""

@@ -23,6 +23,7 @@ from trainers.dpig.mapping.pictures import explanation_grids, preview_grids
 from trainers.dpig.model import CHUNK, Model
 from trainers.dpig.pose.config import Config as PoseConfig
 from trainers.dpig.stages import load_painter, load_poses, new_painter, new_poses
+from trainers.images import sample_deviation
 from trainers.precision import autocast, resolve_precision
 from trainers.record import find_run
 from trainers.schedule import set_learning_rates
@@ -88,6 +89,7 @@ class Mapping:
         for real in self._dealt(real_ones):
             scalars = self._update_critics(real)
         scalars.update(self._update_mappings(len(images) // self.config.loss.critic_updates))
+        scalars["samples/real_deviation"] = sample_deviation(torch.cat(list(real_ones.values()), 1))
         self.updates += 1
         follow_when_due(self.average, self.mappings, self.updates, optim.ema_decay, optim.ema_every)
         return scalars
@@ -152,12 +154,14 @@ class Mapping:
 
     def _update_mappings(self, batch: int) -> dict[str, Tensor]:
         with frozen(self.critics):
-            scores = self.critics.judge(self._player_m(self._noise(batch)))
+            made = self._player_m(self._noise(batch))
+            scores = self.critics.judge(made)
             losses = {f"loss/{factor}": -of_factor.mean() for factor, of_factor in scores.items()}
             self._optimizer_m.zero_grad()
             torch.stack(list(losses.values())).sum().backward()
         self._optimizer_m.step()
-        return {name: loss.detach() for name, loss in losses.items()}
+        scalars = {name: loss.detach() for name, loss in losses.items()}
+        return scalars | {"samples/made_deviation": sample_deviation(torch.cat(list(made.values()), 1))}
 
     @property
     def model(self) -> Model:

@@ -40,3 +40,7 @@ class Config(PeopleConfig):
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
+
+    def measures(self) -> dict[str, bool]:
+        names = ("keypoint/error_percent", "keypoint/visibility", "plausible/real_percent", "plausible/rebuilt_percent")
+        return dict.fromkeys(names, False)

@@ -1,0 +1,1 @@
+"""Campaigns: searches over the configurations of any system, on Ray Tune."""

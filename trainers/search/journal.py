@@ -1,0 +1,162 @@
+"""A campaign in its storage, the only truth about it: who resumes it, watches it or draws its report reads this.
+
+::
+
+    STORAGE/NAME/campaign.yaml              the file, as it was checked
+                 campaign.json              status, versions, seconds used
+                 configurations/0007.json   values, and how far its models agree
+                 trials/0007-s1/            a run like any other: config.yaml, metrics.jsonl, checkpoints/, report.png
+                 trials/0007-s1/trial.json  how it ended, and each time that it was measured
+                 report.html, report.png
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from datasets.errors import DataError
+from datasets.store import Store, open_store
+from trainers.config import absolute
+from trainers.errors import ConfigError
+from trainers.record import provenance, read_metrics
+from trainers.search.campaign import Campaign
+from trainers.search.history import Configuration, Trial
+from trainers.search.reading import parse_campaign
+
+FILE = "campaign.yaml"
+STATUS = "campaign.json"
+CONFIGURATIONS = "configurations/"
+TRIALS = "trials/"
+READERS = 16
+
+
+class Journal:
+    """Reads and writes one campaign's records; each write is one atomic object."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @classmethod
+    def open(cls, storage: str, name: str) -> Journal:
+        """Of a campaign that is there.
+
+        Raises:
+            ConfigError: when it is not.
+        """
+        store = open_store(f"{absolute(storage).rstrip('/')}/{name}")
+        if not store.exists(FILE):
+            raise ConfigError(f"{store.url}: no such campaign; `unbraid tune FILE` starts one, --storage says where it is")
+        return cls(store)
+
+    @classmethod
+    def claim(cls, campaign: Campaign, command: str) -> Journal:
+        """Of a new campaign, or one that agrees with what is there and goes on.
+
+        Raises:
+            ConfigError: when a campaign of that name has another file.
+            DataError: when the storage cannot be written.
+        """
+        store = open_store(f"{campaign.storage.rstrip('/')}/{campaign.name}", create=True)
+        journal = cls(store)
+        if store.exists(FILE):
+            there = journal.campaign()
+            before, now = there.digest_content(), campaign.digest_content()
+            changed = [key for key in now if before.get(key) != now[key]]
+            if changed:
+                listing = "\n".join(f"  {key}: {before.get(key)!r} there, {now[key]!r} in the file" for key in changed)
+                raise ConfigError(
+                    f"campaign {campaign.name!r} in {campaign.storage} was started from another file:\n{listing}\n"
+                    "give this one another name, or take these back (budget, concurrency, resources and keep may change)"
+                )
+        store.put(FILE, yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False).encode())
+        if not store.exists(STATUS):
+            journal.set_status(command=command, started=time.time(), seconds=0.0, **provenance())
+        return journal
+
+    def campaign(self) -> Campaign:
+        """As it was checked when it was started or went on last."""
+        return parse_campaign(self.store.get(FILE).decode(), self.store.url)
+
+    def status(self) -> dict[str, Any]:
+        """``campaign.json``."""
+        content: dict[str, Any] = json.loads(self.store.get(STATUS)) if self.store.exists(STATUS) else {}
+        return content
+
+    def set_status(self, **change: Any) -> None:
+        """Set fields of it."""
+        self.store.put(STATUS, json.dumps(self.status() | change, indent=2).encode())
+
+    def write_configuration(self, configuration: Configuration) -> None:
+        """Its values, before any of its trials starts."""
+        content = {
+            "number": configuration.number,
+            "params": configuration.params,
+            "centrality": configuration.centrality,
+        }
+        self.store.put(f"{CONFIGURATIONS}{configuration.number:04d}.json", json.dumps(content, indent=2).encode())
+
+    def write_trial(self, trial: Trial) -> None:
+        """How it stands."""
+        self.store.put(f"{TRIALS}{trial.name}/trial.json", json.dumps(asdict(trial), indent=2).encode())
+
+    def run_store(self, trial: Trial) -> Store:
+        """Of its run."""
+        return open_store(f"{self.store.url}/{TRIALS}{trial.name}")
+
+    def read(self) -> list[Configuration]:
+        """Everything tried so far, by number; a trial that never ended was ``running``.
+
+        Raises:
+            DataError: when the storage cannot be read.
+        """
+        keys = self.store.keys(CONFIGURATIONS)
+        with ThreadPoolExecutor(READERS) as pool:
+            contents = [json.loads(content) for content in pool.map(self.store.get, keys)]
+            configurations = [_configuration(content) for content in contents]
+            begun = self._trial_names()
+            trials = list(pool.map(self._read_trial, begun))
+        for trial in trials:
+            configurations[trial.number].trials[trial.seed] = trial
+        for configuration in configurations:
+            if not configuration.trials:  # the campaign was cut between the two writes
+                configuration.trials[0] = Trial(configuration.number, 0)
+        return configurations
+
+    def _trial_names(self) -> list[str]:
+        names = {key.split("/")[1] for key in self.store.keys(TRIALS) if key.endswith(("/trial.json", "/config.yaml"))}
+        return sorted(names)
+
+    def _read_trial(self, name: str) -> Trial:
+        number, seed = name.split("-s")
+        try:
+            trial = _trial(json.loads(self.store.get(f"{TRIALS}{name}/trial.json")))
+        except DataError:
+            trial = Trial(int(number), int(seed), "running")
+        if not trial.ended:
+            trial.state = "running"
+            lines = read_metrics(open_store(f"{self.store.url}/{TRIALS}{name}"))
+            trial.updates = max((line["step"] for line in lines), default=0)
+            trial.rungs = [(line["step"], measures_of(line)) for line in lines if measures_of(line)]
+        return trial
+
+
+def measures_of(line: Mapping[str, Any]) -> dict[str, float]:
+    """The measures in a line of metrics, without their prefix; empty in lines of training."""
+    return {name.removeprefix("evaluation/"): value for name, value in line.items() if name.startswith("evaluation/")}
+
+
+def _configuration(content: Mapping[str, Any]) -> Configuration:
+    judged = content["centrality"]
+    centrality = None if judged is None else {int(seed): value for seed, value in judged.items()}
+    return Configuration(content["number"], content["params"], centrality=centrality)
+
+
+def _trial(content: dict[str, Any]) -> Trial:
+    return Trial(**(content | {"rungs": [(updates, scores) for updates, scores in content["rungs"]]}))

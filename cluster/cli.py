@@ -14,6 +14,7 @@ from cluster.generate import generate
 from cluster.generate_cdd import cdd
 from cluster.generate_dpig import dpig
 from cluster.local import use_local_services
+from cluster.tune import tune
 from datasets.errors import DataError
 from trainers.errors import TrainingError
 
@@ -163,6 +164,7 @@ def presets() -> None:
 
 main.add_command(data)
 main.add_command(generate)
+main.add_command(tune)
 generate.add_command(dpig)
 generate.add_command(cdd)
 

@@ -160,6 +160,11 @@ class Checkpoints:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return state
 
+    def drop_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps: the run goes another way from here."""
+        for later in [s for s in self.steps() if s > step]:
+            self._remove(later)
+
     def _write(self, step: int, snapshot: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / STATE
@@ -179,9 +184,11 @@ class Checkpoints:
 
     def _prune(self) -> None:
         for step in self.steps()[: -self.keep]:
-            # the manifest first: from then on the checkpoint does not exist
-            self.store.delete(f"{_folder(step)}/{MANIFEST}")
-            self.store.delete(f"{_folder(step)}/{STATE}")
+            self._remove(step)
+
+    def _remove(self, step: int) -> None:
+        self.store.delete(f"{_folder(step)}/{MANIFEST}")  # first: from then on the checkpoint does not exist
+        self.store.delete(f"{_folder(step)}/{STATE}")
 
     def _explain(self, step: int, error: Exception) -> str:
         complete = self.steps()

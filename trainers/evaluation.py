@@ -2,12 +2,13 @@
 
 import torch
 
+from datasets.store import Store
 from trainers.checkpoint import Checkpoints, load_system_state
 from trainers.distributed import World
 from trainers.errors import CheckpointError
 from trainers.loop import evaluate
 from trainers.record import open_run, read_config
-from trainers.system import build_system
+from trainers.system import System, build_system
 
 
 def evaluate_run(storage: str, name: str, step: int | None) -> dict[str, float]:
@@ -21,11 +22,21 @@ def evaluate_run(storage: str, name: str, step: int | None) -> dict[str, float]:
         CheckpointError: when it has no such checkpoint.
     """
     store = open_run(storage, name)
-    config = read_config(store)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    system = load_system(store, device, step)
+    return {"step": system.updates, **evaluate(system, read_config(store), device)}
+
+
+def load_system(store: Store, device: torch.device, step: int | None = None) -> System:
+    """A run's system as it was at a checkpoint, by default the newest.
+
+    Raises:
+        CheckpointError: when it has no such checkpoint.
+    """
+    config = read_config(store)
     state = Checkpoints(store, config.run.keep_checkpoints).load(step)
     if state is None:
         raise CheckpointError(f"{store.url}: no checkpoint yet; train the run first")
     system = build_system(config, device, World())
     load_system_state(system, state)
-    return {"step": system.updates, **evaluate(system, config, device)}
+    return system

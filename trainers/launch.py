@@ -25,13 +25,26 @@ if TYPE_CHECKING:
 
     import torch
 
-    from trainers.progress import Progress
+    from trainers.loop import Listener
 
 FAILURE_KEY = "failure.json"
 
 
 def preflight(config: SystemConfig, command: str) -> Store:
-    """See that a run can be trained before anything heavy starts: storage, earlier configuration, data set, order.
+    """See that a run can be trained before anything heavy starts: data set, order, storage, earlier configuration.
+
+    Raises:
+        ConfigError, DataError: naming what is wrong.
+    """
+    inputs = check_inputs(config)
+    return claim_run(config, command, inputs)  # last, so that a mistake leaves no trace
+
+
+def check_inputs(config: SystemConfig) -> dict[str, SystemConfig]:
+    """See that data and earlier runs are there and fit; nothing is written.
+
+    Returns:
+        The configurations of the runs that it starts from.
 
     Raises:
         ConfigError, DataError: naming what is wrong.
@@ -56,8 +69,7 @@ def preflight(config: SystemConfig, command: str) -> Store:
                 f"networks.image: {expected} does not fit the {name}s at {data.url}, which are {shape or 'of several sizes'}: "
                 "choose the preset for this data set, set networks.image, or pack the set with --size"
             )
-    inputs = config.require_inputs()
-    return claim_run(config, command, inputs)  # last, so that a mistake leaves no trace
+    return config.require_inputs()
 
 
 def is_finished(config: SystemConfig, store: Store) -> bool:
@@ -65,7 +77,7 @@ def is_finished(config: SystemConfig, store: Store) -> bool:
     return run_status(store) == "finished" and read_run(store)["step"] >= config.run.updates
 
 
-def train_here(config: SystemConfig, progress: Progress) -> None:
+def train_here(config: SystemConfig, listener: Listener) -> None:
     """Train in this process, without Ray: one worker, breakpoints work.
 
     Raises:
@@ -85,10 +97,10 @@ def train_here(config: SystemConfig, progress: Progress) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     store = open_run(config.run.storage, config.run.name)
     with _fatal_errors():
-        train(config, store, World(), device, progress)
+        train(config, store, World(), device, listener)
 
 
-def train_on_ray(config: SystemConfig, address: str | None, progress: Progress) -> None:
+def train_on_ray(config: SystemConfig, address: str | None, listener: Listener) -> None:
     """Train as a Ray Train worker group on the cluster at ``address``, or on one started here for the run.
 
     A lost worker is replaced and the group goes on from the newest checkpoint, ``run.max_failures`` times.
@@ -120,7 +132,7 @@ def train_on_ray(config: SystemConfig, address: str | None, progress: Progress) 
             failure_config=FailureConfig(max_failures=config.run.max_failures),
         ),
     )
-    with _followed(store, progress):
+    with _followed(store, listener):
         try:
             trainer.fit()
         except (TrainingFailedError, ray.exceptions.RayError) as error:
@@ -206,7 +218,7 @@ def _last_words(error: BaseException, config: SystemConfig) -> str:
 
 
 @contextmanager
-def _followed(store: Store, progress: Progress) -> Iterator[None]:
+def _followed(store: Store, listener: Listener) -> Iterator[None]:
     """Show the run's metrics as they appear in its storage, until the block ends."""
     seen = len(read_metrics(store))
     done = threading.Event()
@@ -222,7 +234,7 @@ def _followed(store: Store, progress: Progress) -> Iterator[None]:
             if len(lines) < seen:  # a replaced worker group went back to its checkpoint
                 seen = len(lines)
             for line in lines[seen:]:
-                progress(line)
+                listener(line)
             seen = max(seen, len(lines))
             if ending:
                 return

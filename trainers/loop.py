@@ -80,13 +80,12 @@ def between_updates(
 ) -> None:
     """Preview, measure and checkpoint where they are due, but not at the end; rank 0 only."""
     run, step = config.run, system.updates
-    if due(step, run.preview_every):
-        record.pictures(step, system.preview(), "preview")
     if step >= run.updates:
         return
-    measured = None
-    if due(step, run.evaluate_every) or step in run.evaluate_at:
-        measured = meter.evaluation(step, evaluate(system, config, device))
+    measures = due(step, run.evaluate_every) or step in run.evaluate_at
+    if measures or due(step, run.preview_every):
+        record.pictures(step, system.preview(), "preview")
+    measured = meter.evaluation(step, evaluate(system, config, device)) if measures else None
     if due(step, run.checkpoint_every):
         record.flush()  # a run that goes on from here finds its metrics up to here
         checkpoints.save(step, system_state(system) | {"position": vars(position)})

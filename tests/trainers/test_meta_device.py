@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.pose import KEYPOINTS
 from trainers.config import SystemConfig, all_keys, preset_names, resolve
 from trainers.distributed import World
 from trainers.dpig.mapping.config import Config as MappingConfig
 from trainers.dpig.mapping.system import untrained
-from trainers.flops import FlopCounter
+from trainers.flops import FlopCounter, meta_batch
 from trainers.infogan.config import Config
 from trainers.infogan.system import InfoGAN
 from trainers.pipeline import is_pipeline
@@ -45,24 +44,13 @@ def on_meta(config: SystemConfig) -> System:
     return untrained(config, META) if isinstance(config, MappingConfig) else build_system(config, META, World())
 
 
-def batch_for(config: SystemConfig) -> Batch:
-    assert config.image_shape is not None
-    images = torch.empty(config.data.batch, *config.image_shape, dtype=torch.uint8, device=META)
-    return {
-        "image": images,
-        "x": images,
-        "y": images,
-        "keypoints": torch.empty(config.data.batch, KEYPOINTS, 3, device=META),
-    }
-
-
 @pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("preset", SYSTEMS)
 def test_a_whole_step_runs_on_the_meta_device(preset: str, augmented: bool) -> None:
     config = resolved(preset, ALWAYS + (EVERY_CHANGE if augmented else []))
     system = on_meta(config)
     with FlopCounter() as counter:
-        scalars = system.step(batch_for(config))
+        scalars = system.step(meta_batch(config))
     assert counter.flops > 1e9 or isinstance(config, MappingConfig)  # stage II is small
     assert all(value.device == META and value.shape == () and not value.requires_grad for value in scalars.values())
 

@@ -27,6 +27,7 @@ from trainers.config import absolute
 from trainers.errors import ConfigError
 from trainers.record import provenance, read_metrics
 from trainers.search.campaign import Campaign
+from trainers.search.exchange import read_lineage
 from trainers.search.history import Configuration, Trial
 from trainers.search.reading import parse_campaign
 
@@ -42,6 +43,8 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.full: set[str] = set()
+        """Names of trials whose runs have not been emptied since they started."""
 
     @classmethod
     def open(cls, storage: str, name: str) -> Journal:
@@ -104,11 +107,12 @@ class Journal:
 
     def write_trial(self, trial: Trial) -> None:
         """How it stands."""
+        self.full.add(trial.name)
         self.store.put(f"{TRIALS}{trial.name}/trial.json", json.dumps(asdict(trial), indent=2).encode())
 
-    def run_store(self, trial: Trial) -> Store:
-        """Of its run."""
-        return open_store(f"{self.store.url}/{TRIALS}{trial.name}")
+    def trial_store(self, name: str) -> Store:
+        """Of a trial's run."""
+        return open_store(f"{self.store.url}/{TRIALS}{name}")
 
     def read(self) -> list[Configuration]:
         """Everything tried so far, by number; a trial that never ended was ``running``.
@@ -124,6 +128,7 @@ class Journal:
             trials = list(pool.map(self._read_trial, begun))
         for trial in trials:
             configurations[trial.number].trials[trial.seed] = trial
+        self.full = set(begun)
         for configuration in configurations:
             if not configuration.trials:  # the campaign was cut between the two writes
                 configuration.trials[0] = Trial(configuration.number, 0)
@@ -141,7 +146,8 @@ class Journal:
             trial = Trial(int(number), int(seed), "running")
         if not trial.ended:
             trial.state = "running"
-            lines = read_metrics(open_store(f"{self.store.url}/{TRIALS}{name}"))
+            run = self.trial_store(name)
+            lines, trial.lineage = read_metrics(run), read_lineage(run)
             trial.updates = max((line["step"] for line in lines), default=0)
             trial.rungs = [(line["step"], measures_of(line)) for line in lines if measures_of(line)]
         return trial

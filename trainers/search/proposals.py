@@ -66,7 +66,6 @@ def quiet_optuna() -> None:
 
     optuna.logging.set_verbosity(logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return optuna
 
 
 def study_of(campaign: Campaign, known: Sequence[Configuration], seed: int = 0) -> optuna.Study:
@@ -79,7 +78,8 @@ def study_of(campaign: Campaign, known: Sequence[Configuration], seed: int = 0) 
 
     quiet_optuna()
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=1, multivariate=True, group=True, constant_liar=True)
-    directions = ["maximize" if objective.mode == "max" else "minimize" for objective in campaign.objectives]
+    maximize, minimize = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+    directions = [maximize if objective.mode == "max" else minimize for objective in campaign.objectives]
     study: optuna.Study = optuna.create_study(directions=directions, sampler=sampler)
     for configuration in known:
         study.add_trial(_frozen(campaign, configuration))
@@ -95,12 +95,12 @@ def _frozen(campaign: Campaign, configuration: Configuration) -> optuna.trial.Fr
     given: dict[str, Any] = {"state": optuna.trial.TrialState.RUNNING}
     if scores is not None and all(map(math.isfinite, scores)) and not configuration.was_cut:
         given = {"state": optuna.trial.TrialState.COMPLETE, "values": scores}
-    elif configuration.ended and one:
+    elif configuration.was_cut and configuration.ended and one:
         value = scores[0] if scores is not None else math.inf
         given = {"state": optuna.trial.TrialState.PRUNED}
         if math.isfinite(value):
             given["intermediate_values"] = {configuration.updates: value}
-    elif configuration.ended:
+    elif configuration.was_cut and configuration.ended:
         given = {"state": optuna.trial.TrialState.FAIL}  # pruning is defined for one objective only
     return optuna.trial.create_trial(
         params=params, distributions=distributions, user_attrs={"number": configuration.number}, **given

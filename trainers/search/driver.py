@@ -1,0 +1,334 @@
+"""Running a campaign: Ray Tune places, stops and restarts trials; the plan says what they are, the journal keeps the findings.
+
+Nothing that Tune keeps is needed to go on: a campaign that is cut is read from its storage, and its trials go on from their own
+checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import Callback, Stopper
+from ray.tune.search import Searcher
+
+from datasets.errors import DataError
+from trainers.errors import ConfigError, RunError
+from trainers.search.campaign import Campaign, Pbt
+from trainers.search.history import Trial
+from trainers.search.journal import Journal
+from trainers.search.plan import Assignment, Plan
+from trainers.search.pruning import prune
+from trainers.search.schedulers import scheduler_for
+from trainers.search.trial import OBJECTIVE, run_trial
+
+# trials write their own records; Tune's would be a second truth, and its output a second table
+_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "20",
+    "TUNE_RESULT_BUFFER_LENGTH": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "30",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+Watcher = Callable[[Plan], None]
+
+
+@dataclass
+class Ending:
+    """Why a campaign stops before its plan is over, if it does.
+
+    Attributes:
+        interrupted: by Ctrl-C.
+        halted: by trouble that all trials share, such as a full disk.
+        out_of_time: ``budget.minutes`` are used up.
+    """
+
+    interrupted: bool = False
+    halted: str = ""
+    out_of_time: bool = False
+
+    @property
+    def comes(self) -> bool:
+        """Whether trials that run now are cut."""
+        return self.interrupted or bool(self.halted) or self.out_of_time
+
+
+def run_campaign(journal: Journal, campaign: Campaign, address: str | None, watcher: Watcher) -> tuple[Plan, Ending]:
+    """Go on with a campaign until its plan is over, or something ends it before.
+
+    Args:
+        address: of a Ray cluster; None starts one here.
+        watcher: told whenever something has happened, and every few seconds.
+
+    Raises:
+        ConfigError: when the cluster holds no trial.
+    """
+    os.environ.update(_ENVIRONMENT)
+    ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    concurrency = concurrent_trials(campaign, ray.cluster_resources())
+    plan = Plan(campaign, journal.read())
+    past = [trial for trial in plan.trials() if trial.rungs]
+    session = Session(campaign, plan, journal, watcher)
+    journal.set_status(status="running")
+    with tempfile.TemporaryDirectory(prefix="unbraid-tune-") as folder, _interruptible(session.ending):
+        shared = isinstance(campaign.scheduler, Pbt)  # members on other nodes read Tune's pointers
+        tuner = tune.Tuner(
+            tune.with_resources(run_trial, _resources(campaign)),
+            tune_config=tune.TuneConfig(
+                search_alg=_Search(session, campaign.most_trials if shared else concurrency),
+                scheduler=scheduler_for(campaign, past),
+                num_samples=-1,
+                reuse_actors=campaign.resources.workers == 1,
+            ),
+            run_config=tune.RunConfig(
+                name=f"ray-{uuid.uuid4().hex[:8]}",
+                storage_path=journal.store.url if shared else folder,
+                failure_config=tune.FailureConfig(max_failures=campaign.failures),
+                stop=_Ends(session),
+                callbacks=[_Errors(session)],
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+    session.close()
+    return plan, session.ending
+
+
+def concurrent_trials(campaign: Campaign, there: Mapping[str, float]) -> int:
+    """Trials at once: as many as asked for and as the cluster holds.
+
+    Raises:
+        ConfigError: when it does not hold a single one.
+    """
+    wanted = campaign.resources
+    holds = int(there.get("CPU", 0)) // (wanted.cpus * wanted.workers)
+    if wanted.gpus:
+        holds = min(holds, int(there.get("GPU", 0) / (wanted.gpus * wanted.workers)))
+    if holds < 1:
+        raise ConfigError(
+            f"resources: a trial needs {wanted.cpus * wanted.workers} CPUs and {wanted.gpus * wanted.workers:g} GPUs, the "
+            f"cluster has {there.get('CPU', 0):g} and {there.get('GPU', 0):g}: lower resources, or use a larger cluster"
+        )
+    return min(campaign.concurrency or holds, holds)
+
+
+def _resources(campaign: Campaign) -> tune.PlacementGroupFactory | dict[str, float]:
+    wanted = campaign.resources
+    if wanted.workers == 1:
+        return {"CPU": wanted.cpus} | ({"GPU": wanted.gpus} if wanted.gpus else {})
+    return {"CPU": 0}  # the worker group asks for its own
+
+
+@dataclass
+class Session:
+    """One launch of a campaign: what runs now, and the clock."""
+
+    campaign: Campaign
+    plan: Plan
+    journal: Journal
+    watcher: Watcher
+    ending: Ending = field(default_factory=Ending)
+    running: dict[str, Assignment] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._earlier = float(self.journal.status().get("seconds", 0.0))
+        self._started = time.monotonic()
+        self._watched = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of all launches together."""
+        return self._earlier + time.monotonic() - self._started
+
+    def start(self, trial_id: str, room: int) -> dict[str, Any] | None:
+        """The next task, written to the journal before it is given away; None when there is none or no room."""
+        if self.ending.comes or len(self.running) >= room:
+            return None
+        known = len(self.plan.configurations)
+        assignment = self.plan.next()
+        if assignment is None:
+            return None
+        configuration = self.plan.configurations[assignment.number]
+        params = configuration.params
+        if len(self.plan.configurations) > known:
+            self.journal.write_configuration(configuration)
+        if assignment.kind == "train":
+            trial = self.plan.trial(assignment.number, assignment.seed)
+            self.journal.write_trial(trial)
+            params = trial.lineage[-1]["params"] if trial.lineage else params
+        self.running[trial_id] = assignment
+        self.watcher(self.plan)
+        return {
+            "campaign": self.campaign.model_dump(mode="json"),
+            "kind": assignment.kind,
+            "number": assignment.number,
+            "seed": assignment.seed,
+            "params": params,
+        }
+
+    def result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """A trial reported something."""
+        if result.get("halt"):
+            self.ending.halted = str(result["halt"])
+        assignment = self.running.get(trial_id)
+        if assignment is not None and assignment.kind == "train" and "scores" in result:
+            trial = self.plan.trial(assignment.number, assignment.seed)
+            trial.seconds = result["seconds"]
+            self.plan.measured(trial, result["updates"], json.loads(result["scores"]))
+        self.watcher(self.plan)
+
+    def complete(self, trial_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
+        """A trial is over, or cut."""
+        assignment = self.running.pop(trial_id, None)
+        if assignment is None:
+            return
+        result = result or {}
+        if result.get("halt"):
+            self.ending.halted = str(result["halt"])
+        outcome = result.get("outcome")
+        if self.ending.comes and outcome is None:
+            return  # cut: it goes on when the campaign does
+        if assignment.kind == "judge":
+            centrality = json.loads(result.get("centrality", "{}"))
+            self.plan.judged(assignment.number, {int(seed): value for seed, value in centrality.items()})
+            self.journal.write_configuration(self.plan.configurations[assignment.number])
+        else:
+            trial = self.plan.trial(assignment.number, assignment.seed)
+            self._end(trial, result, "lost" if error else outcome, trial_id)
+        prune(self.journal, self.campaign, self.plan.configurations)
+        self.journal.set_status(seconds=self.seconds)
+        self.watcher(self.plan)
+
+    def _end(self, trial: Trial, result: Mapping[str, Any], outcome: str | None, trial_id: str) -> None:
+        trial.seconds = max(trial.seconds, result.get("seconds", 0.0))
+        if "scores" in result:  # the result that ends a trial comes here only
+            self.plan.measured(trial, result["updates"], json.loads(result["scores"]))
+        if outcome == "finished":
+            self.plan.ended(trial, "finished")
+        elif outcome == "failed":
+            self.plan.ended(trial, "failed", result["cause"])
+        elif outcome == "lost":
+            self.plan.ended(trial, "failed", self.errors.get(trial_id, "lost"))
+        else:
+            self.plan.ended(trial, "stopped", f"by the scheduler after {trial.updates} updates")
+        self.journal.write_trial(trial)
+
+    def tick(self) -> bool:
+        """Look at the clock; whether everything is to stop."""
+        minutes = self.campaign.budget.minutes
+        if minutes is not None and self.seconds > 60 * minutes:
+            self.ending.out_of_time = True
+        now = time.monotonic()
+        if now - self._watched > 2:
+            self._watched = now
+            self.watcher(self.plan)
+        return self.ending.comes
+
+    def close(self) -> None:
+        """Note how this launch ended."""
+        over = self.plan.over or (self.ending.out_of_time and not self.ending.halted)
+        status = "finished" if over else "failed" if self.ending.halted else "interrupted"
+        try:
+            self.journal.set_status(status=status, seconds=self.seconds, message=self.ending.halted)
+        except DataError as error:  # a full disk: what was written before is whole
+            if not self.ending.halted:
+                raise RunError(f"the campaign's status could not be written: {error}") from error
+
+
+class _OfThisLaunch:
+    """Tune pickles all that it is given, to restore it some day; here the journal is what is resumed from."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Search(_OfThisLaunch, Searcher):
+    """Tune's question for the next trial, answered by the plan."""
+
+    def __init__(self, session: Session, room: int) -> None:
+        super().__init__(metric=OBJECTIVE, mode="max")
+        self._session = session
+        self._room = room
+
+    def suggest(self, trial_id: str) -> Any:
+        task = self._session.start(trial_id, self._room)
+        if task is not None:
+            return task
+        return Searcher.FINISHED if self._session.ending.comes or self._session.plan.over else None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._session.result(trial_id, result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._session.complete(trial_id, result, error)
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def save(self, checkpoint_path: str) -> None:
+        """The journal is what is resumed from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """The journal is what is resumed from."""
+
+
+class _Ends(_OfThisLaunch, Stopper):
+    """Ends everything at Ctrl-C, at trouble that all trials share, and when time is up."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._session.tick()
+
+
+class _Errors(_OfThisLaunch, Callback):
+    """Keeps what Tune says of a trial that it gave up."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = trial.get_error()
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        text = lines[-1].strip() if lines else type(error).__name__
+        word = "out of memory" if "OutOfMemory" in type(error).__name__ else "lost"
+        self._session.errors[trial.trial_id] = f"{word}: {text}"
+
+
+@contextmanager
+def _interruptible(ending: Ending) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) stops in order, the second at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        if ending.interrupted:
+            raise KeyboardInterrupt
+        ending.interrupted = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,40 @@
+"""What a campaign's trials may keep: the best few their checkpoints, the others metrics and one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datasets.store import Store
+from trainers.record import REPORT_KEY
+from trainers.search.campaign import CENTRALITY, Campaign
+from trainers.search.history import Configuration, ranked
+from trainers.search.journal import Journal
+
+FOLDERS = ("checkpoints/", "figures/", "tensorboard/")
+
+
+def prune(journal: Journal, campaign: Campaign, configurations: Sequence[Configuration]) -> None:
+    """Empty the runs of trials that are over and will not be needed."""
+    for trial_name in journal.full & set(_unneeded(campaign, configurations)):
+        empty(journal.trial_store(trial_name))
+        journal.full.discard(trial_name)
+
+
+def _unneeded(campaign: Campaign, configurations: Sequence[Configuration]) -> list[str]:
+    """Names of trials that are over, and neither among the best nor waiting to be compared with others."""
+    done = [configuration for configuration in configurations if configuration.complete(campaign)]
+    kept = {trial.name for c in ranked(done, campaign)[: campaign.keep] if (trial := c.best_trial(campaign)) is not None}
+    if CENTRALITY not in campaign.metrics:  # nothing but its score is asked of a trial whose other seeds still train
+        done = [configuration for configuration in configurations if configuration.ended]
+        kept |= {trial.name for c in ranked(done, campaign)[: campaign.keep] for trial in c.trials.values()}
+    return [trial.name for c in done for trial in c.trials.values() if trial.ended and trial.name not in kept]
+
+
+def empty(run: Store) -> None:
+    """Leave configuration, metrics and one picture: the report, or the newest sample of a trial that did not get so far."""
+    keys = run.keys()
+    previews = [key for key in keys if key.startswith("preview/")]
+    shown = None if REPORT_KEY in keys or not previews else max(previews, key=lambda key: key.split("/")[-1])
+    for key in keys:
+        if key.startswith(FOLDERS) or (key in previews and key != shown):
+            run.delete(key)

@@ -1,0 +1,126 @@
+"""A campaign as a person watches it: best first, a spark-line of the objective, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainers.search.campaign import Campaign
+from trainers.search.history import Configuration, ranked
+
+ROWS = 12
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def campaign_table(campaign: Campaign, configurations: Sequence[Configuration], seconds: float, rows: int = ROWS) -> str:
+    """Some lines of text.
+
+    Args:
+        seconds: that the campaign has run, for the time left.
+    """
+    lines = [summary(campaign, configurations, seconds)]
+    heads = ["configuration", *campaign.metrics, "updates", "trials", *campaign.space]
+    table = [heads] + [_row(campaign, c) for c in ranked(configurations, campaign)[:rows]]
+    widths = [max(len(row[i]) for row in table) for i in range(len(heads))]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    if len(configurations) > rows:
+        lines.append(f"… and {len(configurations) - rows} more")
+    return "\n".join(lines)
+
+
+def summary(campaign: Campaign, configurations: Sequence[Configuration], seconds: float) -> str:
+    """``weights: 7 of 16 trials over (4 finished, 3 stopped), 2 running, 03:12, about 04:00 left``, and the best so far."""
+    trials = [trial for configuration in configurations for trial in configuration.trials.values()]
+    count = {state: sum(t.state == state for t in trials) for state in ("finished", "stopped", "failed", "running")}
+    over = count["finished"] + count["stopped"] + count["failed"]
+    kinds = ", ".join(f"{count[state]} {state}" for state in ("finished", "stopped", "failed") if count[state])
+    text = f"{campaign.name}: {over} of {campaign.most_trials} trials over" + (f" ({kinds})" if kinds else "")
+    text += f", {count['running']} running, {clock(seconds)}"
+    if 0 < over < campaign.most_trials:
+        text += f", about {clock(seconds / over * (campaign.most_trials - over))} left"
+    history = best_so_far(campaign, configurations)
+    if len(history) > 1:
+        text += f"\nbest {campaign.metrics[0]} so far {sparks(history)} {history[-1]:.4g}"
+    return text
+
+
+def best_so_far(campaign: Campaign, configurations: Sequence[Configuration]) -> list[float]:
+    """The best score after each configuration that has one and was trained to the end, in order."""
+    objective = campaign.objectives[0]
+    best: list[float] = []
+    for configuration in configurations:
+        score = None if configuration.was_cut else configuration.score(objective)
+        if score is not None:
+            best.append(score if not best or objective.sign * (score - best[-1]) > 0 else best[-1])
+    return best
+
+
+def sparks(values: Sequence[float], width: int = 24) -> str:
+    """A line of blocks, lowest to highest; only the newest that fit."""
+    shown = list(values[-width:])
+    low, high = min(shown), max(shown)
+    steps = len(SPARKS) - 1
+    return "".join(SPARKS[round(steps * (value - low) / (high - low)) if high > low else 0] for value in shown)
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03`` or ``02:03``."""
+    hours, rest = divmod(int(seconds), 3600)
+    return (f"{hours}:" if hours else "") + f"{rest // 60:02d}:{rest % 60:02d}"
+
+
+def value_text(value: Any) -> str:
+    """A value of a dimension, short."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace(" ", "")
+
+
+def _row(campaign: Campaign, configuration: Configuration) -> list[str]:
+    scores = [configuration.score(objective) for objective in campaign.objectives]
+    states = " ".join(_state(trial.state, trial.cause) for trial in configuration.trials.values())
+    values = [value_text(configuration.params[path]) if path in configuration.params else "" for path in campaign.space]
+    shown = ["" if score is None else f"{score:.4f}" for score in scores]
+    return [f"{configuration.number:04d}", *shown, str(configuration.updates), states, *values]
+
+
+def _state(state: str, cause: str) -> str:
+    return cause.partition(":")[0] if state == "failed" else state
+
+
+class LiveTable:
+    """Prints the table again and again: over itself on a terminal, now and then elsewhere.
+
+    Args:
+        campaign: that runs.
+        seconds: gives how long it has.
+        stream: to print to.
+    """
+
+    SECONDS_BETWEEN = 30.0
+
+    def __init__(self, campaign: Campaign, seconds: Any, stream: Any) -> None:
+        self._campaign = campaign
+        self._seconds = seconds
+        self._stream = stream
+        self._printed = 0.0
+        self._height = 0
+
+    def __call__(self, configurations: Sequence[Configuration], last: bool = False) -> None:
+        """Show how it stands."""
+        now = time.monotonic()
+        terminal = self._stream.isatty()
+        if not last and now - self._printed < (1.0 if terminal else self.SECONDS_BETWEEN):
+            return
+        self._printed = now
+        text = campaign_table(self._campaign, configurations, self._seconds())
+        if terminal and self._height:
+            self._stream.write(f"\x1b[{self._height}F\x1b[J")
+        self._height = text.count("\n") + 1
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+def outcome_line(status: Mapping[str, Any]) -> str:
+    """``finished``, or why not."""
+    message = status.get("message")
+    return f"{status.get('status', 'not started')}" + (f": {message}" if message else "")

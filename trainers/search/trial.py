@@ -1,0 +1,202 @@
+"""One trial in its process: the training function that `unbraid train` calls, and what is told to Ray Tune about it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datasets.errors import DataError
+from datasets.store import Store
+from trainers.config import SystemConfig
+from trainers.errors import CheckpointError, ConfigError, DivergenceError, RunError
+from trainers.launch import is_finished, preflight, train_here, train_on_ray
+from trainers.record import open_run, read_run, run_status, write_run
+from trainers.search.campaign import Campaign, Pbt
+from trainers.search.exchange import POINTER, Pointer, take_over
+from trainers.search.health import CollapseError, CollapseWatch
+from trainers.search.history import trial_name
+from trainers.search.journal import measures_of
+
+OBJECTIVE = "objective"
+"""What Tune's schedulers look at; more is better."""
+
+
+def run_trial(task: Mapping[str, Any]) -> None:
+    """What Ray Tune calls, in a fresh process or in one that has run other trials.
+
+    Args:
+        task: ``campaign``, ``kind``, ``number``, ``seed`` and ``params``.
+    """
+    campaign = Campaign.model_validate(task["campaign"])
+    try:
+        if task["kind"] == "judge":
+            from trainers.search.centrality import judge
+
+            _report({"outcome": "judged", "centrality": json.dumps(judge(campaign, task["number"]))})
+        else:
+            Training(campaign, task["number"], task["seed"], task["params"]).run()
+    finally:
+        free_memory()
+
+
+class Training:
+    """One seed of one configuration."""
+
+    def __init__(self, campaign: Campaign, number: int, seed: int, params: Mapping[str, Any]) -> None:
+        self.campaign = campaign
+        self.name = trial_name(number, seed)
+        self.params = dict(params)
+        self.config = campaign.config(self.params, seed, self.name)
+        self._watch = CollapseWatch(campaign.collapse)
+        self._started = time.monotonic()
+        self._earlier = 0.0
+
+    def run(self) -> None:
+        """Train to the end, or as far as it goes, and report how that was."""
+        try:
+            store = self._claimed()
+        except (ConfigError, DataError) as error:
+            _report({"halt": str(error)})
+            return
+        if run_status(store) == "failed":  # and was not reported: the campaign was cut just then
+            _report({"outcome": "failed", "cause": read_run(store)["message"], "seconds": self._earlier})
+            return
+        try:
+            if not is_finished(self.config, store):
+                with self._noted_when_stopped(store):
+                    self._train()
+        except (RunError, DataError, CheckpointError) as error:
+            self._ended_by(store, error.__cause__ or error)
+        except (CollapseError, ConfigError, MemoryError) as error:
+            self._ended_by(store, error)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._ended_by(store, error)
+        else:
+            self._finished(store)
+
+    def _claimed(self) -> Store:
+        pointer = _pointer()
+        if pointer is not None:
+            take_over(self.config, self.params, pointer)
+        store = preflight(self.config, f"tune {self.campaign.name} {self.name}")
+        self._earlier = read_run(store).get("seconds", 0.0)
+        return store
+
+    def _train(self) -> None:
+        if self.config.run.workers > 1:
+            train_on_ray(self.config, None, self)
+        else:
+            train_here(self.config, self)
+
+    def __call__(self, line: Mapping[str, Any]) -> None:
+        """Listen to the run: a measure goes to Tune, which may end the trial there; a collapse is an error."""
+        scores = measures_of(line)
+        if not scores:
+            self._watch(line)
+        elif line["step"] < self.config.run.updates:
+            self._measured(line["step"], scores)
+
+    def _measured(self, updates: int, scores: Mapping[str, float], **more: Any) -> None:
+        result = {"updates": updates, "scores": json.dumps(scores), "seconds": self._seconds, **more}
+        objective = self.campaign.scheduler_objective
+        if objective is not None:
+            result[OBJECTIVE] = objective.sign * scores[objective.metric]
+        if isinstance(self.campaign.scheduler, Pbt):
+            _report(result, Pointer(self.name, updates))
+        else:
+            _report(result)
+
+    def _finished(self, store: Store) -> None:
+        run = read_run(store)
+        write_run(store, {"seconds": self._seconds})
+        self._measured(run["step"], run["evaluation"], outcome="finished")
+
+    def _ended_by(self, store: Store, error: BaseException) -> None:
+        """Note a cause that a repetition would meet again; trouble with the storage is the whole campaign's."""
+        if isinstance(error, DataError | CheckpointError):
+            _report({"halt": f"trial {self.name}: {error}"})
+            return
+        cause = cause_of(error)
+        write_run(store, {"status": "failed", "message": cause, "ended": time.time(), "seconds": self._seconds})
+        _report({"outcome": "failed", "cause": cause, "seconds": self._seconds})
+
+    @contextmanager
+    def _noted_when_stopped(self, store: Store) -> Iterator[None]:
+        """Tune ends a trial by SystemExit out of a report; what was trained is in the storage by then."""
+        try:
+            yield
+        except SystemExit:
+            write_run(store, {"status": "stopped", "ended": time.time(), "seconds": self._seconds})
+            raise
+
+    @property
+    def _seconds(self) -> float:
+        return self._earlier + time.monotonic() - self._started
+
+
+def cause_of(error: BaseException) -> str:
+    """``diverged: …`` and its like; the word before the colon is what tables show."""
+    kinds: dict[type[BaseException], str] = {
+        DivergenceError: "diverged",
+        CollapseError: "collapsed",
+        ConfigError: "invalid",
+        MemoryError: "out of memory",
+    }
+    word = next((word for kind, word in kinds.items() if isinstance(error, kind)), None)
+    if word is None:
+        word = "out of memory" if is_out_of_memory(error) else "failed"
+    lines = str(error).strip().splitlines()
+    return f"{word}: {lines[0] if lines else type(error).__name__}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Of a device, or of this process's host: torch's CPU allocator raises a plain RuntimeError."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
+
+
+def free_memory() -> None:
+    """Leave nothing of a trial in a process that another one will use."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _pointer() -> Pointer | None:
+    """What Tune gives a member of a population to go on from: its own state, or that of a better one."""
+    from ray import tune
+
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        return Pointer(**json.loads((Path(folder) / POINTER).read_text()))
+
+
+def _report(result: Mapping[str, Any], pointer: Pointer | None = None) -> None:
+    """Tune gives nested mappings back as flat ones, so what is nested goes as JSON."""
+    from ray import tune
+
+    if pointer is None:
+        tune.report(dict(result))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / POINTER).write_text(json.dumps(vars(pointer)))
+        tune.report(dict(result), checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def trial_store(config: SystemConfig) -> Store:
+    """Of a trial's run."""
+    assert config.run.name is not None
+    return open_run(config.run.storage, config.run.name)

@@ -117,12 +117,12 @@ def _distribution(campaign: Campaign, path: str) -> optuna.distributions.BaseDis
         return FloatDistribution(*dimension.log_uniform, log=True)
     if isinstance(dimension, Integer):
         return IntDistribution(*dimension.integer)
-    return CategoricalDistribution(list(range(len(dimension.choice))))
+    return CategoricalDistribution(dimension.words)
 
 
 def _as_asked(campaign: Campaign, path: str, value: Any) -> Any:
     dimension = campaign.space[path]
-    return dimension.choice.index(value) if isinstance(dimension, Choice) else value
+    return dimension.words[dimension.choice.index(value)] if isinstance(dimension, Choice) else value
 
 
 def _seed(campaign: Campaign, number: int) -> int:

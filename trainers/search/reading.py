@@ -138,3 +138,10 @@ def _check_objectives(campaign: Campaign, config: SystemConfig, corner: str) -> 
 def has_agreement(system: str) -> bool:
     """Whether two models of a system can be compared: it has an ``agreement`` module."""
     return util.find_spec(f"trainers.{system}.agreement") is not None
+
+
+def label_readers(campaign: Campaign) -> list[str]:
+    """The measures that decide something and read labels."""
+    point = next(corners(campaign.space))
+    measures = campaign.config(point, 0, "corner").measures()
+    return [metric for metric in dict.fromkeys(campaign.selects_by) if measures.get(metric)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Protocol, Self
@@ -111,8 +112,12 @@ class Choice(_Dimension):
     choice: Annotated[list[Any], Field(min_length=1)]
 
     def ask(self, name: str, asker: Asker) -> Any:
-        # Optuna's categories are numbers and words: which one it is, and not lists
-        return self.choice[asker.suggest_categorical(name, list(range(len(self.choice))))]
+        return self.choice[self.words.index(asker.suggest_categorical(name, self.words))]
+
+    @property
+    def words(self) -> list[str]:
+        """The values as Optuna's categories, which cannot be lists."""
+        return [json.dumps(value) for value in self.choice]
 
     @property
     def extremes(self) -> list[Any]:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo campaign test lint bench clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -18,6 +18,13 @@ demo: setup
 	$(BIN)/unbraid data fetch mnist
 	$(BIN)/unbraid data pack mnist
 	$(BIN)/unbraid train infogan-mnist-small
+
+# Search InfoGAN's loss weights and learning rates on MNIST, without labels; stopped and repeated, it goes on.
+campaign: setup
+	$(BIN)/unbraid local up
+	$(BIN)/unbraid data fetch mnist
+	$(BIN)/unbraid data pack mnist
+	$(BIN)/unbraid tune infogan-mnist-weights-small
 
 test: setup
 	$(BIN)/pytest

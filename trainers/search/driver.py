@@ -89,21 +89,23 @@ def run_campaign(journal: Journal, campaign: Campaign, address: str | None, watc
     session = Session(campaign, plan, journal, watcher)
     journal.set_status(status="running")
     with tempfile.TemporaryDirectory(prefix="unbraid-tune-") as folder, _interruptible(session.ending):
-        shared = isinstance(campaign.scheduler, Pbt)  # members on other nodes read Tune's pointers
+        population = isinstance(campaign.scheduler, Pbt)
         tuner = tune.Tuner(
             tune.with_resources(run_trial, _resources(campaign)),
+            # a population is there from the start, which is how Tune wants it
+            param_space={"task": tune.grid_search(session.population())} if population else {},
             tune_config=tune.TuneConfig(
-                search_alg=_Search(session, campaign.most_trials if shared else concurrency),
+                search_alg=None if population else _Search(session, concurrency),
                 scheduler=scheduler_for(campaign, past),
-                num_samples=-1,
+                num_samples=1 if population else -1,
                 reuse_actors=campaign.resources.workers == 1,
             ),
             run_config=tune.RunConfig(
                 name=f"ray-{uuid.uuid4().hex[:8]}",
-                storage_path=journal.store.url if shared else folder,
+                storage_path=journal.store.url if population else folder,  # members on other nodes read Tune's pointers
                 failure_config=tune.FailureConfig(max_failures=campaign.failures),
                 stop=_Ends(session),
-                callbacks=[_Errors(session)],
+                callbacks=[_Members(session) if population else _Errors(session)],
                 verbose=0,
             ),
         )
@@ -134,7 +136,7 @@ def _resources(campaign: Campaign) -> tune.PlacementGroupFactory | dict[str, flo
     wanted = campaign.resources
     if wanted.workers == 1:
         return {"CPU": wanted.cpus} | ({"GPU": wanted.gpus} if wanted.gpus else {})
-    return {"CPU": 0}  # the worker group asks for its own
+    return {"memory": 1 << 20}  # the worker group asks for its own CPUs and GPUs; Tune wants some resource
 
 
 @dataclass
@@ -159,7 +161,14 @@ class Session:
         """Of all launches together."""
         return self._earlier + time.monotonic() - self._started
 
-    def start(self, trial_id: str, room: int) -> dict[str, Any] | None:
+    def population(self) -> list[dict[str, Any]]:
+        """Every member that has not ended, at once; they are known by their numbers, see :func:`member_id`."""
+        tasks = []
+        while (task := self.start(None, self.campaign.most_trials)) is not None:
+            tasks.append(task)
+        return tasks
+
+    def start(self, trial_id: str | None, room: int) -> dict[str, Any] | None:
         """The next task, written to the journal before it is given away; None when there is none or no room."""
         if self.ending.comes or len(self.running) >= room:
             return None
@@ -175,7 +184,7 @@ class Session:
             trial = self.plan.trial(assignment.number, assignment.seed)
             self.journal.write_trial(trial)
             params = trial.lineage[-1]["params"] if trial.lineage else params
-        self.running[trial_id] = assignment
+        self.running[trial_id or member_id(assignment.number)] = assignment
         self.watcher(self.plan)
         return {
             "campaign": self.campaign.model_dump(mode="json"),
@@ -272,7 +281,7 @@ class _Search(_OfThisLaunch, Searcher):
     def suggest(self, trial_id: str) -> Any:
         task = self._session.start(trial_id, self._room)
         if task is not None:
-            return task
+            return {"task": task}
         return Searcher.FINISHED if self._session.ending.comes or self._session.plan.over else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -311,11 +320,37 @@ class _Errors(_OfThisLaunch, Callback):
         self._session = session
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_error()
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        text = lines[-1].strip() if lines else type(error).__name__
-        word = "out of memory" if "OutOfMemory" in type(error).__name__ else "lost"
-        self._session.errors[trial.trial_id] = f"{word}: {text}"
+        self._session.errors[trial.trial_id] = error_text(trial.get_error())
+
+
+class _Members(_OfThisLaunch, Callback):
+    """What the searcher hears of trials, for a population, which Tune allows no searcher."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self._session.result(member_id(trial.config["task"]["number"]), result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._session.complete(member_id(trial.config["task"]["number"]), trial.last_result, error=False)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        member = member_id(trial.config["task"]["number"])
+        self._session.errors[member] = error_text(trial.get_error())
+        self._session.complete(member, trial.last_result, error=True)
+
+
+def member_id(number: int) -> str:
+    """By which a member of a population is known among what runs."""
+    return f"member-{number}"
+
+
+def error_text(error: BaseException) -> str:
+    """``lost: …``, or ``out of memory: …`` where Ray says so."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    word = "out of memory" if "OutOfMemory" in type(error).__name__ else "lost"
+    return f"{word}: {lines[-1].strip() if lines else type(error).__name__}"
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trainers.search.campaign import Campaign
@@ -12,7 +14,6 @@ from trainers.search.proposals import study_of
 
 if TYPE_CHECKING:
     import optuna
-    from matplotlib.figure import Figure
 
 LEAST_FOR_IMPORTANCE = 4
 WIDTH, HEIGHT = 7.5, 4.6
@@ -31,26 +32,29 @@ def campaign_plots(campaign: Campaign, configurations: Sequence[Configuration]) 
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     if not complete:
         return
+    many = len(campaign.objectives) > 1
     if len(campaign.objectives) in (2, 3):
-        names = [short(metric) for metric in campaign.metrics]
-        yield "Pareto front", _png(drawn.plot_pareto_front, study, target_names=names)
+        yield _drawn("Pareto front", drawn.plot_pareto_front, study, target_names=[short(m) for m in campaign.metrics])
+    common = [path for path in campaign.space if all(path in trial.params for trial in complete)]
+    varied = [path for path in common if len({str(trial.params[path]) for trial in complete}) > 1]
     for i, metric in enumerate(campaign.metrics):
         of_one: dict[str, Any] = {"target_name": short(metric)}
-        if len(campaign.objectives) > 1:
-            of_one["target"] = lambda trial, i=i: trial.values[i]
-        if len(campaign.objectives) == 1:
-            yield "Optimisation history", _png(drawn.plot_optimization_history, study, **of_one)
-        common = [path for path in campaign.space if all(path in trial.params for trial in complete)]
-        varied = [path for path in common if len({str(trial.params[path]) for trial in complete}) > 1]
+        if many:
+            of_one["target"] = partial(_value, i)
+        else:
+            yield _drawn("Optimisation history", drawn.plot_optimization_history, study, **of_one)
         if len(complete) >= LEAST_FOR_IMPORTANCE and varied:
-            yield (
-                f"Importance for {metric} (fANOVA)",
-                _png(drawn.plot_param_importances, study, evaluator=_fanova(), params=varied, **of_one),
-            )
+            importances = {"evaluator": _fanova(), "params": varied, **of_one}
+            with suppress(RuntimeError):  # fANOVA of scores that are all the same
+                yield _drawn(f"Importance for {metric} (fANOVA)", drawn.plot_param_importances, study, **importances)
         if len(varied) > 1:
-            yield f"Parallel coordinates, {metric}", _png(drawn.plot_parallel_coordinate, study, params=varied, **of_one)
+            yield _drawn(f"Parallel coordinates, {metric}", drawn.plot_parallel_coordinate, study, params=varied, **of_one)
         if varied:
-            yield f"Slices, {metric}", _png(drawn.plot_slice, study, params=varied, wide=len(varied), **of_one)
+            yield _drawn(f"Slices, {metric}", drawn.plot_slice, study, len(varied), params=varied, **of_one)
+
+
+def _value(objective: int, trial: optuna.trial.FrozenTrial) -> float:
+    return float(trial.values[objective])
 
 
 def short(metric: str) -> str:
@@ -83,21 +87,21 @@ def _fanova() -> optuna.importance.BaseImportanceEvaluator:
     return FanovaImportanceEvaluator(seed=0)
 
 
-def _png(draw: Callable[..., Any], study: optuna.Study, wide: int = 1, **arguments: Any) -> bytes:
+def _drawn(title: str, draw: Callable[..., Any], study: optuna.Study, wide: int = 1, **arguments: Any) -> tuple[str, bytes]:
     from matplotlib import pyplot
 
-    with pyplot.style.context("default"):
-        draw(study, **arguments)
-        figure: Figure = pyplot.gcf()
-        figure.set_size_inches(max(WIDTH, 2.6 * wide), HEIGHT)
-        for panel in figure.axes:
-            panel.set_title("")
-            _tame_legend(panel)
-        figure.tight_layout()
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-        pyplot.close("all")
-    return buffer.getvalue()
+    draw(study, **arguments)
+    figure = pyplot.gcf()
+    figure.set_size_inches(max(WIDTH, 2.6 * wide), HEIGHT)
+    for panel in figure.axes:
+        panel.set_title("")
+        _tame_legend(panel)
+    figure.suptitle(title, fontsize=12)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
+    pyplot.close("all")
+    return title, buffer.getvalue()
 
 
 def _tame_legend(panel: Any) -> None:

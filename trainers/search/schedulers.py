@@ -43,16 +43,29 @@ def scheduler_for(campaign: Campaign, past: Sequence[Trial]) -> TrialScheduler:
     if isinstance(config, Pbt):
         random.seed(campaign.seed)  # Ray's own draws
         np.random.seed(campaign.seed)
-        return PopulationBasedTraining(
+        return _Population(
             **objective,
             perturbation_interval=config.every,
             quantile_fraction=config.quantile,
             resample_probability=config.resample,
-            hyperparam_mutations={"params": {path: _domain(dimension) for path, dimension in campaign.space.items()}},
-            custom_explore_fn=lambda task: task | {"params": _within(campaign, task["params"])},
+            hyperparam_mutations={"task": {"params": {path: _domain(dim) for path, dim in campaign.space.items()}}},
             log_config=False,
+            campaign=campaign,
         )
     return FIFOScheduler()
+
+
+class _Population(PopulationBasedTraining):
+    """Copies values and weights, but not whose they are; values driven out of the space stay at its edge."""
+
+    def __init__(self, *arguments: Any, campaign: Campaign, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._campaign = campaign
+
+    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        config, operations = super()._get_new_config(trial, trial_to_clone)
+        params = _within(self._campaign, config["task"]["params"])
+        return {"task": trial.config["task"] | {"params": params}}, operations
 
 
 class _Past:

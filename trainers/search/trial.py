@@ -27,12 +27,13 @@ OBJECTIVE = "objective"
 """What Tune's schedulers look at; more is better."""
 
 
-def run_trial(task: Mapping[str, Any]) -> None:
+def run_trial(config: Mapping[str, Any]) -> None:
     """What Ray Tune calls, in a fresh process or in one that has run other trials.
 
     Args:
-        task: ``campaign``, ``kind``, ``number``, ``seed`` and ``params``.
+        config: ``task``, a mapping of ``campaign``, ``kind``, ``number``, ``seed`` and ``params``.
     """
+    task = config["task"]
     campaign = Campaign.model_validate(task["campaign"])
     try:
         if task["kind"] == "judge":

@@ -18,6 +18,7 @@ COMMANDS = [
     "generate", "generate dpig", "generate dpig reconstruct", "generate dpig sample", "generate dpig transfer",
     "generate dpig swap", "generate dpig interpolate", "generate dpig export",
     "generate cdd", "generate cdd translate", "generate cdd transfer", "generate cdd interpolate", "generate cdd retrieve",
+    "tune", "tune run", "tune status", "tune export", "tune report", "tune campaigns",
     "local", "local up", "local status", "local down",
 ]  # fmt: skip
 

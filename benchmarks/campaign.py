@@ -1,0 +1,236 @@
+"""What campaigns cost and find: overhead a trial, busy cores, memory, killed drivers, ASHA with TPE against random, code sizes.
+
+Needs MNIST packed on the local S3 server (`make demo`, or `unbraid data pack mnist`). Campaigns are kept under
+runs/benchmarks/campaigns and go on where they were.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.figures import Figures
+from cluster.local import use_local_services
+from trainers.record import read_metrics, read_run
+from trainers.search.campaign import Campaign
+from trainers.search.driver import run_campaign
+from trainers.search.history import Trial, ranked
+from trainers.search.journal import Journal
+from trainers.search.reading import parse_campaign, read_campaign
+
+STORAGE = Path("runs/benchmarks/campaigns")
+CORES = 2
+REPEATS = 3
+KILLS = 5
+SMALL = {
+    "run.log_every": 9,
+    "run.preview_every": 0,
+    "run.checkpoint_every": 81,
+    "data.batch": 64,
+    "networks.generator": {"hidden": 256, "start_channels": 32, "layers": [{"channels": 16}]},
+    "networks.trunk": {"layers": [{"channels": 16, "norm": False}, {"channels": 32}], "hidden": 256},
+}
+SPACE = {
+    "loss.info_categorical": {"log_uniform": [0.1, 3.0]},
+    "loss.info_continuous": {"log_uniform": [0.03, 3.0]},
+    "optim.lr_generator": {"log_uniform": [3e-4, 6e-3]},
+    "optim.lr_discriminator": {"log_uniform": [1e-4, 2e-3]},
+}
+
+
+def planned(name: str, updates: int, trials: int, **more: Any) -> Campaign:
+    """A small campaign on MNIST."""
+    content = {
+        "name": name,
+        "preset": "infogan-mnist-small",
+        "fixed": SMALL | {"run.updates": updates},
+        "space": SPACE,
+        "objectives": [{"metric": "selection/covered_information"}],
+        "budget": {"trials": trials},
+        "storage": str(STORAGE),
+    }
+    return parse_campaign(json.dumps(content | more), name)
+
+
+def run(campaign: Campaign, watch: Callable[[], None] = lambda: None) -> Journal:
+    """A campaign to its end; one that is there already is only read."""
+    journal = Journal.claim(campaign, "bench campaign")
+    if journal.status().get("status") != "finished":
+        address = use_local_services()
+        _, ending = run_campaign(journal, campaign, address, lambda plan: watch())
+        if ending.comes:
+            raise SystemExit(f"campaign {campaign.name} was cut: {ending}")
+    return journal
+
+
+def fresh(name: str) -> None:
+    """Times are not taken from an earlier run."""
+    shutil.rmtree(STORAGE / name, ignore_errors=True)
+
+
+def trials_of(journal: Journal) -> list[Trial]:
+    """All of a campaign."""
+    return [trial for configuration in journal.read() for trial in configuration.trials.values()]
+
+
+def measure_overhead(figures: Figures) -> None:
+    """Sixteen short trials on two cores: seconds that are not training, and the share of the cores' time that is."""
+    fresh("overhead")
+    started = time.time()
+    journal = run(planned("overhead", 81, 16))
+    whole = time.time() - started
+    trials = trials_of(journal)
+    records = [read_run(journal.trial_store(trial.name)) for trial in trials]
+    training = sum(trial.seconds for trial in trials)
+    # from the first trial's start on: before, Ray starts two processes and imports torch, once a campaign
+    span = max(record["ended"] for record in records) - min(record["started"] for record in records)
+    figures.figure("overhead_seconds_a_trial", (CORES * span - training) / len(trials), "s", "<= 1")
+    figures.figure("busy_percent", 100 * training / (CORES * span), "%", ">= 85", 1)
+    figures.figure("busy_percent_with_start", 100 * training / (CORES * whole), "%", digits=1)
+    figures.figure("training_seconds_a_trial", training / len(trials), "s")
+
+
+def measure_memory(figures: Figures) -> None:
+    """Fifty trials in one process: what it holds after five and at the end."""
+    fresh("memory")
+    sizes: list[float] = []
+
+    def watch() -> None:
+        done = sum((STORAGE / "memory/trials" / path.name / "trial.json").exists() for path in _folders("memory/trials"))
+        held = [p.memory_info().rss / 1e6 for p in actors()]
+        if held and done > len(sizes):
+            sizes.append(max(held))
+
+    run(planned("memory", 9, 50, concurrency=1), watch)
+    figures.figure("memory_growth_over_45_trials", sizes[-1] - sizes[5], "MB", "flat", 1)
+    figures.figure("memory_after_50_trials", sizes[-1], "MB", digits=1)
+
+
+def measure_search(figures: Figures) -> None:
+    """ASHA with TPE: the share of random search's updates after which its best score is reached, medians of three."""
+    shares, bests, found = [], [], []
+    for seed in range(REPEATS):
+        plain = run(planned(f"random-{seed}", 162, 16, seed=seed))
+        smart: dict[str, Any] = {
+            "searcher": {"kind": "tpe", "startup": 8},
+            "scheduler": {"kind": "asha", "grace": 18},
+            "budget": {"trials": 60, "updates": 16 * 162},
+        }
+        clever = run(planned(f"asha-tpe-{seed}", 162, 60, seed=100 + seed, **smart))
+        best = max(trial.scores["selection/covered_information"] for trial in trials_of(plain))
+        spent = sum(trial.updates for trial in trials_of(plain))
+        used, reached = 0, None
+        for trial in sorted(trials_of(clever), key=lambda trial: read_run(clever.trial_store(trial.name))["ended"]):
+            used += trial.updates
+            if reached is None and trial.scores.get("selection/covered_information", 0) >= best:
+                reached = used
+        shares.append((reached if reached is not None else 10 * spent) / spent)
+        bests.append(best)
+        found.append(max(trial.scores.get("selection/covered_information", 0) for trial in trials_of(clever)))
+        figures.figure(f"random_best_{seed}", best, "covered information")
+        figures.figure(f"asha_tpe_best_{seed}", found[-1], "covered information, same updates")
+        figures.figure(f"share_of_updates_{seed}", 100 * shares[-1], "% (1000 is never)", digits=1)
+    figures.figure("share_of_random_updates", 100 * statistics.median(shares), "%", "<= 40", 1)
+
+
+def measure_kills(figures: Figures) -> None:
+    """A driver killed five times at random moments: trials that ran twice, that are lost, and that differ."""
+    campaign = planned("undisturbed", 81, 10)
+    whole = {trial.name: trial for trial in trials_of(run(campaign))}
+    fresh("killed")
+    file = STORAGE / "killed.yaml"
+    content = planned("killed", 81, 10).model_dump(mode="json")
+    file.write_text(json.dumps(content))
+    source, ended, twice = random.Random(7), dict[str, float](), 0
+    for _ in range(KILLS):
+        process = _start(file)
+        time.sleep(source.uniform(8.0, 16.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        while actors():
+            time.sleep(0.2)
+        twice += _ended_again(ended)
+    if _start(file).wait() != 0:
+        raise SystemExit("the killed campaign did not come to its end")
+    twice += _ended_again(ended)
+    journal = Journal.open(str(STORAGE), "killed")
+    cut = {trial.name: trial for trial in trials_of(journal)}
+    lines = {name: [line["step"] for line in read_metrics(journal.trial_store(name)) if "loss/d" in line] for name in cut}
+    figures.figure("kills", KILLS, "kill -9 of the driver", digits=0)
+    figures.figure("trials_lost", len(whole.keys() - cut.keys()), "trials", "0", 0)
+    figures.figure("trials_run_twice", twice + sum(len(set(s)) != len(s) for s in lines.values()), "trials", "0", 0)
+    figures.figure("trials_that_differ", sum(whole[name].scores != cut[name].scores for name in cut), "trials", "0", 0)
+
+
+def read_codes(figures: Figures) -> None:
+    """Code sizes chosen without labels: where the first configuration with one 10-way code stands, and the whole table."""
+    campaign = read_campaign("infogan-mnist-codes-small", [f"storage={STORAGE}"])
+    journal = run(campaign)
+    order = ranked(journal.read(), campaign)
+    place = next(i for i, c in enumerate(order, 1) if c.params["codes.categorical"] == [10])
+    figures.figure("codes_place_of_one_ten_way_code", place, "of 10", "<= 3", 0)
+    for configuration in order:
+        score = configuration.score(campaign.objectives[0])
+        trials = configuration.trials.values()
+        accuracy = statistics.median(trial.scores["code/accuracy"] for trial in trials)
+        covered = statistics.median(trial.scores["selection/covered_information"] for trial in trials)
+        name = f"{configuration.params['codes.categorical']}_and_{configuration.params['codes.continuous']}".replace(" ", "")
+        unit = f"centrality; accuracy {accuracy:.3f}, covered information {covered:.3f}"
+        figures.figure(f"codes_{name}", score if score is not None else float("nan"), unit)
+
+
+def actors() -> list[psutil.Process]:
+    """Processes that run trials."""
+    found = psutil.process_iter(["cmdline"])
+    return [p for p in found if any("ImplicitFunc" in part for part in p.info["cmdline"] or ())]
+
+
+def _folders(under: str) -> list[Path]:
+    folder = STORAGE / under
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+def _start(file: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "cluster.cli", "tune", str(file)]
+    return subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
+
+
+def _ended_again(ended: dict[str, float]) -> int:
+    """Trials whose end has moved since it was noted; new ends are noted."""
+    again = 0
+    journal = Journal.open(str(STORAGE), "killed")
+    for trial in trials_of(journal):
+        if trial.ended:
+            when = read_run(journal.trial_store(trial.name))["ended"]
+            again += ended.setdefault(trial.name, when) != when
+    return again
+
+
+def main() -> None:
+    """All figures."""
+    figures = Figures("campaign", "0 to 2, 100 to 102")
+    use_local_services()
+    STORAGE.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "overhead": measure_overhead, "memory": measure_memory, "kills": measure_kills, "search": measure_search,
+        "codes": read_codes,
+    }  # fmt: skip
+    for name, part in parts.items():
+        if figures.wants(name):
+            part(figures)
+
+
+if __name__ == "__main__":
+    main()

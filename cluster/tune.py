@@ -93,9 +93,7 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     from trainers.search.space import corners
     from trainers.search.table import LiveTable
 
-    for params in corners(campaign.space):
-        check_inputs(campaign.config(params, 0, "corner"))
-        break
+    check_inputs(campaign.config(next(corners(campaign.space)), 0, "corner"))
     journal = Journal.claim(campaign, " ".join(sys.argv[1:]))
     click.echo(f"campaign {campaign.name} → {journal.store.url}")
     started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))

@@ -80,14 +80,22 @@ def run_campaign(journal: Journal, campaign: Campaign, address: str | None, watc
     Raises:
         ConfigError: when the cluster holds no trial.
     """
-    os.environ.update(_ENVIRONMENT)
-    ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    concurrency = concurrent_trials(campaign, ray.cluster_resources())
     plan = Plan(campaign, journal.read())
-    past = [trial for trial in plan.trials() if trial.rungs]
     session = Session(campaign, plan, journal, watcher)
-    journal.set_status(status="running")
+    if not plan.over:
+        os.environ.update(_ENVIRONMENT)
+        ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
+        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        concurrency = concurrent_trials(campaign, ray.cluster_resources())
+        journal.set_status(status="running")
+        _tune(session, concurrency)
+    session.close()
+    return plan, session.ending
+
+
+def _tune(session: Session, concurrency: int) -> None:
+    campaign, journal = session.campaign, session.journal
+    past = [trial for trial in session.plan.trials() if trial.rungs]
     with tempfile.TemporaryDirectory(prefix="unbraid-tune-") as folder, _interruptible(session.ending):
         population = isinstance(campaign.scheduler, Pbt)
         tuner = tune.Tuner(
@@ -110,8 +118,6 @@ def run_campaign(journal: Journal, campaign: Campaign, address: str | None, watc
             ),
         )
         tuner.fit()
-    session.close()
-    return plan, session.ending
 
 
 def concurrent_trials(campaign: Campaign, there: Mapping[str, float]) -> int:

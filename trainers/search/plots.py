@@ -94,12 +94,12 @@ def _drawn(title: str, draw: Callable[..., Any], study: optuna.Study, wide: int 
     figure = pyplot.gcf()
     figure.set_size_inches(max(WIDTH, 2.6 * wide), HEIGHT)
     for panel in figure.axes:
-        panel.set_title("")
+        for place in ("left", "center"):
+            panel.set_title("", loc=place)
         _tame_legend(panel)
-    figure.suptitle(title, fontsize=12)
-    figure.tight_layout()
+    figure.suptitle(title, fontsize=12, y=1.0)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=110, facecolor="white", bbox_inches="tight")
     pyplot.close("all")
     return title, buffer.getvalue()
 

@@ -230,7 +230,7 @@ def test_trouble_that_all_trials_share_stops_the_campaign_and_repaired_it_goes_o
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_driver_killed_again_and_again_loses_no_trial_and_repeats_none(
+def test_a_driver_killed_or_interrupted_loses_no_trial_and_repeats_none(
     services: LocalServices, address: str, digits_folder: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "tiny.yaml"
@@ -240,11 +240,12 @@ def test_a_driver_killed_again_and_again_loses_no_trial_and_repeats_none(
     undisturbed, _, _ = run(campaign(str(digits_folder), tmp_path / "whole", fixed=fixed), address)
     source = random.Random(5)
     ended: dict[str, float] = {}
-    for _ in range(3):
+    for sent in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         process = start(file)
         time.sleep(source.uniform(6.0, 10.0))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        os.killpg(process.pid, sent)
+        output = process.communicate(timeout=60)[0]
+        assert sent == signal.SIGKILL or (process.returncode == 130 and "interrupted: the same command goes on" in output)
         wait_until_no_trial_runs()
         found = trials_of(Journal.open(str(tmp_path / "killed"), "tiny").read())
         for name, trial in found.items():

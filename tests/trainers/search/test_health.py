@@ -1,9 +1,17 @@
 """A collapse is noticed from lines of metrics, and what recovers is left alone."""
 
-import pytest
+from pathlib import Path
+from typing import Any
 
+import pytest
+import torch
+
+from tests.trainers.search.campaigns import campaign
+from trainers.errors import DivergenceError
+from trainers.record import open_run, read_run
 from trainers.search.campaign import CollapseConfig
 from trainers.search.health import CollapseError, CollapseWatch
+from trainers.search.trial import cause_of, run_trial
 
 CONFIG = CollapseConfig(lines=3, loss_d=0.01, deviation=0.1)
 
@@ -37,3 +45,37 @@ def test_what_a_system_does_not_log_is_not_looked_at() -> None:
     watch = CollapseWatch(CONFIG)
     for step in range(20):
         watch({"step": step, "loss/shared": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory: CUDA out of memory"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"), "out of memory: Default"),
+        (MemoryError(), "out of memory: MemoryError"),
+        (DivergenceError("loss/d is not finite at update 3"), "diverged: loss/d"),
+        (CollapseError("D has won"), "collapsed: D has won"),
+    ],
+)
+def test_causes_are_told_by_one_word_and_one_line(error: BaseException, word: str) -> None:
+    assert cause_of(error).startswith(word)
+    assert "\n" not in cause_of(error)
+
+
+def test_running_out_of_memory_ends_a_trial_with_that_cause_mocked_allocator(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No machine here runs out of memory in a test, so the training function raises what torch would."""
+    reported: list[dict[str, Any]] = []
+
+    def full(*arguments: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("trainers.search.trial.train_here", full)
+    monkeypatch.setattr("trainers.search.trial._pointer", lambda: None)
+    monkeypatch.setattr("trainers.search.trial._report", lambda result, pointer=None: reported.append(result))
+    planned = campaign(str(digits_folder), tmp_path)
+    run_trial({"task": {"campaign": planned.model_dump(mode="json"), "kind": "train", "number": 0, "seed": 0, "params": {}}})
+    assert [(r["outcome"], r["cause"]) for r in reported] == [("failed", "out of memory: CUDA out of memory")]
+    record = read_run(open_run(f"{planned.storage}/{planned.name}/trials", "0000-s0"))
+    assert (record["status"], record["message"]) == ("failed", "out of memory: CUDA out of memory")

@@ -85,35 +85,39 @@ def trials_of(journal: Journal) -> list[Trial]:
     return [trial for configuration in journal.read() for trial in configuration.trials.values()]
 
 
-def measure_overhead(figures: Figures) -> None:
-    """Sixteen short trials on two cores: seconds that are not training, and the share of the cores' time that is."""
-    fresh("overhead")
+def measure_cores(figures: Figures) -> None:
+    """Sixteen short trials on two cores: the share of the cores' time that is training, measures and pictures included."""
+    fresh("cores")
     started = time.time()
-    journal = run(planned("overhead", 81, 16))
+    journal = run(planned("cores", 81, 16))
     whole = time.time() - started
     trials = trials_of(journal)
     records = [read_run(journal.trial_store(trial.name)) for trial in trials]
     training = sum(trial.seconds for trial in trials)
     # from the first trial's start on: before, Ray starts two processes and imports torch, once a campaign
     span = max(record["ended"] for record in records) - min(record["started"] for record in records)
-    figures.figure("overhead_seconds_a_trial", (CORES * span - training) / len(trials), "s", "<= 1")
     figures.figure("busy_percent", 100 * training / (CORES * span), "%", ">= 85", 1)
     figures.figure("busy_percent_with_start", 100 * training / (CORES * whole), "%", digits=1)
     figures.figure("training_seconds_a_trial", training / len(trials), "s")
 
 
-def measure_memory(figures: Figures) -> None:
-    """Fifty trials in one process: what it holds after five and at the end."""
-    fresh("memory")
+def measure_reuse(figures: Figures) -> None:
+    """Fifty trials in one process: seconds between them that are not training, and memory after five and at the end."""
+    fresh("reuse")
     sizes: list[float] = []
 
     def watch() -> None:
-        done = sum((STORAGE / "memory/trials" / path.name / "trial.json").exists() for path in _folders("memory/trials"))
+        done = sum((STORAGE / "reuse/trials" / path.name / "trial.json").exists() for path in _folders("reuse/trials"))
         held = [p.memory_info().rss / 1e6 for p in actors()]
         if held and done > len(sizes):
             sizes.append(max(held))
 
-    run(planned("memory", 9, 50, concurrency=1), watch)
+    journal = run(planned("reuse", 9, 50, concurrency=1), watch)
+    trials = trials_of(journal)
+    records = [read_run(journal.trial_store(trial.name)) for trial in trials]
+    span = max(record["ended"] for record in records) - min(record["started"] for record in records)
+    between = span - sum(trial.seconds for trial in trials)
+    figures.figure("overhead_seconds_a_trial", between / (len(trials) - 1), "s", "<= 1")
     figures.figure("memory_growth_over_45_trials", sizes[-1] - sizes[5], "MB", "flat", 1)
     figures.figure("memory_after_50_trials", sizes[-1], "MB", digits=1)
 
@@ -224,7 +228,7 @@ def main() -> None:
     use_local_services()
     STORAGE.mkdir(parents=True, exist_ok=True)
     parts = {
-        "overhead": measure_overhead, "memory": measure_memory, "kills": measure_kills, "search": measure_search,
+        "cores": measure_cores, "reuse": measure_reuse, "kills": measure_kills, "search": measure_search,
         "codes": read_codes,
     }  # fmt: skip
     for name, part in parts.items():

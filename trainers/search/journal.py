@@ -84,8 +84,9 @@ class Journal:
         return journal
 
     def campaign(self) -> Campaign:
-        """As it was checked when it was started or went on last."""
-        return parse_campaign(self.store.get(FILE).decode(), self.store.url)
+        """As it was checked when it was started or went on last; its storage is where it is found now."""
+        campaign = parse_campaign(self.store.get(FILE).decode(), self.store.url)
+        return campaign.model_copy(update={"storage": self.store.url.rpartition("/")[0]})
 
     def status(self) -> dict[str, Any]:
         """``campaign.json``."""

@@ -24,13 +24,14 @@ from trainers.config import resolve
 from trainers.launch import preflight, train_here
 from trainers.record import open_run, read_metrics, read_run
 from trainers.search.campaign import Campaign
-from trainers.search.driver import Ending, run_campaign
+from trainers.search.driver import run_campaign
 from trainers.search.exchange import read_lineage
 from trainers.search.exporting import export_preset
 from trainers.search.history import Configuration, Trial, ranked
 from trainers.search.journal import Journal
 from trainers.search.plan import Plan
 from trainers.search.report import write_report
+from trainers.search.session import Ending
 
 NOT_FINITE = {"optim.lr_generator": {"choice": [1e-3, 1e30]}, "loss.info_categorical": {"choice": [1.0, 0.5]}}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import tempfile
 import time
@@ -13,15 +12,15 @@ from typing import Any
 
 from datasets.errors import DataError
 from datasets.store import Store
-from trainers.config import SystemConfig
 from trainers.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from trainers.launch import is_finished, preflight, train_here, train_on_ray
-from trainers.record import open_run, read_run, run_status, write_run
+from trainers.record import read_run, run_status, write_run
 from trainers.search.campaign import Campaign, Pbt
 from trainers.search.exchange import POINTER, Pointer, take_over
 from trainers.search.health import CollapseError, CollapseWatch
 from trainers.search.history import trial_name
 from trainers.search.journal import measures_of
+from trainers.search.memory import free_memory, limit_arenas
 
 OBJECTIVE = "objective"
 """What Tune's schedulers look at; more is better."""
@@ -33,6 +32,7 @@ def run_trial(config: Mapping[str, Any]) -> None:
     Args:
         config: ``task``, a mapping of ``campaign``, ``kind``, ``number``, ``seed`` and ``params``.
     """
+    limit_arenas()
     task = config["task"]
     campaign = Campaign.model_validate(task["campaign"])
     try:
@@ -165,15 +165,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
 
 
-def free_memory() -> None:
-    """Leave nothing of a trial in a process that another one will use."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 def _pointer() -> Pointer | None:
     """What Tune gives a member of a population to go on from: its own state, or that of a better one."""
     from ray import tune
@@ -195,9 +186,3 @@ def _report(result: Mapping[str, Any], pointer: Pointer | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / POINTER).write_text(json.dumps(vars(pointer)))
         tune.report(dict(result), checkpoint=tune.Checkpoint.from_directory(folder))
-
-
-def trial_store(config: SystemConfig) -> Store:
-    """Of a trial's run."""
-    assert config.run.name is not None
-    return open_run(config.run.storage, config.run.name)

@@ -198,6 +198,17 @@ def test_a_population_exchanges_weights_and_values(address: str, digits_folder: 
             assert config["loss"]["info_categorical"] == lineage[-1]["params"]["loss.info_categorical"]
 
 
+def test_trials_on_a_node_share_its_cache_of_shards(address: str, digits_url: str, tmp_path: Path) -> None:
+    cached = {"data.cache": str(tmp_path / "cache")}
+    journal, plan, _ = run(campaign(digits_url, tmp_path, fixed=cached, budget={"trials": 2}, concurrency=1), address)
+    hits = []
+    for trial in plan.trials():
+        lines = [line for line in read_metrics(journal.trial_store(trial.name)) if "data/cache_hit_percent" in line]
+        hits.append(lines[-1]["data/cache_hit_percent"])
+    assert hits[0] < 50
+    assert hits[1] == 100
+
+
 def test_a_trial_of_two_workers_runs_through_ray_train(address: str, digits_url: str, tmp_path: Path) -> None:
     planned = campaign(digits_url, tmp_path, resources={"workers": 2, "cpus": 1}, budget={"trials": 1})
     journal, plan, _ = run(planned, address)

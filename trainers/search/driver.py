@@ -157,13 +157,13 @@ class _Search(_OfThisLaunch, Searcher):
 
 
 class _Ends(_OfThisLaunch, Stopper):
-    """Ends everything at Ctrl-C, at trouble that all trials share, and when time is up."""
+    """Ends a trial that has said how it ended; everything at Ctrl-C, at trouble that all trials share, and when time is up."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        return "outcome" in result  # nothing more will come of it
 
     def stop_all(self) -> bool:
         return self._session.tick()

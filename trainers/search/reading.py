@@ -54,10 +54,10 @@ def parse_campaign(text: str, where: str, overrides: Iterable[str] = ()) -> Camp
     """
     try:
         content = yaml.safe_load(text)
-        for override in overrides:
-            _override(content, override)
         if not isinstance(content, dict):
             raise ConfigError("expected a mapping with name, preset, space, objectives and budget")
+        for override in overrides:
+            _override(content, override)
         for key in content:
             if key not in Campaign.model_fields:
                 raise ConfigError(f"{key}: unknown key{nearest(str(key), Campaign.model_fields)}")
@@ -79,6 +79,8 @@ def _override(content: Any, override: str) -> None:
     *sections, key = path.split(".")
     for section in sections:
         content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: {section} is not a section")
     content[key] = yaml.safe_load(text)
 
 

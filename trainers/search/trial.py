@@ -12,9 +12,10 @@ from typing import Any
 
 from datasets.errors import DataError
 from datasets.store import Store
+from trainers.config import SystemConfig
 from trainers.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from trainers.launch import is_finished, preflight, train_here, train_on_ray
-from trainers.record import read_run, run_status, write_run
+from trainers.record import open_run, read_run, run_status, write_run
 from trainers.search.campaign import Campaign, Pbt
 from trainers.search.exchange import POINTER, Pointer, take_over
 from trainers.search.health import CollapseError, CollapseWatch
@@ -101,9 +102,18 @@ class Training:
         """Listen to the run: a measure goes to Tune, which may end the trial there; a collapse is an error."""
         scores = measures_of(line)
         if not scores:
-            self._watch(line)
+            self._look_at(line)
         elif line["step"] < self.config.run.updates:
             self._measured(line["step"], scores)
+
+    def _look_at(self, line: Mapping[str, Any]) -> None:
+        try:
+            self._watch(line)
+        except CollapseError as error:
+            if self.config.run.workers == 1:
+                raise  # out of training, which this is called from
+            # a worker group trains elsewhere, and this thread only follows it: Tune ends both
+            self._ended_by(trial_store(self.config), error)
 
     def _measured(self, updates: int, scores: Mapping[str, float], **more: Any) -> None:
         result = {"updates": updates, "scores": json.dumps(scores), "seconds": self._seconds, **more}
@@ -186,3 +196,9 @@ def _report(result: Mapping[str, Any], pointer: Pointer | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / POINTER).write_text(json.dumps(vars(pointer)))
         tune.report(dict(result), checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def trial_store(config: SystemConfig) -> Store:
+    """Of a trial's run."""
+    assert config.run.name is not None
+    return open_run(config.run.storage, config.run.name)

@@ -138,6 +138,25 @@ def test_a_trial_that_diverges_ends_with_its_cause_and_nothing_else_does(
     assert all("diverged: " in cause and "is not finite at update" in cause for cause in causes)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_collapse_ends_a_trial_with_its_cause(address: str, digits_url: str, tmp_path: Path, workers: int) -> None:
+    """Nothing collapses within a few updates, so the threshold is put where every run lies."""
+    planned = campaign(
+        digits_url,
+        tmp_path,
+        fixed={"run.updates": 400},
+        collapse={"lines": 2, "deviation": 0.999},
+        resources={"workers": workers, "cpus": 1},
+        budget={"trials": 1},
+    )
+    journal, plan, ending = run(planned, address)
+    (trial,) = plan.trials()
+    assert not ending.comes
+    assert trial.state == "failed"
+    assert trial.cause.startswith("collapsed: samples are all the same")
+    assert read_run(journal.trial_store(trial.name))["status"] == "failed"
+
+
 def test_a_crash_takes_only_its_own_trial_which_goes_on_from_its_checkpoint(
     address: str, digits_folder: Path, tmp_path: Path
 ) -> None:

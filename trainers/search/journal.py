@@ -98,11 +98,12 @@ class Journal:
         self.store.put(STATUS, json.dumps(self.status() | change, indent=2).encode())
 
     def write_configuration(self, configuration: Configuration) -> None:
-        """Its values, before any of its trials starts."""
+        """Its values, before any of its trials starts; again when its models were judged, or it was given up."""
         content = {
             "number": configuration.number,
             "params": configuration.params,
             "centrality": configuration.centrality,
+            "given_up": configuration.given_up,
         }
         self.store.put(f"{CONFIGURATIONS}{configuration.number:04d}.json", json.dumps(content, indent=2).encode())
 
@@ -162,7 +163,7 @@ def measures_of(line: Mapping[str, Any]) -> dict[str, float]:
 def _configuration(content: Mapping[str, Any]) -> Configuration:
     judged = content["centrality"]
     centrality = None if judged is None else {int(seed): value for seed, value in judged.items()}
-    return Configuration(content["number"], content["params"], centrality=centrality)
+    return Configuration(content["number"], content["params"], centrality=centrality, given_up=content["given_up"])
 
 
 def _trial(content: dict[str, Any]) -> Trial:

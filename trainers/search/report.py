@@ -61,7 +61,7 @@ def page(
         "<ul>" + "".join(f"<li>{_safe(fact)}</li>" for fact in facts) + "</ul>",
         "<h2>Leaderboard</h2>",
         f'<div class="scroll">{leaderboard(campaign, order)}</div>',
-        '<p class="note">Grey: stopped or failed, so that the score is not one of full training.</p>',
+        '<p class="note">Grey: stopped, failed, or given up after the first seed: not a score of full training.</p>',
         "<h2>What decided it</h2>",
         *(_figure(title, picture) for title, picture in plots),
         "<h2>The best three</h2>",

@@ -80,7 +80,10 @@ class Session:
 
     def _start(self, trial_id: str | None) -> dict[str, Any] | None:
         known = len(self.plan.configurations)
+        before = {c.number for c in self.plan.configurations if c.given_up}
         assignment = self.plan.next()
+        for given_up in [c for c in self.plan.configurations if c.given_up and c.number not in before]:
+            self.journal.write_configuration(given_up)
         if assignment is None:
             return None
         configuration = self.plan.configurations[assignment.number]

@@ -70,6 +70,19 @@ def test_a_storage_that_fails_under_the_driver_ends_the_campaign_in_order_mocked
     session.close()  # cannot write its status either, and says nothing twice
 
 
+def test_a_configuration_that_was_given_up_stays_so_for_whoever_reads_the_journal(digits_folder: Path, tmp_path: Path) -> None:
+    planned = campaign(str(digits_folder), tmp_path, seeds={"count": 2, "promising": 0.5}, budget={"trials": 8})
+    session = Session(planned, Plan(planned, []), Journal.claim(planned, "test"), lambda plan: None)
+    for name in ("a", "b"):
+        session.start(name, room=9)
+    session.complete("a", result(0.1, outcome="finished"), error=False)
+    session.complete("b", result(0.9, outcome="finished"), error=False)
+    task = session.start("c", room=9)
+    assert task is not None
+    assert (task["number"], task["seed"]) == (1, 1)
+    assert [configuration.given_up for configuration in session.journal.read()] == [True, False]
+
+
 def test_minutes_of_all_launches_count(session: Session) -> None:
     assert not session.tick()
     session.journal.set_status(seconds=61.0)

@@ -228,12 +228,19 @@ def test_trials_on_a_node_share_its_cache_of_shards(address: str, digits_url: st
     assert hits[1] == 100
 
 
-def test_a_trial_of_two_workers_runs_through_ray_train(address: str, digits_url: str, tmp_path: Path) -> None:
-    planned = campaign(digits_url, tmp_path, resources={"workers": 2, "cpus": 1}, budget={"trials": 1})
+def test_a_trial_of_two_workers_runs_through_ray_train_and_all_of_it_lies_on_s3(
+    address: str, digits_url: str, bucket_url: str
+) -> None:
+    planned = campaign(digits_url, bucket_url, resources={"workers": 2, "cpus": 1}, budget={"trials": 1})
     journal, plan, _ = run(planned, address)
     (trial,) = plan.trials()
     assert (trial.state, trial.updates) == ("finished", 8), trial.cause
     assert read_run(journal.trial_store(trial.name))["status"] == "finished"
+    again = Journal.open(bucket_url, "tiny")
+    assert again.read()[0].trials[0].scores == trial.scores
+    assert again.campaign().storage == bucket_url
+    write_report(again, planned)
+    assert {"report.html", "report.png", "campaign.yaml"} <= set(again.store.keys())
 
 
 def test_trouble_that_all_trials_share_stops_the_campaign_and_repaired_it_goes_on(

@@ -20,6 +20,7 @@ from datasets.store import Store, open_store
 from tests.trainers.pairs import cdd_config, pack_coloured_digits
 from tests.trainers.people import pack_people, run, stage_config
 
+os.environ["RAY_AUTH_MODE"] = "token"  # Ray looks when it is imported, which some tests do before the services are up
 TRAIN, TEST, SHARD = 1600, 150, 50
 FIELDS = {"image": image_field((1, 28, 28)), "label": label_field()}
 

@@ -32,6 +32,9 @@ class ErrorReporting(click.Group):
             return super().invoke(ctx)
         except (TrainingError, DataError, ServiceError) as error:
             raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
 
 
 @click.group(cls=ErrorReporting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

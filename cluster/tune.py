@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -98,17 +98,24 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     click.echo(f"campaign {campaign.name} → {journal.store.url}")
     started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))
     table = LiveTable(campaign, lambda: earlier + time.monotonic() - started, sys.stdout)
-    plan, ending = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
+    try:
+        plan, ending = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
+    except KeyboardInterrupt:  # before trials run, or a second time while they are stopped
+        _exit_interrupted()
     table(plan.configurations, last=True)
     if ending.halted:
         raise RunError(f"the campaign has stopped: {ending.halted}\nOnce that is repaired, the same command goes on.")
     write_report(journal, campaign)
     click.echo(f"report: {where(journal.store)}")
     if ending.interrupted:
-        click.echo("interrupted: the same command goes on, running trials from their checkpoints", err=True)
-        sys.exit(130)
+        _exit_interrupted()
     if ending.out_of_time:
         click.echo("budget.minutes are used up: a larger budget goes on with what was running")
+
+
+def _exit_interrupted() -> NoReturn:
+    click.echo("interrupted: the same command goes on, running trials from their checkpoints", err=True)
+    sys.exit(130)
 
 
 def dry_run_text(campaign: Campaign) -> str:

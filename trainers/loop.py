@@ -106,6 +106,7 @@ def finish(
     from trainers.report import write_report
 
     step = system.updates
+    record.flush()  # first, as between updates: a run that is cut from here on finds all its metrics
     checkpoints.save(step, system_state(system) | {"position": vars(position)})
     scores = evaluate(system, config, device)
     meter.listener(meter.evaluation(step, scores))

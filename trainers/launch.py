@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from trainers.loop import Listener
 
 FAILURE_KEY = "failure.json"
+FATAL = (DataError, ConfigError, CheckpointError, DivergenceError)
+"""Errors that a repetition would meet again; a run that they end raises a :class:`RunError` of which they are the cause."""
 
 
 def preflight(config: SystemConfig, command: str) -> Store:
@@ -139,7 +141,7 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener) 
             raise RunError(_last_words(error, config)) from error
     failure = _read_failure(store, launch)
     if failure is not None:
-        raise RunError(failure)
+        raise RunError(str(failure)) from failure
 
 
 def train_worker(settings: Mapping[str, Any]) -> None:
@@ -166,7 +168,8 @@ def train_worker(settings: Mapping[str, Any]) -> None:
         with _fatal_errors():
             train(config, store, world, device, RayMetrics(config.run.name))
     except RunError as error:
-        store.put(FAILURE_KEY, json.dumps({"launch": settings["launch"], "message": str(error)}).encode())
+        failure = {"launch": settings["launch"], "kind": type(error.__cause__).__name__, "message": str(error)}
+        store.put(FAILURE_KEY, json.dumps(failure).encode())
 
 
 @contextmanager
@@ -174,7 +177,7 @@ def _fatal_errors() -> Iterator[None]:
     """Errors that a repetition would meet again end the run; all others are for Ray Train to survive."""
     try:
         yield
-    except (DataError, ConfigError, CheckpointError, DivergenceError) as error:
+    except FATAL as error:
         raise RunError(str(error)) from error
 
 
@@ -202,11 +205,15 @@ def _cpus_a_worker(config: SystemConfig, there: Mapping[str, float]) -> int:
     return cpus
 
 
-def _read_failure(store: Store, launch: str) -> str | None:
+def _read_failure(store: Store, launch: str) -> Exception | None:
+    """The error that ended a worker of this launch for good, if one did."""
     if not store.exists(FAILURE_KEY):
         return None
     failure = json.loads(store.get(FAILURE_KEY))
-    return str(failure["message"]) if failure["launch"] == launch else None
+    if failure["launch"] != launch:
+        return None
+    kind = next(kind for kind in FATAL if kind.__name__ == failure["kind"])
+    return kind(failure["message"])
 
 
 def _last_words(error: BaseException, config: SystemConfig) -> str:

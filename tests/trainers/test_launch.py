@@ -141,6 +141,7 @@ def test_a_damaged_shard_ends_the_run_with_one_error_and_no_retries(services: Lo
     record = json.loads((tmp_path / "damaged/run.json").read_text())
     assert record["status"] == "failed"
     assert "checksum" in record["message"]
+    assert json.loads((tmp_path / "damaged/failure.json").read_text())["kind"] == "DataError"
 
 
 def test_more_workers_than_the_cluster_has_is_told_at_once(services: LocalServices, digits_url: str, tmp_path: Path) -> None:

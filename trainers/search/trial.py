@@ -14,7 +14,7 @@ from datasets.errors import DataError
 from datasets.store import Store
 from trainers.config import SystemConfig
 from trainers.errors import CheckpointError, ConfigError, DivergenceError, RunError
-from trainers.launch import is_finished, preflight, train_here, train_on_ray
+from trainers.launch import FATAL, is_finished, preflight, train_here, train_on_ray
 from trainers.record import open_run, read_run, run_status, write_run
 from trainers.search.campaign import Campaign, Pbt
 from trainers.search.exchange import POINTER, Pointer, take_over
@@ -73,11 +73,11 @@ class Training:
             if not is_finished(self.config, store):
                 with self._noted_when_stopped(store):
                     self._train()
-        except (RunError, DataError, CheckpointError) as error:
-            self._ended_by(store, error.__cause__ or error)
-        except (CollapseError, ConfigError, MemoryError) as error:
+        except RunError as error:
+            self._ended_by(store, error.__cause__ if isinstance(error.__cause__, FATAL) else error)
+        except (CollapseError, ConfigError) as error:
             self._ended_by(store, error)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             self._ended_by(store, error)

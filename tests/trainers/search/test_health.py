@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.trainers.search.campaigns import campaign
-from trainers.errors import DivergenceError
+from trainers.errors import CheckpointError, DivergenceError, RunError
 from trainers.record import open_run, read_run
 from trainers.search.campaign import CollapseConfig
 from trainers.search.health import CollapseError, CollapseWatch
@@ -62,20 +62,45 @@ def test_causes_are_told_by_one_word_and_one_line(error: BaseException, word: st
     assert "\n" not in cause_of(error)
 
 
+def ended_by(error: BaseException, url: Path, storage: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a trial reports whose training raises this."""
+    reported: list[dict[str, Any]] = []
+
+    def fails(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("trainers.search.trial.train_here", fails)
+    monkeypatch.setattr("trainers.search.trial._pointer", lambda: None)
+    monkeypatch.setattr("trainers.search.trial._report", lambda result, pointer=None: reported.append(result))
+    planned = campaign(str(url), storage).model_dump(mode="json")
+    run_trial({"task": {"campaign": planned, "kind": "train", "number": 0, "seed": 0, "params": {}}})
+    (report,) = reported
+    return report
+
+
 def test_running_out_of_memory_ends_a_trial_with_that_cause_mocked_allocator(
     digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No machine here runs out of memory in a test, so the training function raises what torch would."""
-    reported: list[dict[str, Any]] = []
-
-    def full(*arguments: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr("trainers.search.trial.train_here", full)
-    monkeypatch.setattr("trainers.search.trial._pointer", lambda: None)
-    monkeypatch.setattr("trainers.search.trial._report", lambda result, pointer=None: reported.append(result))
-    planned = campaign(str(digits_folder), tmp_path)
-    run_trial({"task": {"campaign": planned.model_dump(mode="json"), "kind": "train", "number": 0, "seed": 0, "params": {}}})
-    assert [(r["outcome"], r["cause"]) for r in reported] == [("failed", "out of memory: CUDA out of memory")]
-    record = read_run(open_run(f"{planned.storage}/{planned.name}/trials", "0000-s0"))
+    report = ended_by(torch.OutOfMemoryError("CUDA out of memory"), digits_folder, tmp_path, monkeypatch)
+    assert (report["outcome"], report["cause"]) == ("failed", "out of memory: CUDA out of memory")
+    record = read_run(open_run(str(tmp_path / "tiny/trials"), "0000-s0"))
     assert (record["status"], record["message"]) == ("failed", "out of memory: CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (DivergenceError("loss/d is not finite"), {"outcome": "failed", "cause": "diverged: loss/d is not finite"}),
+        (CheckpointError("no space"), {"halt": "trial 0000-s0: no space"}),
+        (None, {"outcome": "failed", "cause": "failed: the run ended"}),
+    ],
+)
+def test_what_ended_a_run_decides_whether_the_trial_or_the_campaign_ends_mocked_training(
+    cause: Exception | None, expected: dict[str, str], digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RunError("the run ended")
+    error.__cause__ = cause
+    report = ended_by(error, digits_folder, tmp_path, monkeypatch)
+    assert {name: report[name] for name in expected} == expected
+    assert ("halt" in report) == ("halt" in expected)

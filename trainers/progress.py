@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from trainers.config import SystemConfig
+from trainers.record import measures_of
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -27,7 +28,7 @@ class Progress:
 
     def __call__(self, line: Mapping[str, Any]) -> None:
         """Show one line of metrics."""
-        if any(name.startswith("evaluation/") for name in line):
+        if measures_of(line):
             self._end_line()
             print(evaluation_text(line), file=self.stream, flush=True)
             return
@@ -74,7 +75,7 @@ def _short(loss: float) -> str:
 
 def evaluation_text(line: Mapping[str, Any]) -> str:
     """``evaluated at 2500: code/accuracy 0.954 …``, the ceilings beside what they bound."""
-    scores = {name.removeprefix("evaluation/"): value for name, value in line.items() if name.startswith("evaluation/")}
+    scores = measures_of(line)
     parts = []
     for name, value in scores.items():
         if "ceiling" in name:

@@ -115,6 +115,11 @@ def read_metrics(store: Store) -> list[dict[str, Any]]:
     return list(_complete_lines(store.get(METRICS_KEY)))
 
 
+def measures_of(line: Mapping[str, Any]) -> dict[str, float]:
+    """The measures in a line of metrics, without their prefix; empty in lines of training."""
+    return {name.removeprefix("evaluation/"): value for name, value in line.items() if name.startswith("evaluation/")}
+
+
 def _complete_lines(content: bytes) -> Iterator[dict[str, Any]]:
     for line in content.split(b"\n")[:-1]:
         yield json.loads(line)

@@ -25,7 +25,7 @@ from datasets.errors import DataError
 from datasets.store import Store, open_store
 from trainers.config import absolute
 from trainers.errors import ConfigError
-from trainers.record import provenance, read_metrics
+from trainers.record import measures_of, provenance, read_metrics
 from trainers.search.campaign import Campaign
 from trainers.search.exchange import read_lineage
 from trainers.search.history import Configuration, Trial
@@ -153,11 +153,6 @@ class Journal:
             trial.updates = max((line["step"] for line in lines), default=0)
             trial.rungs = [(line["step"], measures_of(line)) for line in lines if measures_of(line)]
         return trial
-
-
-def measures_of(line: Mapping[str, Any]) -> dict[str, float]:
-    """The measures in a line of metrics, without their prefix; empty in lines of training."""
-    return {name.removeprefix("evaluation/"): value for name, value in line.items() if name.startswith("evaluation/")}
 
 
 def _configuration(content: Mapping[str, Any]) -> Configuration:

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from datasets.errors import DataError
-from datasets.store import Store
-from trainers.config import SystemConfig
 from trainers.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from trainers.launch import FATAL, is_finished, preflight, train_here, train_on_ray
-from trainers.record import open_run, read_run, run_status, write_run
+from trainers.record import measures_of, open_run, read_run, run_status, write_run
 from trainers.search.campaign import Campaign, Pbt
 from trainers.search.exchange import POINTER, Pointer, take_over
 from trainers.search.health import CollapseError, CollapseWatch
 from trainers.search.history import trial_name
-from trainers.search.journal import measures_of
 from trainers.search.memory import free_memory, limit_arenas
 
 OBJECTIVE = "objective"
@@ -55,6 +52,7 @@ class Training:
         self.name = trial_name(number, seed)
         self.params = dict(params)
         self.config = campaign.config(self.params, seed, self.name)
+        self.store = open_run(self.config.run.storage, self.name)
         self._watch = CollapseWatch(campaign.collapse)
         self._started = time.monotonic()
         self._earlier = 0.0
@@ -62,35 +60,34 @@ class Training:
     def run(self) -> None:
         """Train to the end, or as far as it goes, and report how that was."""
         try:
-            store = self._claimed()
+            self._claim()
         except (ConfigError, DataError) as error:
             _report({"halt": str(error)})
             return
-        if run_status(store) == "failed":  # and was not reported: the campaign was cut just then
-            _report({"outcome": "failed", "cause": read_run(store)["message"], "seconds": self._earlier})
+        if run_status(self.store) == "failed":  # and was not reported: the campaign was cut just then
+            _report({"outcome": "failed", "cause": read_run(self.store)["message"], "seconds": self._earlier})
             return
         try:
-            if not is_finished(self.config, store):
-                with self._noted_when_stopped(store):
+            if not is_finished(self.config, self.store):
+                with self._noted_when_stopped():
                     self._train()
         except RunError as error:
-            self._ended_by(store, error.__cause__ if isinstance(error.__cause__, FATAL) else error)
+            self._ended_by(error.__cause__ if isinstance(error.__cause__, FATAL) else error)
         except (CollapseError, ConfigError) as error:
-            self._ended_by(store, error)
+            self._ended_by(error)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            self._ended_by(store, error)
+            self._ended_by(error)
         else:
-            self._finished(store)
+            self._finished()
 
-    def _claimed(self) -> Store:
+    def _claim(self) -> None:
         pointer = _pointer()
         if pointer is not None:
             take_over(self.config, self.params, pointer)
-        store = preflight(self.config, f"tune {self.campaign.name} {self.name}")
-        self._earlier = read_run(store).get("seconds", 0.0)
-        return store
+        preflight(self.config, f"tune {self.campaign.name} {self.name}")
+        self._earlier = read_run(self.store).get("seconds", 0.0)
 
     def _train(self) -> None:
         if self.config.run.workers > 1:
@@ -113,7 +110,7 @@ class Training:
             if self.config.run.workers == 1:
                 raise  # out of training, which this is called from
             # a worker group trains elsewhere, and this thread only follows it: Tune ends both
-            self._ended_by(trial_store(self.config), error)
+            self._ended_by(error)
 
     def _measured(self, updates: int, scores: Mapping[str, float], **more: Any) -> None:
         result = {"updates": updates, "scores": json.dumps(scores), "seconds": self._seconds, **more}
@@ -125,27 +122,27 @@ class Training:
         else:
             _report(result)
 
-    def _finished(self, store: Store) -> None:
-        run = read_run(store)
-        write_run(store, {"seconds": self._seconds})
+    def _finished(self) -> None:
+        run = read_run(self.store)
+        write_run(self.store, {"seconds": self._seconds})
         self._measured(run["step"], run["evaluation"], outcome="finished")
 
-    def _ended_by(self, store: Store, error: BaseException) -> None:
+    def _ended_by(self, error: BaseException) -> None:
         """Note a cause that a repetition would meet again; trouble with the storage is the whole campaign's."""
         if isinstance(error, DataError | CheckpointError):
             _report({"halt": f"trial {self.name}: {error}"})
             return
         cause = cause_of(error)
-        write_run(store, {"status": "failed", "message": cause, "ended": time.time(), "seconds": self._seconds})
+        write_run(self.store, {"status": "failed", "message": cause, "ended": time.time(), "seconds": self._seconds})
         _report({"outcome": "failed", "cause": cause, "seconds": self._seconds})
 
     @contextmanager
-    def _noted_when_stopped(self, store: Store) -> Iterator[None]:
+    def _noted_when_stopped(self) -> Iterator[None]:
         """Tune ends a trial by SystemExit out of a report; what was trained is in the storage by then."""
         try:
             yield
         except SystemExit:
-            write_run(store, {"status": "stopped", "ended": time.time(), "seconds": self._seconds})
+            write_run(self.store, {"status": "stopped", "ended": time.time(), "seconds": self._seconds})
             raise
 
     @property
@@ -196,9 +193,3 @@ def _report(result: Mapping[str, Any], pointer: Pointer | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / POINTER).write_text(json.dumps(vars(pointer)))
         tune.report(dict(result), checkpoint=tune.Checkpoint.from_directory(folder))
-
-
-def trial_store(config: SystemConfig) -> Store:
-    """Of a trial's run."""
-    assert config.run.name is not None
-    return open_run(config.run.storage, config.run.name)

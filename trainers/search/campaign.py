@@ -112,6 +112,8 @@ SchedulerConfig = Annotated[NoScheduler | Asha | Median | Pbt, Field(discriminat
 class SeedsConfig(Section):
     """Adversaries vary from seed to seed: a configuration's score is the median over ``count`` of them.
 
+    A configuration whose first seed was stopped by the scheduler, or has failed, gets no others.
+
     Attributes:
         promising: share of configurations, the best after their first seed, that get the other seeds; 1 is all.
     """

@@ -109,10 +109,11 @@ class Configuration:
         if not sound:
             return None
         if CENTRALITY in campaign.metrics and self.centrality:
-            return max(sound, key=lambda trial: (self.centrality or {}).get(trial.seed, -math.inf))
+            known = self.centrality
+            return max(sound, key=lambda trial: known.get(trial.seed, -math.inf))
         first = campaign.objectives[0]
-        ranked = sorted(sound, key=lambda trial: first.sign * trial.scores.get(first.metric, -math.inf * first.sign))
-        return ranked[(len(ranked) - 1) // 2]
+        order = sorted(sound, key=lambda trial: first.sign * trial.scores.get(first.metric, -math.inf * first.sign))
+        return order[(len(order) - 1) // 2]
 
 
 def trial_name(number: int, seed: int) -> str:

@@ -46,6 +46,7 @@ class Plan:
                 return Assignment("judge", configuration.number)
         if not self._affordable():
             return None
+        self._give_up_hopeless()
         return self._next_seed() or self._new_configuration()
 
     @property
@@ -102,27 +103,30 @@ class Plan:
         return self._train(configuration.trials[seed])
 
     def _seed_wanted(self) -> Configuration | None:
-        """The first configuration that deserves another seed; hopeless ones are given up on the way."""
-        count = self.campaign.seeds.count
-        for configuration in self.configurations:
-            if len(configuration.trials) >= count or configuration.given_up or not configuration.trials[0].ended:
-                continue
-            if self._promising(configuration):
-                return configuration
-            configuration.given_up = True
-        return None
+        """The first configuration that may get another seed: its first one has ended, and it is not given up."""
+        waiting = (c for c in self.configurations if len(c.trials) < self.campaign.seeds.count and not c.given_up)
+        return next((configuration for configuration in waiting if configuration.trials[0].ended), None)
 
-    def _promising(self, configuration: Configuration) -> bool:
-        """Whether its first seed is among the best ``seeds.promising`` of all first seeds; a stopped or failed one never is."""
-        if configuration.trials[0].state != "finished":
-            return self.campaign.seeds.promising == 1 and configuration.trials[0].state != "failed"
+    def _give_up_hopeless(self) -> None:
+        """For good: what was hopeless when it was looked at does not come back when others turn out worse."""
+        for configuration in self.configurations:
+            first = configuration.trials[0]
+            alone = len(configuration.trials) == 1 < self.campaign.seeds.count
+            if alone and first.ended and not self._is_promising(first):
+                configuration.given_up = True
+
+    def _is_promising(self, first: Trial) -> bool:
+        """Whether a first seed is among the best ``seeds.promising`` of all; one that was stopped or failed never is."""
+        if first.state != "finished":
+            return False
         objective = self.campaign.scheduler_objective or self.campaign.objectives[0]
-        firsts = {c.number: median_score([c.trials[0]], objective) for c in self.configurations if c.trials[0].ended}
-        mine = firsts[configuration.number]
-        if mine is None:
+        mine = median_score([first], objective)
+        if mine is None:  # known only when all seeds have ended
             return True
-        better = [score for score in firsts.values() if score is not None and objective.sign * (score - mine) > 0]
-        return len(better) < max(1, self.campaign.seeds.promising * len(firsts))
+        firsts = [c.trials[0] for c in self.configurations if c.trials[0].ended]
+        scores = [score for trial in firsts if (score := median_score([trial], objective)) is not None]
+        better = sum(objective.sign * (score - mine) > 0 for score in scores)
+        return better < max(1, self.campaign.seeds.promising * len(firsts))
 
     def _new_configuration(self) -> Assignment | None:
         if self._exhausted:

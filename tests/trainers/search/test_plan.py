@@ -11,7 +11,7 @@ from tests.trainers.search.campaigns import content
 from trainers.search.campaign import Campaign
 from trainers.search.centrality import centralities
 from trainers.search.cost import asha_updates
-from trainers.search.history import Configuration, Trial, pareto_ranks, ranked
+from trainers.search.history import Configuration, State, Trial, pareto_ranks, ranked
 from trainers.search.plan import Assignment, Plan
 from trainers.search.proposals import propose, study_of
 from trainers.search.reading import parse_campaign
@@ -101,6 +101,17 @@ def test_only_promising_configurations_get_more_seeds() -> None:
     assert plan.next() == Assignment("train", 4)
     assert plan.configurations[0].given_up
     assert plan.configurations[3].given_up
+
+
+def test_a_first_seed_that_was_stopped_or_failed_gets_no_others() -> None:
+    plan = Plan(campaign(seeds={"count": 2}), [])
+    states: tuple[State, ...] = ("stopped", "failed")
+    for state in states:
+        assignment = plan.next()
+        assert assignment is not None
+        plan.ended(plan.trial(assignment.number, assignment.seed), state)
+    assert plan.next() == Assignment("train", 2)
+    assert [configuration.given_up for configuration in plan.configurations] == [True, True, False]
 
 
 def test_models_are_judged_once_all_seeds_are_trained() -> None:

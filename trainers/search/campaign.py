@@ -231,6 +231,8 @@ class Campaign(Section):
                     f"space.{path}: scheduler pbt copies weights between trials, which must have the same networks and codes "
                     "all the time: search loss.*, optim.* and augment.* without conditions, and put the rest under fixed"
                 )
+        if self.concurrency:
+            raise ValueError("concurrency: with scheduler pbt the whole population takes turns on all that the cluster has")
         if self.seeds.count > 1:
             raise ValueError("seeds.count: with scheduler pbt each member of the population has one seed")
 

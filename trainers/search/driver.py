@@ -186,7 +186,9 @@ class _Members(_OfThisLaunch, Callback):
         self._session = session
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        self._session.result(member_id(trial.config["task"]["number"]), result)
+        task = trial.config["task"]
+        self._session.plan.configurations[task["number"]].params = task["params"]  # what it took over, if anything
+        self._session.result(member_id(task["number"]), result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._session.complete(member_id(trial.config["task"]["number"]), trial.last_result, error=False)

@@ -27,7 +27,6 @@ class Trial:
         updates: made so far.
         rungs: (updates, scores) of each time that it was measured, ascending.
         seconds: of training, all launches together.
-        lineage: of population-based training: what was taken over from whom, see :mod:`trainers.search.exchange`.
     """
 
     number: int
@@ -37,7 +36,6 @@ class Trial:
     updates: int = 0
     rungs: list[tuple[int, Scores]] = field(default_factory=list)
     seconds: float = 0.0
-    lineage: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -60,6 +58,7 @@ class Configuration:
     """One point of the space and its trials, by seed.
 
     Attributes:
+        params: its values; of a member of a population those that it took over last.
         centrality: agreement of each seed's model with the others', where it was asked for and is known.
         given_up: it gets no more seeds.
     """

@@ -27,7 +27,7 @@ from trainers.config import absolute
 from trainers.errors import ConfigError
 from trainers.record import measures_of, provenance, read_metrics
 from trainers.search.campaign import Campaign
-from trainers.search.exchange import read_lineage
+from trainers.search.exchange import LINEAGE, read_lineage
 from trainers.search.history import Configuration, Trial
 from trainers.search.reading import parse_campaign
 
@@ -122,23 +122,22 @@ class Journal:
         Raises:
             DataError: when the storage cannot be read.
         """
-        keys = self.store.keys(CONFIGURATIONS)
+        keys = self.store.keys(TRIALS)
+        begun = sorted({key.split("/")[1] for key in keys if key.endswith(("/trial.json", "/config.yaml"))})
         with ThreadPoolExecutor(READERS) as pool:
-            contents = [json.loads(content) for content in pool.map(self.store.get, keys)]
-            configurations = [_configuration(content) for content in contents]
-            begun = self._trial_names()
+            contents = pool.map(self.store.get, self.store.keys(CONFIGURATIONS))
+            configurations = [_configuration(json.loads(content)) for content in contents]
             trials = list(pool.map(self._read_trial, begun))
         for trial in trials:
-            configurations[trial.number].trials[trial.seed] = trial
+            configuration = configurations[trial.number]
+            configuration.trials[trial.seed] = trial
+            if f"{TRIALS}{trial.name}/{LINEAGE}" in keys:
+                configuration.params = read_lineage(self.trial_store(trial.name))[-1]["params"]
         self.full = set(begun)
         for configuration in configurations:
             if not configuration.trials:  # the campaign was cut between the two writes
                 configuration.trials[0] = Trial(configuration.number, 0)
         return configurations
-
-    def _trial_names(self) -> list[str]:
-        names = {key.split("/")[1] for key in self.store.keys(TRIALS) if key.endswith(("/trial.json", "/config.yaml"))}
-        return sorted(names)
 
     def _read_trial(self, name: str) -> Trial:
         number, seed = name.split("-s")
@@ -148,8 +147,7 @@ class Journal:
             trial = Trial(int(number), int(seed), "running")
         if not trial.ended:
             trial.state = "running"
-            run = self.trial_store(name)
-            lines, trial.lineage = read_metrics(run), read_lineage(run)
+            lines = read_metrics(self.trial_store(name))
             trial.updates = max((line["step"] for line in lines), default=0)
             trial.rungs = [(line["step"], measures_of(line)) for line in lines if measures_of(line)]
         return trial

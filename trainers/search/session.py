@@ -87,13 +87,10 @@ class Session:
         if assignment is None:
             return None
         configuration = self.plan.configurations[assignment.number]
-        params = configuration.params
         if len(self.plan.configurations) > known:
             self.journal.write_configuration(configuration)
         if assignment.kind == "train":
-            trial = self.plan.trial(assignment.number, assignment.seed)
-            self.journal.write_trial(trial)
-            params = trial.lineage[-1]["params"] if trial.lineage else params
+            self.journal.write_trial(self.plan.trial(assignment.number, assignment.seed))
         self.running[trial_id or member_id(assignment.number)] = assignment
         self.watcher(self.plan)
         return {
@@ -101,7 +98,7 @@ class Session:
             "kind": assignment.kind,
             "number": assignment.number,
             "seed": assignment.seed,
-            "params": params,
+            "params": configuration.params,
         }
 
     def result(self, trial_id: str, result: Mapping[str, Any]) -> None:

@@ -40,6 +40,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"budget": {"trials": 4, "updates": 1}}, "allows no trial to be measured once"),
     ({"scheduler": {"kind": "asha", "grace": 8}}, "end before it is measured for the first time"),
     ({"scheduler": {"kind": "pbt", "every": 2}, "space": CODES}, "must have the same networks and codes"),
+    ({"scheduler": {"kind": "pbt", "every": 2}, "concurrency": 1}, "the whole population takes turns"),
     ({"searcher": {"kind": "grid"}}, "a grid needs a choice or an integer"),
     ({"fixed": {"run.seed": 3}}, r"fixed\.run\.seed: set seed of the campaign"),
     ({"preset": "infogan-mnst"}, "no such preset.*did you mean infogan-mnist"),

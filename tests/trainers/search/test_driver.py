@@ -215,6 +215,8 @@ def test_a_population_exchanges_weights_and_values(address: str, digits_folder: 
         if lineage:
             config = yaml.safe_load(journal.trial_store(name).get("config.yaml"))
             assert config["loss"]["info_categorical"] == lineage[-1]["params"]["loss.info_categorical"]
+            assert plan.configurations[int(name[:4])].params == lineage[-1]["params"]
+    assert [c.params for c in journal.read()] == [c.params for c in plan.configurations]
 
 
 def test_trials_on_a_node_share_its_cache_of_shards(address: str, digits_url: str, tmp_path: Path) -> None:

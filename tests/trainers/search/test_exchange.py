@@ -74,7 +74,8 @@ def test_a_resumed_campaign_gives_a_member_the_values_that_it_took_last(populati
         journal.write_trial(Trial(number, 0, "running"))
     save(population, "0001-s0", 4)
     take(population, "0000-s0", 4)
-    assert journal.read()[1].trials[0].lineage[-1]["params"] == VALUES
+    assert journal.read()[1].params == VALUES
+    assert journal.read()[0].params["loss.info_categorical"] == 1.0
 
 
 def test_a_donor_without_any_checkpoint_is_an_error_that_names_it(

@@ -61,25 +61,19 @@ def train(config: SystemConfig, store: Store, world: World, device: torch.device
             if due(step, config.run.log_every) or step == config.run.updates:
                 meter.log(step, scalars)
             if record is not None:
-                between_updates(system, config, record, meter, checkpoints, stream.position, device)
+                between_updates(system, meter, checkpoints, device)
         if record is not None:
-            finish(system, config, record, meter, checkpoints, stream.position, device)
+            finish(system, meter, checkpoints, device)
     if world.is_main:
         write_run(store, {"status": "finished", "ended": time.time()})  # everything is in the storage now
     return system.updates
 
 
-def between_updates(
-    system: System,
-    config: SystemConfig,
-    record: RunRecord,
-    meter: Meter,
-    checkpoints: Checkpoints,
-    position: Position,
-    device: torch.device,
-) -> None:
+def between_updates(system: System, meter: Meter, checkpoints: Checkpoints, device: torch.device) -> None:
     """Preview, measure and checkpoint where they are due, but not at the end; rank 0 only."""
-    run, step = config.run, system.updates
+    config, record, step = meter.config, meter.record, system.updates
+    run = config.run
+    assert record is not None
     if step >= run.updates:
         return
     measures = due(step, run.evaluate_every) or step in run.evaluate_at
@@ -88,26 +82,19 @@ def between_updates(
     measured = meter.evaluation(step, evaluate(system, config, device)) if measures else None
     if due(step, run.checkpoint_every):
         record.flush()  # a run that goes on from here finds its metrics up to here
-        checkpoints.save(step, system_state(system) | {"position": vars(position)})
+        checkpoints.save(step, system_state(system) | {"position": vars(meter.stream.position)})
     if measured is not None:
         meter.listener(measured)  # who may end the run here, hence after the checkpoint
 
 
-def finish(
-    system: System,
-    config: SystemConfig,
-    record: RunRecord,
-    meter: Meter,
-    checkpoints: Checkpoints,
-    position: Position,
-    device: torch.device,
-) -> None:
+def finish(system: System, meter: Meter, checkpoints: Checkpoints, device: torch.device) -> None:
     """The last checkpoint first, then measures, pictures and the report; rank 0 only."""
     from trainers.report import write_report
 
-    step = system.updates
+    config, record, step = meter.config, meter.record, system.updates
+    assert record is not None
     record.flush()  # first, as between updates: a run that is cut from here on finds all its metrics
-    checkpoints.save(step, system_state(system) | {"position": vars(position)})
+    checkpoints.save(step, system_state(system) | {"position": vars(meter.stream.position)})
     scores = evaluate(system, config, device)
     meter.listener(meter.evaluation(step, scores))
     pictures = system.preview()

@@ -89,7 +89,7 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     from trainers.launch import check_inputs
     from trainers.search.driver import run_campaign
     from trainers.search.journal import Journal
-    from trainers.search.report import where, write_report
+    from trainers.search.report import PAGE_KEY, write_report
     from trainers.search.space import corners
     from trainers.search.table import LiveTable
 
@@ -106,7 +106,7 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     if ending.halted:
         raise RunError(f"the campaign has stopped: {ending.halted}\nOnce that is repaired, the same command goes on.")
     write_report(journal, campaign)
-    click.echo(f"report: {where(journal.store)}")
+    click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
     if ending.interrupted:
         _exit_interrupted()
     if ending.out_of_time:
@@ -189,12 +189,12 @@ def report(name: str, storage: str) -> None:
     Example:
       unbraid tune report infogan-mnist-weights-small
     """
-    from trainers.search.report import where, write_report
+    from trainers.search.report import PAGE_KEY, write_report
 
     use_local_services()
     journal = _open(storage, name)
     write_report(journal, journal.campaign())
-    click.echo(f"report: {where(journal.store)}")
+    click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
 
 
 @tune.command()

@@ -7,12 +7,15 @@ from typing import Any
 
 import yaml
 
-from trainers.config import resolve
+from trainers.config import differences, resolve
 from trainers.errors import ConfigError
 from trainers.record import read_config
 from trainers.search.campaign import Campaign
 from trainers.search.history import Configuration, Trial, ranked
 from trainers.search.journal import Journal
+
+LEFT_OUT = ("run.name", "run.storage", "run.evaluate_at", "run.labels", "run.max_failures")
+"""Keys that a campaign sets and that decide nothing of what is learnt."""
 
 
 def export_preset(journal: Journal, campaign: Campaign, number: int | None = None) -> tuple[str, str]:
@@ -45,26 +48,17 @@ def preset_text(journal: Journal, campaign: Campaign, trial: Trial) -> str:
     Seed, precision and CPUs are those of the trial: on the same machine the same numbers come out, bit for bit.
     """
     config = read_config(journal.trial_store(trial.name))
-    base = resolve(campaign.preset)
-    content = _difference(config.model_dump(mode="json"), base.model_dump(mode="json"))
-    for key in ("name", "storage", "evaluate_at", "labels", "max_failures"):
-        content.get("run", {}).pop(key, None)
+    content: dict[str, Any] = {"extends": campaign.preset}
+    for path, (_, value) in differences(resolve(campaign.preset), config).items():
+        if path not in LEFT_OUT:
+            *sections, key = path.split(".")
+            inner = content
+            for section in sections:
+                inner = inner.setdefault(section, {})
+            inner[key] = value
     scores = json.dumps({metric: trial.scores.get(metric) for metric in campaign.metrics if metric in trial.scores})
     head = (
         f"# Trial {trial.name} of campaign {campaign.name}: {scores} after {trial.updates} updates.\n"
         f"# unbraid train --config FILE trains it again.\n"
     )
-    return head + yaml.safe_dump({"extends": campaign.preset} | content, sort_keys=False)
-
-
-def _difference(content: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
-    for key, value in content.items():
-        before = base.get(key)
-        if isinstance(value, dict) and isinstance(before, dict):
-            inner = _difference(value, before)
-            if inner:
-                changed[key] = inner
-        elif value != before:
-            changed[key] = value
-    return changed
+    return head + yaml.safe_dump(content, sort_keys=False)

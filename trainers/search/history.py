@@ -13,7 +13,7 @@ from trainers.search.space import Params
 
 State = Literal["waiting", "running", "finished", "stopped", "failed"]
 """``stopped`` by the scheduler; ``failed`` has a cause; the last three are final."""
-FINAL = ("finished", "stopped", "failed")
+FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 Scores = Mapping[str, float]
 
 

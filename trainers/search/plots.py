@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ TILE = 1000
 """Pixels of a plot's width in the picture of all."""
 
 
-def campaign_plots(campaign: Campaign, configurations: Sequence[Configuration]) -> Iterator[tuple[str, bytes]]:
+def campaign_plots(campaign: Campaign, configurations: Sequence[Configuration]) -> list[tuple[str, bytes]]:
     """Title and PNG of each plot that can be drawn of what is known."""
     import matplotlib as mpl
 
@@ -31,10 +31,11 @@ def campaign_plots(campaign: Campaign, configurations: Sequence[Configuration]) 
     study = study_of(campaign, configurations)
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     if not complete:
-        return
+        return []
+    found: list[tuple[str, bytes]] = []
     many = len(campaign.objectives) > 1
     if len(campaign.objectives) in (2, 3):
-        yield _drawn("Pareto front", drawn.plot_pareto_front, study, target_names=[short(m) for m in campaign.metrics])
+        found.append(_drawn("Pareto front", drawn.plot_pareto_front, study, target_names=[short(m) for m in campaign.metrics]))
     common = [path for path in campaign.space if all(path in trial.params for trial in complete)]
     varied = [path for path in common if len({str(trial.params[path]) for trial in complete}) > 1]
     for i, metric in enumerate(campaign.metrics):
@@ -42,15 +43,18 @@ def campaign_plots(campaign: Campaign, configurations: Sequence[Configuration]) 
         if many:
             of_one["target"] = partial(_value, i)
         else:
-            yield _drawn("Optimisation history", drawn.plot_optimization_history, study, **of_one)
+            found.append(_drawn("Optimisation history", drawn.plot_optimization_history, study, **of_one))
         if len(complete) >= LEAST_FOR_IMPORTANCE and varied:
             importances = {"evaluator": _fanova(), "params": varied, **of_one}
             with suppress(RuntimeError):  # fANOVA of scores that are all the same
-                yield _drawn(f"Importance for {metric} (fANOVA)", drawn.plot_param_importances, study, **importances)
+                found.append(_drawn(f"Importance for {metric} (fANOVA)", drawn.plot_param_importances, study, **importances))
         if len(varied) > 1:
-            yield _drawn(f"Parallel coordinates, {metric}", drawn.plot_parallel_coordinate, study, params=varied, **of_one)
+            found.append(
+                _drawn(f"Parallel coordinates, {metric}", drawn.plot_parallel_coordinate, study, params=varied, **of_one)
+            )
         if varied:
-            yield _drawn(f"Slices, {metric}", drawn.plot_slice, study, len(varied), params=varied, **of_one)
+            found.append(_drawn(f"Slices, {metric}", drawn.plot_slice, study, len(varied), params=varied, **of_one))
+    return found
 
 
 def _value(objective: int, trial: optuna.trial.FrozenTrial) -> float:

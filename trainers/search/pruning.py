@@ -10,6 +10,7 @@ from trainers.search.campaign import CENTRALITY, Campaign
 from trainers.search.history import Configuration, ranked
 from trainers.search.journal import Journal
 
+PREVIEWS = "preview/"
 FOLDERS = ("checkpoints/", "figures/", "tensorboard/")
 
 
@@ -33,8 +34,14 @@ def _unneeded(campaign: Campaign, configurations: Sequence[Configuration]) -> li
 def empty(run: Store) -> None:
     """Leave configuration, metrics and one picture: the report, or the newest sample of a trial that did not get so far."""
     keys = run.keys()
-    previews = [key for key in keys if key.startswith("preview/")]
-    shown = None if REPORT_KEY in keys or not previews else max(previews, key=lambda key: key.split("/")[-1])
     for key in keys:
-        if key.startswith(FOLDERS) or (key in previews and key != shown):
+        if key.startswith(FOLDERS) or (key.startswith(PREVIEWS) and key != picture_of(keys)):
             run.delete(key)
+
+
+def picture_of(keys: Sequence[str]) -> str | None:
+    """The one picture of a run: its report, or its newest sample, or None before the first."""
+    if REPORT_KEY in keys:
+        return REPORT_KEY
+    previews = [key for key in keys if key.startswith(PREVIEWS)]
+    return max(previews, key=lambda key: key.split("/")[-1], default=None)

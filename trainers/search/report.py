@@ -8,14 +8,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.store import FolderStore, Store
-from trainers.record import REPORT_KEY
+from datasets.store import Store
 from trainers.search.campaign import CENTRALITY, Campaign
 from trainers.search.history import Configuration, ranked
 from trainers.search.journal import Journal
 from trainers.search.plots import campaign_plots, tiled
+from trainers.search.pruning import picture_of
 from trainers.search.reading import label_readers
-from trainers.search.table import clock, outcome_line, value_text
+from trainers.search.table import cells_of, clock, counted, heads_of, outcome_line, value_text
 
 SHOWN = 3
 PAGE_KEY, PICTURE_KEY = "report.html", "report.png"
@@ -31,7 +31,7 @@ img{max-width:100%;display:block}figure{margin:1.5rem 0}figcaption{font-weight:6
 def write_report(journal: Journal, campaign: Campaign) -> None:
     """``report.html`` with everything in it, ``report.png`` with its plots, and TensorBoard's HParams."""
     configurations = journal.read()
-    plots = list(campaign_plots(campaign, configurations))
+    plots = campaign_plots(campaign, configurations)
     if plots:
         journal.store.put(PICTURE_KEY, tiled([picture for _, picture in plots]))
     journal.store.put(PAGE_KEY, page(journal, campaign, configurations, plots).encode())
@@ -45,15 +45,13 @@ def page(
     order = ranked(configurations, campaign)
     status = journal.status()
     trials = [trial for configuration in configurations for trial in configuration.trials.values()]
-    counts = {state: sum(t.state == state for t in trials) for state in ("finished", "stopped", "failed", "running")}
     updates = sum(trial.updates for trial in trials)
     facts = [
         f"preset {campaign.preset}, {campaign.searcher.kind} search, scheduler {campaign.scheduler.kind}",
         "objectives: " + ", ".join(f"{o.metric} ({o.mode})" for o in campaign.objectives),
         label_note(campaign),
-        f"{len(configurations)} configurations, {len(trials)} trials ("
-        + ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        + f"), {updates:,} updates, {clock(float(status.get('seconds', 0)))} of wall time, {outcome_line(status)}",
+        f"{len(configurations)} configurations, {len(trials)} trials ({counted(trials)}), {updates:,} updates, "
+        f"{clock(float(status.get('seconds', 0)))} of wall time, {outcome_line(status)}",
         f"seeds a configuration: {campaign.seeds.count}" + (" (scores are medians)" if campaign.seeds.count > 1 else ""),
     ]
     parts = [
@@ -82,14 +80,11 @@ def label_note(campaign: Campaign) -> str:
 
 def leaderboard(campaign: Campaign, order: Sequence[Configuration]) -> str:
     """An HTML table of all configurations, best first."""
-    heads = ["", "configuration", *campaign.metrics, "updates", "trials", *campaign.space]
+    heads = ["", *heads_of(campaign)]
     rows = ["<tr>" + "".join(f"<th>{_safe(head)}</th>" for head in heads) + "</tr>"]
     for place, configuration in enumerate(order, 1):
-        scores = [configuration.score(objective) for objective in campaign.objectives]
         trials = "; ".join(t.state + (f" ({t.cause})" if t.cause else "") for t in configuration.trials.values())
-        cells = [str(place), f"{configuration.number:04d}", *("" if s is None else f"{s:.4f}" for s in scores)]
-        cells += [f"{configuration.updates:,}", trials]
-        cells += [value_text(configuration.params[p]) if p in configuration.params else "" for p in campaign.space]
+        cells = [str(place), *cells_of(campaign, configuration, trials)]
         kind = ' class="cut"' if configuration.was_cut else ""
         best = ' class="best"' if place <= SHOWN and not configuration.was_cut else ""
         rows.append(f"<tr{best}>" + "".join(f"<td{kind}>{_safe(cell)}</td>" for cell in cells) + "</tr>")
@@ -104,9 +99,7 @@ def best_pictures(journal: Journal, campaign: Campaign, order: Sequence[Configur
         if trial is None:
             continue
         run = journal.trial_store(trial.name)
-        keys = run.keys()
-        previews = sorted((key for key in keys if key.startswith("preview/")), key=lambda key: key.split("/")[-1])
-        key = REPORT_KEY if REPORT_KEY in keys else previews[-1] if previews else None
+        key = picture_of(run.keys())
         if key is not None:
             values = ", ".join(f"{path} {value_text(value)}" for path, value in configuration.params.items())
             figures.append(_figure(f"Trial {trial.name}: {values}", run.get(key)))
@@ -133,11 +126,6 @@ def write_hparams(store: Store, campaign: Campaign, configurations: Sequence[Con
             store.delete(old)
         for file in sorted(folder.rglob("events.*")):
             store.put_file(f"tensorboard/{file.relative_to(folder).as_posix()}", file)
-
-
-def where(store: Store) -> str:
-    """A report's address for a browser, or for a person."""
-    return f"{store.root / PAGE_KEY}" if isinstance(store, FolderStore) else f"{store.url}/{PAGE_KEY}"
 
 
 def _plain(value: object) -> bool | str | float | int:

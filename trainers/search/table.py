@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainers.search.campaign import Campaign
-from trainers.search.history import Configuration, ranked
+from trainers.search.history import FINAL, Configuration, State, Trial, ranked
 
 ROWS = 12
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -20,9 +21,9 @@ def campaign_table(campaign: Campaign, configurations: Sequence[Configuration], 
         seconds: that the campaign has run, for the time left.
     """
     lines = [summary(campaign, configurations, seconds)]
-    heads = ["configuration", *campaign.metrics, "updates", "trials", *campaign.space]
-    table = [heads] + [_row(campaign, c) for c in ranked(configurations, campaign)[:rows]]
-    widths = [max(len(row[i]) for row in table) for i in range(len(heads))]
+    shown = ranked(configurations, campaign)[:rows]
+    table = [heads_of(campaign), *(cells_of(campaign, c, " ".join(map(_word, c.trials.values()))) for c in shown)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     if len(configurations) > rows:
         lines.append(f"… and {len(configurations) - rows} more")
@@ -32,11 +33,10 @@ def campaign_table(campaign: Campaign, configurations: Sequence[Configuration], 
 def summary(campaign: Campaign, configurations: Sequence[Configuration], seconds: float) -> str:
     """``weights: 7 of 16 trials over (4 finished, 3 stopped), 2 running, 03:12, about 04:00 left``, and the best so far."""
     trials = [trial for configuration in configurations for trial in configuration.trials.values()]
-    count = {state: sum(t.state == state for t in trials) for state in ("finished", "stopped", "failed", "running")}
-    over = count["finished"] + count["stopped"] + count["failed"]
-    kinds = ", ".join(f"{count[state]} {state}" for state in ("finished", "stopped", "failed") if count[state])
-    text = f"{campaign.name}: {over} of {campaign.most_trials} trials over" + (f" ({kinds})" if kinds else "")
-    text += f", {count['running']} running, {clock(seconds)}"
+    ended = [trial for trial in trials if trial.ended]
+    over, running = len(ended), sum(trial.state == "running" for trial in trials)
+    text = f"{campaign.name}: {over} of {campaign.most_trials} trials over" + (f" ({counted(ended)})" if ended else "")
+    text += f", {running} running, {clock(seconds)}"
     if 0 < over < campaign.most_trials:
         text += f", about {clock(seconds / over * (campaign.most_trials - over))} left"
     history = best_so_far(campaign, configurations)
@@ -75,16 +75,32 @@ def value_text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value).replace(" ", "")
 
 
-def _row(campaign: Campaign, configuration: Configuration) -> list[str]:
+def counted(trials: Sequence[Trial]) -> str:
+    """``4 finished, 3 stopped``."""
+    count = Counter(trial.state for trial in trials)
+    states: tuple[State, ...] = (*FINAL, "running")
+    return ", ".join(f"{count[state]} {state}" for state in states if count[state])
+
+
+def heads_of(campaign: Campaign) -> list[str]:
+    """Of the columns of a table of configurations."""
+    return ["configuration", *campaign.metrics, "updates", "trials", *campaign.space]
+
+
+def cells_of(campaign: Campaign, configuration: Configuration, trials: str) -> list[str]:
+    """A row of such a table.
+
+    Args:
+        trials: what is said of them.
+    """
     scores = [configuration.score(objective) for objective in campaign.objectives]
-    states = " ".join(_state(trial.state, trial.cause) for trial in configuration.trials.values())
     values = [value_text(configuration.params[path]) if path in configuration.params else "" for path in campaign.space]
     shown = ["" if score is None else f"{score:.4f}" for score in scores]
-    return [f"{configuration.number:04d}", *shown, str(configuration.updates), states, *values]
+    return [f"{configuration.number:04d}", *shown, f"{configuration.updates:,}", trials, *values]
 
 
-def _state(state: str, cause: str) -> str:
-    return cause.partition(":")[0] if state == "failed" else state
+def _word(trial: Trial) -> str:
+    return trial.cause.partition(":")[0] if trial.state == "failed" else trial.state
 
 
 class LiveTable:

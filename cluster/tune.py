@@ -70,16 +70,16 @@ def run(
         overrides = (*((file,) if file else ()), *overrides)
         if overrides:
             raise ConfigError(f"--resume: goes on with the campaign as it is; to change {overrides[0]}, name its file")
-        local_address = use_local_services()
+        use_local_services()
         campaign = Journal.open(storage, resume).campaign()
     elif file is None:
         raise ConfigError("name a campaign's file, or --resume NAME; `unbraid tune campaigns` lists those that are there")
     else:
         campaign = read_campaign(file, overrides)
-        if dry_run:
-            click.echo(dry_run_text(campaign))
-            return
-        local_address = use_local_services()
+    if dry_run:
+        click.echo(dry_run_text(campaign))
+        return
+    local_address = use_local_services()
     run_to_end(campaign, address or os.environ.get("RAY_ADDRESS") or local_address)
 
 
@@ -145,8 +145,7 @@ def status(name: str, storage: str) -> None:
     """
     from trainers.search.table import campaign_table, outcome_line
 
-    use_local_services()
-    journal = _open(storage, name)
+    journal = _journal(storage, name)
     content = journal.status()
     click.echo(f"{journal.store.url}: {outcome_line(content)}")
     click.echo(campaign_table(journal.campaign(), journal.read(), float(content.get("seconds", 0.0))))
@@ -155,7 +154,7 @@ def status(name: str, storage: str) -> None:
 @tune.command()
 @click.argument("name")
 @click.option("--best", is_flag=True, help="The best configuration; the default.")
-@click.option("--configuration", type=int, help="This one instead, by its number in the table.")
+@click.option("--configuration", type=click.IntRange(min=0), help="This one instead, by its number in the table.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. Default: NAME-best.yaml.")
 @storage_option
 def export(name: str, best: bool, configuration: int | None, output: Path | None, storage: str) -> None:
@@ -166,16 +165,16 @@ def export(name: str, best: bool, configuration: int | None, output: Path | None
       unbraid tune export infogan-mnist-weights-small --best
       unbraid train --config infogan-mnist-weights-small-best.yaml --debug
     """
+    from datasets.store import FolderStore
     from trainers.errors import ConfigError
     from trainers.search.exporting import export_preset
 
     if best and configuration is not None:
         raise ConfigError("--best and --configuration: name one of them")
-    use_local_services()
-    journal = _open(storage, name)
+    journal = _journal(storage, name)
     trial, text = export_preset(journal, journal.campaign(), configuration)
     path = output or Path(f"{name}-{'best' if configuration is None else f'{configuration:04d}'}.yaml")
-    path.write_text(text)
+    FolderStore(path.parent).put(path.name, text.encode())
     click.echo(f"trial {trial} → {path}; unbraid train --config {path} trains it again")
 
 
@@ -191,8 +190,7 @@ def report(name: str, storage: str) -> None:
     """
     from trainers.search.report import PAGE_KEY, write_report
 
-    use_local_services()
-    journal = _open(storage, name)
+    journal = _journal(storage, name)
     write_report(journal, journal.campaign())
     click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
 
@@ -212,7 +210,8 @@ def campaigns() -> None:
         click.echo(f"{name:32} {first.lstrip('# ')}")
 
 
-def _open(storage: str, name: str) -> Journal:
+def _journal(storage: str, name: str) -> Journal:
     from trainers.search.journal import Journal
 
+    use_local_services()
     return Journal.open(storage, name)

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from cluster.cli import main
 from tests.trainers.search.campaigns import content
+from trainers.record import open_run
 from trainers.search.history import Configuration, Trial
 from trainers.search.journal import Journal
 from trainers.search.reading import read_campaign
@@ -94,6 +95,29 @@ def test_export_needs_a_trial_that_has_a_score(started: str, tmp_path: Path) -> 
     refused(unbraid("tune", "export", "tiny", "--configuration", "1", *storage), "no trial has a score yet")
     refused(unbraid("tune", "export", "tiny", "--configuration", "7", *storage), "has 2 configurations")
     refused(unbraid("tune", "export", "tiny", "--best", "--configuration", "1", *storage), "name one of them")
+
+
+def test_a_resumed_campaign_can_be_looked_at_without_starting_it(started: str, tmp_path: Path) -> None:
+    result = unbraid("tune", "--resume", "tiny", "--dry-run", "--storage", str(tmp_path / "campaigns"))
+    assert result.exit_code == 0, result.output
+    assert "at most 4 trials of 8 updates" in result.output
+    assert Journal.open(str(tmp_path / "campaigns"), "tiny").status().get("status") is None
+
+
+def test_an_export_that_cannot_be_written_is_one_error(started: str, tmp_path: Path) -> None:
+    planned = read_campaign(started)
+    run = open_run(str(tmp_path / "campaigns/tiny/trials"), "0000-s0", create=True)
+    config = planned.config({"loss.info_categorical": 0.5}, 0, "0000-s0")
+    run.put("config.yaml", yaml.safe_dump(config.model_dump(mode="json")).encode())
+    written = tmp_path / "best.yaml"
+    storage = ("--storage", str(tmp_path / "campaigns"))
+    assert unbraid("tune", "export", "tiny", "-o", str(written), *storage).exit_code == 0
+    content = yaml.safe_load(written.read_text())
+    assert content["extends"] == "infogan-mnist-reference"
+    assert content["loss"] == {"info_categorical": 0.5}
+    assert "storage" not in content["run"]
+    (tmp_path / "file").write_text("")
+    refused(unbraid("tune", "export", "tiny", "-o", str(tmp_path / "file/best.yaml"), *storage), "file/best.yaml: File exists")
 
 
 def test_data_that_does_not_fit_is_told_before_a_trial_starts(tmp_path: Path, digits_folder: Path) -> None:

@@ -317,6 +317,6 @@ class Campaign(Section):
         values = self.fixed | params | {"run.workers": self.resources.workers}
         return resolve(self.preset, [f"{path}={json.dumps(value)}" for path, value in values.items()])
 
-    def digest_content(self) -> dict[str, Any]:
-        """All that decides what its trials are."""
+    def identity(self) -> dict[str, Any]:
+        """All that decides what its trials are, by key."""
         return self.model_dump(mode="json", exclude=set(MAY_CHANGE))

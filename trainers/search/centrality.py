@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from trainers.config import resolve
 from trainers.evaluation import load_system
 from trainers.record import open_run
 from trainers.search.campaign import Campaign
@@ -31,7 +32,7 @@ def judge(campaign: Campaign, number: int) -> dict[str, float]:
     if device.type == "cpu":
         torch.set_num_threads(campaign.resources.cpus)
     systems = [load_system(open_run(storage, name), device) for name in names]
-    comparing: Any = import_module(f"trainers.{system_of(campaign)}.agreement")
+    comparing: Any = import_module(f"trainers.{resolve(campaign.preset).system}.agreement")
     return {str(seed): value for seed, value in enumerate(centralities(agreements(systems, comparing.agreement)))}
 
 
@@ -44,8 +45,3 @@ def centralities(matrix: Sequence[Sequence[float]]) -> list[float]:
     """Each model's mean agreement with the others, both ways (Lin et al., algorithm 1)."""
     count = len(matrix)
     return [sum(matrix[i][j] + matrix[j][i] for j in range(count) if j != i) / (2 * (count - 1)) for i in range(count)]
-
-
-def system_of(campaign: Campaign) -> str:
-    """The system that a campaign trains."""
-    return campaign.config({}, 0, "any").system

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datasets.errors import DataError
 from trainers.search.campaign import Asha, Campaign
 from trainers.search.space import corners
 
 CORNERS_COUNTED = 4
 FLOPS_A_SECOND = 1e11
-"""What two cores of these years do; a GPU does a hundred times more."""
+"""For a sense of scale: about what two CPU cores do."""
 
 
 def campaign_cost(campaign: Campaign) -> list[str]:
@@ -57,6 +58,6 @@ def flops_an_update(campaign: Campaign) -> list[float]:
         config = campaign.config(params, 0, "corner")
         try:
             found.append(step_flops(build_system(config, torch.device("meta"), World()), config))
-        except TrainingError:
+        except (TrainingError, DataError):
             return []
     return found

@@ -70,7 +70,7 @@ class Journal:
         journal = cls(store)
         if store.exists(FILE):
             there = journal.campaign()
-            before, now = there.digest_content(), campaign.digest_content()
+            before, now = there.identity(), campaign.identity()
             changed = [key for key in now if before.get(key) != now[key]]
             if changed:
                 listing = "\n".join(f"  {key}: {before.get(key)!r} there, {now[key]!r} in the file" for key in changed)

@@ -259,7 +259,7 @@ def test_trouble_that_all_trials_share_stops_the_campaign_and_repaired_it_goes_o
         filler.write_bytes(bytes(1_500_000))
         journal, plan, ending = run(planned, address)
         assert "No space left" in ending.halted or "MiB free" in ending.halted
-        assert journal.status()["status"] == "failed" or not journal.status().get("message")
+        assert journal.status()["status"] in ("failed", "running")  # the disk may be too full to write that it failed
         assert not [trial for trial in plan.trials() if trial.state == "failed"]
         filler.unlink()
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)

@@ -202,7 +202,7 @@ def test_models_of_several_seeds_are_compared_without_labels(address: str, digit
 
 
 def test_a_population_exchanges_weights_and_values(address: str, digits_folder: Path, tmp_path: Path) -> None:
-    population: dict[str, Any] = {"scheduler": {"kind": "pbt", "every": 4}, "fixed": {"run.updates": 24}}
+    population: dict[str, Any] = {"scheduler": {"kind": "pbt", "every": 6}, "fixed": {"run.updates": 18}}
     journal, plan, ending = run(campaign(str(digits_folder), tmp_path, **population), address)
     assert not ending.comes
     assert [trial.state for trial in plan.trials()] == ["finished"] * 4

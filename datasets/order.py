@@ -137,15 +137,14 @@ class Order:
 
 
 def rank_lanes(lanes: int, rank: int, world_size: int) -> range:
-    """The lanes that a rank owns.
+    """The lanes that a rank owns: neighbours, and as many as any other rank's or one less.
 
     Raises:
-        ValueError: when lanes cannot be shared equally.
+        ValueError: when there are fewer lanes than ranks.
     """
-    if lanes % world_size:
-        raise ValueError(f"{lanes} lanes cannot be shared by {world_size} ranks: use a multiple of them for data.lanes")
-    share = lanes // world_size
-    return range(rank * share, (rank + 1) * share)
+    if lanes < world_size:
+        raise ValueError(f"{lanes} lanes cannot be shared by {world_size} ranks: raise data.lanes, or use fewer workers")
+    return range(rank * lanes // world_size, (rank + 1) * lanes // world_size)
 
 
 @lru_cache(maxsize=4)

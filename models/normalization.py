@@ -68,8 +68,8 @@ def kept_statistics(network: nn.Module) -> Iterator[None]:
 class GlobalBatchNorm(nn.Module):
     """Batch norm over the batch of *all* ranks, on any backend (torch's SyncBatchNorm is CUDA only).
 
-    The forward pass sums, over ranks, each channel's first moment and then its second central moment;
-    autograd reduces the gradients of both. Biased variance normalises, unbiased is kept for evaluation,
+    The forward pass sums, over ranks, each channel's first moment and then its second central moment; ranks may hold
+    unequally many samples. Autograd reduces the gradients of both. Biased variance normalises, unbiased is kept for evaluation,
     as torch does.
 
     Args:
@@ -96,13 +96,14 @@ class GlobalBatchNorm(nn.Module):
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
             return x * scale.view(view) + (self.bias - self.running_mean * scale).view(view)
         dims = [d for d in range(x.ndim) if d != 1]
-        count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = sum_over_ranks(x.float().sum(dims)) / count
+        mine = torch.full((1,), float(x.numel() // x.shape[1]), device=x.device)
+        *sums, count = sum_over_ranks(torch.cat([x.float().sum(dims), mine])).split([x.shape[1], 1])
+        mean = sums[0] / count
         centred = x.float() - mean.view(view)
         variance = sum_over_ranks(centred.square().sum(dims)) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1).clamp_min(1)), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normalised: Tensor = centred * scale.view(view) + self.bias.view(view)
         return normalised.to(x.dtype)

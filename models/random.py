@@ -10,19 +10,21 @@ class RandomSource:
 
     Every rank holds the same generator and draws for the *global* batch, so a run on 1, 2 or 8 workers sees the
     same latents and augmentations. Before each update :meth:`seek` seeds it from (seed, update): nothing
-    has to be stored to go on. Drawing the whole batch costs world_size times a few thousand numbers, far below one layer.
+    has to be stored to go on. Drawing the whole batch costs a few thousand numbers for each rank, far below one layer.
 
     Args:
         seed: of the run.
         device: where numbers are made. On ``meta``, which has no generators, shapes only.
-        rank, world_size: this rank's slice of the batch dimension.
+        lanes: equal parts of a global batch; ``owned``: the neighbouring ones of this rank.
+        rank: makes torch's default generator differ between ranks.
     """
 
-    def __init__(self, seed: int, device: torch.device, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, seed: int, device: torch.device, lanes: int = 1, owned: range = range(1), rank: int = 0) -> None:
         self.seed = seed
         self.device = device
+        self.lanes = lanes
+        self.owned = owned
         self.rank = rank
-        self.world_size = world_size
         self._generator = None if device.type == "meta" else torch.Generator(device)
         self.seek(0)
 
@@ -35,13 +37,17 @@ class RandomSource:
 
     def uniform(self, batch: int, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """(batch, *shape) in [low, high); ``batch`` is this rank's share of the global batch."""
-        numbers = torch.rand(batch * self.world_size, *shape, generator=self._generator, device=self.device)
+        numbers = torch.rand(self._whole(batch), *shape, generator=self._generator, device=self.device)
         return self._mine(numbers, batch) * (high - low) + low
 
     def normal(self, batch: int, *shape: int) -> Tensor:
         """(batch, *shape) from N(0, 1)."""
-        numbers = torch.randn(batch * self.world_size, *shape, generator=self._generator, device=self.device)
+        numbers = torch.randn(self._whole(batch), *shape, generator=self._generator, device=self.device)
         return self._mine(numbers, batch)
 
+    def _whole(self, batch: int) -> int:
+        return batch // len(self.owned) * self.lanes
+
     def _mine(self, numbers: Tensor, batch: int) -> Tensor:
-        return numbers[self.rank * batch : (self.rank + 1) * batch]
+        start = batch // len(self.owned) * self.owned.start
+        return numbers[start : start + batch]

@@ -9,17 +9,57 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from datasets.order import rank_lanes
+from models.random import RandomSource
+
 
 @dataclass(frozen=True)
 class World:
-    """This process among the workers of one run."""
+    """This process among the workers of one run.
+
+    Attributes:
+        lanes: of the run's batches; 0 where a batch is shared equally whatever its lanes.
+    """
 
     rank: int = 0
     size: int = 1
+    lanes: int = 0
+
+    @property
+    def parts(self) -> int:
+        """Equal parts of a global batch, as few as can be shared out whole: one a rank, or its lanes."""
+        return self.size if self.is_equal else self.lanes
+
+    @property
+    def owned(self) -> range:
+        """The parts of this rank; where they cannot be shared equally, some ranks have one more than others."""
+        return rank_lanes(self.parts, self.rank, self.size)
+
+    @property
+    def weight(self) -> float:
+        """How much more than an equal share of a global batch this rank holds; the mean over ranks is 1."""
+        return len(self.owned) * self.size / self.parts
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all ranks hold equally many samples."""
+        return self.lanes % self.size == 0
+
+    def backward(self, loss: Tensor) -> None:
+        """Make gradients of the global batch's mean loss, from this rank's mean: it counts as the rank has samples.
+
+        Before the backward pass, because batch statistics carry gradients from one rank's loss to another's activations.
+        """
+        (loss if self.is_equal else loss * self.weight).backward()
+
+    def random(self, seed: int, device: torch.device) -> RandomSource:
+        """This rank's slice of the random numbers of a run."""
+        return RandomSource(seed, device, self.parts, self.owned, self.rank)
 
     @property
     def is_main(self) -> bool:
@@ -41,9 +81,10 @@ def player(network: nn.Module, world: World) -> nn.Module:
 
 
 def mean_over_ranks(values: Tensor, world: World) -> Tensor:
-    """The mean over all ranks' samples (B, ...) → (...), the same on every rank; ranks hold equally many."""
+    """The mean over all ranks' samples (B, ...) → (...), the same on every rank."""
     mean = values.mean(0)
     if world.size > 1:
+        mean = mean * world.weight
         dist.all_reduce(mean)
         mean = mean / world.size
     return mean

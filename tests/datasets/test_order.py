@@ -121,6 +121,13 @@ def test_numbers_that_do_not_fit_are_refused(counts: tuple[int, ...], batch: int
         Order(counts, batch, lanes, 16, 0)
 
 
-def test_lanes_must_be_shared_equally() -> None:
-    with pytest.raises(ValueError, match="cannot be shared by 3 ranks"):
-        rank_lanes(8, 0, 3)
+@pytest.mark.parametrize(("lanes", "ranks"), [(8, 1), (8, 2), (8, 3), (16, 7), (5, 5)])
+def test_ranks_own_all_lanes_and_nearly_as_many_each(lanes: int, ranks: int) -> None:
+    owned = [rank_lanes(lanes, rank, ranks) for rank in range(ranks)]
+    assert [lane for part in owned for lane in part] == list(range(lanes))
+    assert max(map(len, owned)) - min(map(len, owned)) <= 1
+
+
+def test_every_rank_owns_a_lane() -> None:
+    with pytest.raises(ValueError, match="8 lanes cannot be shared by 9 ranks"):
+        rank_lanes(8, 0, 9)

@@ -18,8 +18,8 @@ CHANGES: dict[str, Callable[[Tensor, RandomSource], Tensor]] = {
 }
 
 
-def source(rank: int = 0, world_size: int = 1, device: str = "cpu") -> RandomSource:
-    return RandomSource(3, torch.device(device), rank, world_size)
+def source(owned: range = range(1), lanes: int = 1, device: str = "cpu") -> RandomSource:
+    return RandomSource(3, torch.device(device), lanes, owned)
 
 
 @pytest.fixture
@@ -34,9 +34,11 @@ def test_the_same_seed_gives_the_same_change(images: Tensor, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_two_ranks_change_their_shares_as_one_changes_all(images: Tensor, name: str) -> None:
+def test_ranks_change_their_shares_as_one_changes_all(images: Tensor, name: str) -> None:
+    """Unequal ones: of 16 images in 4 lanes, three ranks hold 4, 4 and 8."""
     alone = CHANGES[name](images, source())
-    shares = [CHANGES[name](images[8 * rank : 8 * rank + 8], source(rank, 2)) for rank in range(2)]
+    owned = [range(1), range(1, 2), range(2, 4)]
+    shares = [CHANGES[name](images[4 * lanes.start : 4 * lanes.stop], source(lanes, 4)) for lanes in owned]
     assert torch.equal(torch.cat(shares), alone)
 
 

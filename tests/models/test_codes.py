@@ -52,7 +52,7 @@ def test_all_classes_are_drawn_equally_often() -> None:
 def test_two_ranks_draw_the_halves_of_what_one_draws() -> None:
     spec = CodeSpec()
     whole = latent_vector(spec, sample_codes(spec, RandomSource(3, CPU), 8))
-    halves = [latent_vector(spec, sample_codes(spec, RandomSource(3, CPU, rank, 2), 4)) for rank in range(2)]
+    halves = [latent_vector(spec, sample_codes(spec, RandomSource(3, CPU, 2, range(rank, rank + 1)), 4)) for rank in range(2)]
     assert torch.equal(whole, torch.cat(halves))
 
 

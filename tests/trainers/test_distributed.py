@@ -20,15 +20,27 @@ from trainers.loop import open_stream
 from trainers.system import System, build_system
 
 UPDATES = 4
+TOLERANCE, TOLERANCE_FLOAT32 = 1e-6, 1e-3
+"""Of each tensor's movement."""
+
+
+def in_double_precision() -> None:
+    """For a process that compares: float32 sums in another order put single activations on the other side of a kink, and
+    Adam makes a step of the sign of a gradient that is rounding error; in double precision, what is left is a mistake.
+    InfoGAN only: other systems read images as float32 by name.
+    """
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]  # losses ask for float32 by name
 
 
 def train_share(rank: int, world_size: int, folder: str, url: str, batch_norm: str) -> None:
     """What one of ``world_size`` processes does: a few updates, then its weights into ``folder``."""
     torch.set_num_threads(1)
+    in_double_precision()
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
     overrides = [*TINY, f"run.workers={world_size}", f"run.batch_norm={batch_norm}", "optim.ema_every=2"]
-    system = build_system(resolve("infogan-mnist", overrides), torch.device("cpu"), World(rank, world_size))
+    system = build_system(resolve("infogan-mnist", overrides), torch.device("cpu"), World(rank, world_size, 8))
     with SampleStream(url, "train", batch=64, lanes=8, window=100, seed=0, rank=rank, world_size=world_size) as stream:
         for _ in range(UPDATES):
             system.step(next(stream))
@@ -66,17 +78,21 @@ def disagreement(alone: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[st
 
 
 def test_two_workers_end_with_the_weights_of_one(tmp_path: Path, digits_folder: Path) -> None:
-    """Float32, statistics of the global batch, tolerance 3 % of each tensor's movement.
-
-    Sums are taken in another order, and Adam turns a gradient near zero into a step of its sign: 1.5 % was seen.
-    Statistics of each worker, the control, put every tensor but one at 20 % to 100 %.
-    """
+    """Statistics of the global batch; the control is below."""
     for world_size in (1, 2):
         spawn(tmp_path, world_size, str(digits_folder), "global")
     apart = disagreement(trained(tmp_path, 1, 0), trained(tmp_path, 2, 0))
-    assert max(apart.values()) < 0.03, apart
+    assert max(apart.values()) < TOLERANCE, apart
     shared, other = trained(tmp_path, 2, 0), trained(tmp_path, 2, 1)
     assert all(torch.equal(shared[name], other[name]) for name in shared)
+
+
+def test_three_workers_with_unequal_shares_end_with_the_weights_of_one(tmp_path: Path, digits_folder: Path) -> None:
+    """Of 8 lanes they own 2, 3 and 3."""
+    for world_size in (1, 3):
+        spawn(tmp_path, world_size, str(digits_folder), "global")
+    apart = disagreement(trained(tmp_path, 1, 0), trained(tmp_path, 3, 0))
+    assert max(apart.values()) < TOLERANCE, apart
 
 
 def test_statistics_of_each_worker_are_another_training(tmp_path: Path, digits_folder: Path) -> None:
@@ -124,6 +140,13 @@ def test_a_frozen_network_passes_gradients_and_keeps_none() -> None:
     assert network.weight.requires_grad
 
 
+def without_sign_steps(system: System) -> None:
+    """Against the same in float32: a large epsilon keeps Adam from steps of a sign."""
+    for optimizer in system.optimizers.values():
+        for group in optimizer.param_groups:
+            group["eps"] = 1e-2
+
+
 def movement_apart(fresh: System, alone: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[str, float]:
     """Of each tensor that learns: how far the two ends lie apart, as a share of how far training moved it."""
     starts = {
@@ -144,8 +167,9 @@ def train_configured(rank: int, world_size: int, folder: str, content: dict[str,
     config = load(content)
     if world_size > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
-    world = World(rank, world_size)
+    world = World(rank, world_size, config.data.lanes)
     system = build_system(config, torch.device("cpu"), world)
+    without_sign_steps(system)
     with open_stream(config, world, Position()) as stream:
         for _ in range(UPDATES):
             system.step(next(stream))
@@ -154,25 +178,28 @@ def train_configured(rank: int, world_size: int, folder: str, content: dict[str,
         dist.destroy_process_group()
 
 
-def check_two_workers_are_one(config: SystemConfig, folder: Path) -> None:
-    """Float32, tolerance as above."""
-    for world_size in (1, 2):
+def check_workers_are_one(config: SystemConfig, folder: Path, workers: int) -> None:
+    """Statistics of the global batch."""
+    for world_size in (1, workers):
         arguments = (world_size, str(folder), config.model_dump(mode="json"))
         start_processes(train_configured, args=arguments, nprocs=world_size)
-    alone, shared, other = (trained(folder, *who) for who in ((1, 0), (2, 0), (2, 1)))
+    alone, shared, other = (trained(folder, *who) for who in ((1, 0), (workers, 0), (workers, 1)))
     assert all(torch.equal(shared[name], other[name]) for name in shared)
     apart = movement_apart(build_system(config, torch.device("cpu"), World()), alone, shared)
-    assert max(apart.values()) < 0.03, sorted(apart.items(), key=lambda item: -item[1])[:5]
+    assert max(apart.values()) < TOLERANCE_FLOAT32, sorted(apart.items(), key=lambda item: -item[1])[:5]
 
 
-@pytest.mark.parametrize("stage", ["appearance", "pose", "mapping"])
-def test_two_workers_of_dpig_end_with_the_weights_of_one(
-    stage: str, trained_dpig: Path, people_url: str, tmp_path: Path
+@pytest.mark.parametrize(("stage", "workers"), [("appearance", 2), ("pose", 2), ("mapping", 3)])
+def test_workers_of_dpig_end_with_the_weights_of_one(
+    stage: str, workers: int, trained_dpig: Path, people_url: str, tmp_path: Path
 ) -> None:
-    """The mapping with a gradient penalty, whose inner gradient must not be averaged."""
-    check_two_workers_are_one(stage_config(stage, people_url, trained_dpig, "data.augment.brightness=0.2"), tmp_path)
+    """The mapping with a gradient penalty, whose inner gradient must not be averaged, and statistics of all workers."""
+    lanes = ("data.batch=20", "data.lanes=4") if workers == 3 else ()
+    config = stage_config(stage, people_url, trained_dpig, "data.augment.brightness=0.2", *lanes)
+    check_workers_are_one(config, tmp_path, workers)
 
 
 def test_two_workers_of_cdd_end_with_the_weights_of_one(pairs_url: str, tmp_path: Path) -> None:
     """Its critics have an inner gradient, and its encoders are run several times an update."""
-    check_two_workers_are_one(cdd_config(pairs_url, tmp_path, "data.augment.flip=true", "loss.critic_updates=2"), tmp_path)
+    config = cdd_config(pairs_url, tmp_path, "data.augment.flip=true", "loss.critic_updates=2")
+    check_workers_are_one(config, tmp_path, 2)

@@ -130,10 +130,10 @@ class Config(SystemConfig):
             raise ValueError("loss: autoencoder, latent, prior and exclusive are all 0, which leaves E nothing to learn from")
         if self.data.augment.colour:
             raise ValueError("data.augment: colours of X and Y would change by themselves; use flip and crop, which move both")
-        share = self.data.batch // self.run.workers
-        if share % loss.critic_updates:
+        undealt = [share for share in self.shares if share % loss.critic_updates]
+        if undealt:
             raise ValueError(
-                f"data.batch={self.data.batch} gives each of {self.run.workers} workers {share} pairs, not to be dealt to "
+                f"data.batch={self.data.batch} gives a worker {undealt[0]} pairs, not to be dealt to "
                 f"loss.critic_updates={loss.critic_updates}: use a multiple"
             )
         return self

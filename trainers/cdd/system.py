@@ -15,7 +15,6 @@ from models.cdd_critics import Critics, detached
 from models.cdd_specs import DOMAINS, SHARED_SIDE
 from models.losses import wasserstein_distance
 from models.normalization import synchronise_batch_norm
-from models.random import RandomSource
 from trainers.augmentation import augmented
 from trainers.cdd.config import Config
 from trainers.cdd.losses import loss_terms
@@ -37,6 +36,7 @@ class CDD:
 
     def __init__(self, config: Config, device: torch.device, world: World) -> None:
         self.config = config
+        self._world = world
         self.device = device
         sizes, loss = config.networks, config.loss
         self.translators = Translators(sizes.translator, sizes.parts, sizes.image, loss.exclusive > 0).to(device)
@@ -56,7 +56,7 @@ class CDD:
             self._adam_c = Adam(self.critics.parameters(), optim.lr_critics, optim.betas, fused=fused)
             self.networks["critics"] = self.critics
             self.optimizers["critics"] = self._adam_c
-        self.random = RandomSource(config.run.seed, device, world.rank, world.size)
+        self.random = world.random(config.run.seed, device)
         self._dtype = resolve_precision(config.run.precision, device)
         self.updates = 0
         self._scores: dict[str, float] = {}
@@ -132,7 +132,7 @@ class CDD:
             terms.append(self.config.loss.penalty * judgement.penalty - distance)
             scalars[f"wasserstein/{name}"] = distance.detach()
         self._adam_c.zero_grad()
-        torch.stack(terms).sum().backward()
+        self._world.backward(torch.stack(terms).sum())
         self._adam_c.step()
         return scalars
 
@@ -146,7 +146,7 @@ class CDD:
             for name, of_critic in scores.items():
                 total = total - weights.of_critic(name) * of_critic.float().mean()
         self._adam_t.zero_grad()
-        total.backward()
+        self._world.backward(total)
         self._adam_t.step()
         scalars = {f"loss/{name}": term.detach() for name, term in terms.items()}
         for name, shown in (("real", images), ("made", translation.made)):

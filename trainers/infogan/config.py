@@ -103,6 +103,6 @@ class Config(SystemConfig):
         image = self.networks.image
         image.divided(self.networks.generator.upsampling, "networks.generator")
         image.divided(self.networks.trunk.downsampling, "networks.trunk")
-        if self.data.batch // self.run.workers < 2:
+        if self.shares[0] < 2:
             raise ValueError(f"data.batch={self.data.batch} leaves a worker fewer than 2 images: batch norm needs two")
         return self

@@ -12,7 +12,6 @@ from models.codes import CodePosterior, latent_vector, mutual_information, sampl
 from models.infogan import Critics, Generator
 from models.losses import discriminator_loss, generator_loss, information_loss
 from models.normalization import estimate_statistics, synchronise_batch_norm
-from models.random import RandomSource
 from trainers.augmentation import augmented
 from trainers.distributed import World, frozen, player
 from trainers.images import sample_deviation
@@ -29,6 +28,7 @@ class InfoGAN:
 
     def __init__(self, config: Config, device: torch.device, world: World) -> None:
         self.config = config
+        self._world = world
         self.device = device
         self.codes = config.codes
         sizes = config.networks
@@ -51,7 +51,7 @@ class InfoGAN:
         self._adam_d = Adam(self.critics.parameters(), optim.lr_discriminator, optim.betas, fused=fused)
         self._adam_g = Adam(self.generator.parameters(), optim.lr_generator, optim.betas, fused=fused)
         self.optimizers: dict[str, Optimizer] = {"discriminator": self._adam_d, "generator": self._adam_g}
-        self.random = RandomSource(config.run.seed, device, world.rank, world.size)
+        self.random = world.random(config.run.seed, device)
         self._dtype = resolve_precision(config.run.precision, device)
         self.updates = 0
         self._reader = self.critics_average
@@ -79,7 +79,7 @@ class InfoGAN:
         adversarial = discriminator_loss(real_logits, made_logits)
         information = mutual_information(self.codes, split_head(self.codes, head), codes)
         self._adam_d.zero_grad()
-        (adversarial + information_loss(information, loss.info_categorical, loss.info_continuous)).backward()
+        self._world.backward(adversarial + information_loss(information, loss.info_categorical, loss.info_continuous))
         self._adam_d.step()
         scalars = {f"info/{name}_nats": value.detach() for name, value in information.items()}
         return scalars | {
@@ -102,7 +102,7 @@ class InfoGAN:
                 information = mutual_information(self.codes, split_head(self.codes, head), codes)
                 total = total + information_loss(information, loss.info_categorical, loss.info_continuous)
             self._adam_g.zero_grad()
-            total.backward()
+            self._world.backward(total)
         self._adam_g.step()
         return {"loss/g": adversarial.detach()}
 

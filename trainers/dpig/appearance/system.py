@@ -11,7 +11,6 @@ from models.averaging import averaged, follow_when_due
 from models.dpig import Discriminator, Painter
 from models.losses import discriminator_loss, generator_loss
 from models.normalization import synchronise_batch_norm
-from models.random import RandomSource
 from trainers.distributed import World, frozen, player
 from trainers.dpig.appearance.config import Config
 from trainers.dpig.appearance.measures import evaluate
@@ -29,6 +28,7 @@ class Appearance:
 
     def __init__(self, config: Config, device: torch.device, world: World) -> None:
         self.config = config
+        self._world = world
         self.device = device
         sizes = config.networks
         self.painter = Painter(sizes.encoder, sizes.decoder, sizes.drawing, sizes.image).to(device)
@@ -47,7 +47,7 @@ class Appearance:
         self._adam_g = Adam(self.painter.parameters(), optim.lr_painter, optim.betas, fused=fused)
         self._adam_d = Adam(self.discriminator.parameters(), optim.lr_discriminator, optim.betas, fused=fused)
         self.optimizers: dict[str, Optimizer] = {"painter": self._adam_g, "discriminator": self._adam_d}
-        self.random = RandomSource(config.run.seed, device, world.rank, world.size)
+        self.random = world.random(config.run.seed, device)
         self._dtype = resolve_precision(config.run.precision, device)
         self.updates = 0
 
@@ -74,7 +74,7 @@ class Appearance:
             real_logits, made_logits = self._player_d(images, rebuilt)
         loss = discriminator_loss(real_logits, made_logits) / 2
         self._adam_d.zero_grad()
-        loss.backward()
+        self._world.backward(loss)
         self._adam_d.step()
         return {
             "loss/d": loss.detach(),
@@ -100,7 +100,7 @@ class Appearance:
                 total = total + weights.adversarial * adversarial
                 scalars["loss/g"] = adversarial.detach()
             self._adam_g.zero_grad()
-            total.backward()
+            self._world.backward(total)
         self._adam_g.step()
         return scalars
 

@@ -138,10 +138,10 @@ class Config(PeopleConfig):
 
     @model_validator(mode="after")
     def _batch_is_dealt(self) -> Self:
-        share = self.data.batch // self.run.workers
-        if share % self.loss.critic_updates:
+        undealt = [share for share in self.shares if share % self.loss.critic_updates]
+        if undealt:
             raise ValueError(
-                f"data.batch={self.data.batch} gives each of {self.run.workers} workers {share} people, not to be dealt to "
+                f"data.batch={self.data.batch} gives a worker {undealt[0]} people, not to be dealt to "
                 f"loss.critic_updates={self.loss.critic_updates}: use a multiple"
             )
         if not self.factors or len(set(self.factors)) != len(self.factors):

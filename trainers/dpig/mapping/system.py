@@ -13,7 +13,6 @@ from models.dpig import Painter
 from models.embeddings import EmbeddingCritics, Mappings, PoseAutoencoder
 from models.losses import wasserstein_distance
 from models.pose import pose_vectors
-from models.random import RandomSource
 from trainers.distributed import World, frozen, mean_over_ranks, player
 from trainers.dpig.appearance.config import Config as AppearanceConfig
 from trainers.dpig.batch import training_batch
@@ -63,7 +62,7 @@ class Mapping:
         self._optimizer_m = self._optimizer(self.mappings, optim.lr_mapping)
         self._optimizer_c = self._optimizer(self.critics, optim.lr_critic)
         self.optimizers: dict[str, Optimizer] = {"mappings": self._optimizer_m, "critics": self._optimizer_c}
-        self.random = RandomSource(config.run.seed, device, world.rank, world.size)
+        self.random = world.random(config.run.seed, device)
         self._dtype = resolve_precision(config.run.precision, device)
         self.updates = 0
         self.seen: Seen | None = None
@@ -144,7 +143,7 @@ class Mapping:
             scalars[f"wasserstein/{factor}"] = distance.detach()
         assert total is not None
         self._optimizer_c.zero_grad()
-        total.backward()
+        self._world.backward(total)
         self._optimizer_c.step()
         if loss.smoothness == "clipping":
             with torch.no_grad():
@@ -158,7 +157,7 @@ class Mapping:
             scores = self.critics.judge(made)
             losses = {f"loss/{factor}": -of_factor.mean() for factor, of_factor in scores.items()}
             self._optimizer_m.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()
+            self._world.backward(torch.stack(list(losses.values())).sum())
         self._optimizer_m.step()
         scalars = {name: loss.detach() for name, loss in losses.items()}
         return scalars | {"samples/made_deviation": sample_deviation(torch.cat(list(made.values()), 1))}

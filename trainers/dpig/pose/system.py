@@ -10,7 +10,6 @@ from models.averaging import averaged, follow_when_due
 from models.embeddings import PoseAutoencoder
 from models.losses import pose_loss
 from models.pose import pose_vectors
-from models.random import RandomSource
 from trainers.distributed import World, player
 from trainers.dpig.batch import training_batch
 from trainers.dpig.people import SHOWN, People, gather, sitters
@@ -29,6 +28,7 @@ class PoseSystem:
 
     def __init__(self, config: Config, device: torch.device, world: World) -> None:
         self.config = config
+        self._world = world
         self.device = device
         self.size = (config.networks.image.height, config.networks.image.width)
         self.autoencoder = PoseAutoencoder(config.networks.pose).to(device)
@@ -38,7 +38,7 @@ class PoseSystem:
         optim = config.optim
         self._adam = Adam(self.autoencoder.parameters(), optim.lr, optim.betas, fused=device.type in ("cpu", "cuda"))
         self.optimizers: dict[str, Optimizer] = {"autoencoder": self._adam}
-        self.random = RandomSource(config.run.seed, device, world.rank, world.size)
+        self.random = world.random(config.run.seed, device)
         self._dtype = resolve_precision(config.run.precision, device)
         self.updates = 0
         self.range: PoseRange | None = None
@@ -55,7 +55,7 @@ class PoseSystem:
             rebuilt = self._player(vectors)
         loss = pose_loss(rebuilt.float(), vectors)
         self._adam.zero_grad()
-        (self.config.loss.reconstruction * loss).backward()
+        self._world.backward(self.config.loss.reconstruction * loss)
         self._adam.step()
         self.updates += 1
         follow_when_due(self.average, self.autoencoder, self.updates, optim.ema_decay, optim.ema_every)

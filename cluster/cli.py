@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,13 @@ from datasets.errors import DataError
 from trainers.errors import TrainingError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from trainers.config import SystemConfig
+    from trainers.lease import Lease
+
+JOB_VARIABLE = "UNBRAID_JOB"
+"""Names the Ray job that this process is."""
 
 
 class ErrorReporting(click.Group):
@@ -107,27 +116,50 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
     Args:
         address: of a Ray cluster; None starts one here.
     """
-    from trainers.launch import is_finished, preflight, run_failed, train_here, train_on_ray
+    from trainers.errors import StoppedError
+    from trainers.launch import is_finished, preflight, run_ended, train_here, train_on_ray
+    from trainers.lease import Lease
     from trainers.progress import Progress
 
+    assert config.run.name is not None
     store = preflight(config, " ".join(sys.argv[1:]))
     if is_finished(config, store):
         click.echo(f"run {config.run.name} is finished; a larger run.updates goes on with it, another run.name starts anew")
     else:
         click.echo(f"run {config.run.name} → {store.url}")
         progress = Progress(config)
-        try:
-            if debug:
-                train_here(config, progress)
-            else:
-                train_on_ray(config, address, progress)
-        except KeyboardInterrupt:
-            click.echo("\ninterrupted: the newest checkpoint is safe, the same command goes on from it", err=True)
-            sys.exit(130)
-        except Exception as error:
-            run_failed(store, error)
-            raise
+        lease = Lease.acquire(store, config.run.name, os.environ.get(JOB_VARIABLE, ""), click.echo)
+        with lease, _stopped_by_sigterm(lease):
+            try:
+                if debug:
+                    train_here(config, progress, lease)
+                else:
+                    train_on_ray(config, address, progress, lease)
+            except KeyboardInterrupt:
+                click.echo("\ninterrupted: the newest checkpoint is safe, the same command goes on from it", err=True)
+                sys.exit(130)
+            except Exception as error:
+                run_ended(store, error)
+                if isinstance(error.__cause__, StoppedError):
+                    click.echo(f"{error}; the same command goes on from it", err=True)
+                    sys.exit(143)
+                raise
     summarise(config, store)
+
+
+@contextmanager
+def _stopped_by_sigterm(lease: Lease) -> Iterator[None]:
+    """Within, SIGTERM is a wish for a checkpoint and an end."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        click.echo("SIGTERM: asking for a checkpoint", err=True)
+        lease.request_stop()
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @main.command("eval")

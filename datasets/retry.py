@@ -11,17 +11,23 @@ class Backoff:
     Attributes:
         attempts: in a row without a single byte of progress, before it is an error.
         first, longest: seconds, upper ends of the first and of the longest pause.
+        patience: seconds without progress that must have passed too.
     """
 
     attempts: int = 8
     first: float = 0.1
     longest: float = 8.0
+    patience: float = 0.0
+
+    def gives_up(self, failures: int, seconds: float) -> bool:
+        """Whether so many failures in a row, over so many seconds, are enough."""
+        return failures >= self.attempts and seconds >= self.patience
 
     def pause(self, failures: int, jitter: float) -> float:
         """Seconds to wait after so many failures in a row; ``jitter`` is uniform in [0, 1)."""
         return min(self.longest, self.first * 2.0 ** (failures - 1)) * jitter
 
 
-def default_backoff() -> Backoff:
+def default_backoff(patience: float = 0.0) -> Backoff:
     """The number of attempts is ``AWS_MAX_ATTEMPTS`` where that is set, as for every AWS client."""
-    return Backoff(attempts=max(1, int(os.environ.get("AWS_MAX_ATTEMPTS", Backoff.attempts))))
+    return Backoff(attempts=max(1, int(os.environ.get("AWS_MAX_ATTEMPTS", Backoff.attempts))), patience=patience)

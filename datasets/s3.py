@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -35,7 +36,7 @@ class S3Store:
 
     Args:
         create: make the bucket when it is missing.
-        backoff: of reads; default :func:`datasets.retry.default_backoff`.
+        backoff: default :func:`datasets.retry.default_backoff`.
     """
 
     def __init__(self, bucket: str, prefix: str, create: bool = False, backoff: Backoff | None = None) -> None:
@@ -48,15 +49,15 @@ class S3Store:
         self._closed = threading.Event()
         if create and not self._bucket_exists():
             with self._explained(""):
-                self._writer.create_bucket(Bucket=bucket)
+                self._uploads.create_bucket(Bucket=bucket)
 
     @cached_property
-    def _reader(self) -> S3Client:
-        """Its failures are all seen, counted and repaired here."""
+    def _requests(self) -> S3Client:
+        """For single requests; its failures are all seen, counted and repaired here."""
         return _client(attempts=1)
 
     @cached_property
-    def _writer(self) -> S3Client:
+    def _uploads(self) -> S3Client:
         """boto3 repeats single parts of an upload by itself; an upload that is not completed does not exist."""
         return _client(WRITE_ATTEMPTS)
 
@@ -70,12 +71,23 @@ class S3Store:
         return self._download(key, start, length)
 
     def put(self, key: str, content: bytes) -> None:
-        with self._explained(key):
-            self._writer.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=content)
+        self._repeated(key, lambda client: client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=content))
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        def put(client: S3Client) -> bool:
+            try:
+                client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=content, IfNoneMatch="*")
+            except client.exceptions.ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (409, 412):
+                    raise
+                return False
+            return True
+
+        # an earlier attempt of this call may have been written although its answer was lost
+        return self._repeated(key, put) or self.get(key) == content
 
     def put_file(self, key: str, path: Path) -> None:
-        with self._explained(key):
-            self._writer.upload_file(str(path), self.bucket, self.prefix + key)
+        self._repeated(key, lambda client: client.upload_file(str(path), self.bucket, self.prefix + key), self._uploads)
 
     def exists(self, key: str) -> bool:
         return (self.prefix + key) in self._list(self.prefix + key)
@@ -84,8 +96,7 @@ class S3Store:
         return [key.removeprefix(self.prefix) for key in self._list(self.prefix + prefix)]
 
     def delete(self, key: str) -> None:
-        with self._explained(key):
-            self._writer.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+        self._repeated(key, lambda client: client.delete_object(Bucket=self.bucket, Key=self.prefix + key))
 
     def close(self) -> None:
         self._closed.set()
@@ -94,11 +105,11 @@ class S3Store:
         """``length`` bytes from ``start``, or all; after a failure only what is still missing is asked for."""
         buffer = bytearray(length or 0)
         got, etag = 0, None
-        failures = 0
+        failures, since = 0, time.monotonic()
         while True:
             before = got
             try:
-                with self._client_for_reading() as client:
+                with self._single() as client:
                     asked = self._request(start + got, None if length is None else length - got, etag)
                     answer = client.get_object(Bucket=self.bucket, Key=self.prefix + key, **asked)
                     sent, etag = answer["ContentLength"], answer["ETag"]
@@ -119,8 +130,10 @@ class S3Store:
                 raise
             except Exception as error:
                 self.statistics.received(got - before)
-                failures = 1 if got > before else failures + 1
-                self._pause_or_raise(error, key, failures)
+                if got > before:
+                    failures, since = 0, time.monotonic()
+                failures += 1
+                self._pause_or_raise(error, key, failures, since)
 
     @staticmethod
     def _request(start: int, length: int | None, etag: str | None) -> dict[str, Any]:
@@ -132,24 +145,25 @@ class S3Store:
         return asked
 
     @contextmanager
-    def _client_for_reading(self) -> Iterator[S3Client]:
+    def _single(self) -> Iterator[S3Client]:
         with self._opening:  # making a client is not thread-safe
-            client = self._reader
+            client = self._requests
         yield client
 
-    def _repeated(self, key: str, operation: Callable[[S3Client], Result]) -> Result:
-        failures = 0
+    def _repeated(self, key: str, operation: Callable[[S3Client], Result], client: S3Client | None = None) -> Result:
+        failures, since = 0, time.monotonic()
         while True:
             try:
-                with self._client_for_reading() as client:
-                    return operation(client)
+                with self._single() as single:
+                    return operation(client or single)
             except Exception as error:
                 failures += 1
-                self._pause_or_raise(error, key, failures)
+                self._pause_or_raise(error, key, failures, since)
 
-    def _pause_or_raise(self, error: Exception, key: str, failures: int) -> None:
+    def _pause_or_raise(self, error: Exception, key: str, failures: int, since: float) -> None:
         cause = transient_cause(error)
-        if cause is None or failures >= self.backoff.attempts or self._closed.is_set():
+        seconds = time.monotonic() - since
+        if cause is None or self.backoff.gives_up(failures, seconds) or self._closed.is_set():
             with self._explained(key, failures):
                 raise error
         self.statistics.retried(cause)
@@ -202,10 +216,13 @@ class S3Store:
 
 def transient_cause(error: Exception) -> str | None:
     """In one word why a transfer failed, where trying again may help; None where it cannot."""
+    from boto3.exceptions import S3UploadFailedError
     from botocore import exceptions
     from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 
+    if isinstance(error, S3UploadFailedError):  # boto3 keeps the cause as this one's context
+        return transient_cause(error.__context__) if isinstance(error.__context__, Exception) else None
     if isinstance(error, exceptions.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = str(error.response["Error"].get("Code", ""))

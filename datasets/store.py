@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from datasets.errors import DataError
+from datasets.retry import Backoff
 
 
 class StoreStatistics:
@@ -62,6 +63,10 @@ class Store(Protocol):
         """Write a small object."""
         ...
 
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Write a small object unless there is one of that name; whether it was written. Of several callers one succeeds."""
+        ...
+
     def put_file(self, key: str, path: Path) -> None:
         """Write a file, in parts where it is large."""
         ...
@@ -83,11 +88,12 @@ class Store(Protocol):
         ...
 
 
-def open_store(url: str, create: bool = False) -> Store:
+def open_store(url: str, create: bool = False, backoff: Backoff | None = None) -> Store:
     """The store at ``s3://bucket/prefix`` or at a folder.
 
     Args:
         create: make the folder or the bucket when it is missing.
+        backoff: for how long a server that fails is asked again; default :func:`datasets.retry.default_backoff`.
 
     Raises:
         DataError: on a malformed URL, a missing bucket, wrong keys or a server that does not answer.
@@ -104,7 +110,7 @@ def open_store(url: str, create: bool = False) -> Store:
         raise DataError(f"{url}: {bucket!r} is not a bucket name (at least 3 letters); use s3://bucket/prefix")
     from datasets.s3 import S3Store
 
-    return S3Store(bucket, prefix.strip("/"), create)
+    return S3Store(bucket, prefix.strip("/"), create, backoff)
 
 
 class FolderStore:
@@ -136,6 +142,20 @@ class FolderStore:
     def put(self, key: str, content: bytes) -> None:
         with self._replacing(key) as temporary:
             temporary.write_bytes(content)
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        target = self.root / key
+        with self._explained(key):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".partial") as temporary:
+                temporary.write(content)
+                temporary.flush()
+                Path(temporary.name).chmod(0o644)
+                try:
+                    target.hardlink_to(temporary.name)
+                except FileExistsError:
+                    return False
+        return True
 
     def put_file(self, key: str, path: Path) -> None:
         with self._replacing(key) as temporary:

@@ -19,6 +19,7 @@ from datasets.errors import DataError
 from datasets.index import Index, read_index
 from datasets.order import Order, Stretch, rank_lanes
 from datasets.reading import Fetched, Fetcher, ShardReader
+from datasets.retry import default_backoff
 from datasets.store import Store, open_store
 
 READ_THREADS = min(8, max(2, os.cpu_count() or 2))
@@ -93,6 +94,7 @@ class SampleStream:
             neighbour in the same lane and batch, so that batches stay equal on any number of ranks.
         cache: of the node, if there is one.
         position: where to go on.
+        patience: seconds that a server which is away is waited for.
 
     Raises:
         DataError: when the set cannot be read or its shards do not fit the numbers.
@@ -114,8 +116,9 @@ class SampleStream:
         max_skipped: int = 0,
         cache: ShardCache | None = None,
         position: Position | None = None,
+        patience: float = 0.0,
     ) -> None:
-        self.store: Store = open_store(url)
+        self.store: Store = open_store(url, backoff=default_backoff(patience))
         self.index: Index = read_index(self.store)
         self.cache = cache
         self.max_skipped = max_skipped
@@ -129,7 +132,7 @@ class SampleStream:
         except ValueError as error:
             raise DataError(f"{url}: {error}") from None
         self._reader = ShardReader(self.store, shards, cache, tables=2 * len(self._lanes))
-        self._rows = batch // world_size
+        self._rows = batch // lanes * len(self._lanes)
         start = self.position
         self._fetcher = Fetcher(
             self._reader, self.order, self._lanes, start.epoch, start.batch, prefetch_bytes // 2, READ_THREADS

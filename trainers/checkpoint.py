@@ -6,7 +6,9 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -17,12 +19,13 @@ from torch import Tensor, nn
 
 from datasets.errors import DataError
 from datasets.store import FolderStore, Store
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, SupersededError
 from trainers.system import System
 
 FOLDER = "checkpoints"
 STATE = "state.pt"
 MANIFEST = "checkpoint.json"
+RETRY_SECONDS = 5.0
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -75,25 +78,48 @@ class Checkpoints:
     """The checkpoints of one run, oldest removed first.
 
     ``save`` copies the state to host memory and returns; a thread serialises and uploads it, the manifest last.
-    A checkpoint without its manifest does not exist.
+    A checkpoint without its manifest does not exist. Where a server fails, the thread tries again, and takes the newest
+    state there is by then; training goes on meanwhile.
 
     Args:
         store: of the run.
         keep: complete checkpoints kept.
+        patience: seconds that a server which fails is tried again.
+        guard: called before a checkpoint comes into being; raises where this process must not write any more.
+
+    Attributes:
+        report: told of each failure and of what came of it.
+        failures: attempts that failed; ``seconds``: that the newest took; ``completed``: when it was complete, by
+            ``time.monotonic``, this object's making before the first.
     """
 
-    def __init__(self, store: Store, keep: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keep: int,
+        patience: float = 0.0,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
         self.store = store
         self.keep = keep
+        self.failures = 0
+        self.seconds = 0.0
+        self.completed = time.monotonic()
+        self.report: Callable[[str], None] = lambda text: None
+        self._patience = patience
+        self._guard = guard
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write-checkpoint")
         self._pending: Future[None] | None = None
+        self._lock = threading.Lock()
+        self._waiting: tuple[int, dict[str, Any]] | None = None
+        self._failed: Exception | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """What was saved is complete after this, however training ended; an earlier error is not hidden by a later one."""
-        with suppress(CheckpointError) if kind is not None else nullcontext():
+        with suppress(CheckpointError, SupersededError) if kind is not None else nullcontext():
             self.wait()
         self._writer.shutdown()
 
@@ -118,14 +144,16 @@ class Checkpoints:
         return sorted(int(parts[1].removeprefix("step-")) for parts in manifests)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Begin to write the state of ``step``; waits for the previous one.
+        """Begin to write the state of ``step``; a state that still waits to be written gives way to it.
 
         Raises:
             CheckpointError: when the previous one could not be written.
         """
-        self.wait()
+        self._raise_failure()
         snapshot = _to_host(state)
-        self._pending = self._writer.submit(self._write, step, snapshot)
+        with self._lock:
+            self._waiting = (step, snapshot)
+        self._pending = self._writer.submit(self._write_waiting)
 
     def wait(self) -> None:
         """Until what was saved is complete.
@@ -136,6 +164,7 @@ class Checkpoints:
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
+        self._raise_failure()
 
     def load(self, step: int | None = None) -> dict[str, Any] | None:
         """The state of ``step``, or of the newest complete checkpoint; None when there is none.
@@ -165,6 +194,46 @@ class Checkpoints:
         for later in [s for s in self.steps() if s > step]:
             self._remove(later)
 
+    def _raise_failure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+    def _take_waiting(self) -> tuple[int, dict[str, Any]] | None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, None
+        return waiting
+
+    def _write_waiting(self) -> None:
+        """Write the newest state, for as long as that may take; what fails is kept for the training thread."""
+        taken = self._take_waiting()
+        if taken is None or self._failed is not None:
+            return
+        started = time.monotonic()
+        failed = 0
+        while True:
+            step, snapshot = taken
+            try:
+                self._write(step, snapshot)
+                break
+            except (CheckpointError, SupersededError) as error:
+                if not self._may_succeed(error, started):
+                    self._failed = error
+                    return
+                failed += 1
+                self.failures += 1
+                self.report(f"{error}; trying again")
+                time.sleep(RETRY_SECONDS)
+                taken = self._take_waiting() or taken
+        self.completed = time.monotonic()
+        self.seconds = self.completed - started
+        if failed:
+            self.report(f"checkpoint of step {step} is complete, after {failed} failures in {self.seconds:.0f} s")
+
+    def _may_succeed(self, error: Exception, started: float) -> bool:
+        """A server may come back; what fails on a disk of this machine is for a person to repair."""
+        patient = time.monotonic() - started < self._patience
+        return patient and isinstance(error, CheckpointError) and not isinstance(self.store, FolderStore)
+
     def _write(self, step: int, snapshot: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / STATE
@@ -176,6 +245,7 @@ class Checkpoints:
                 with path.open("rb") as file:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 self.store.put_file(f"{_folder(step)}/{STATE}", path)
+                self._guard()
                 manifest = {"step": step, "bytes": path.stat().st_size, "sha256": sha256}
                 self.store.put(f"{_folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
                 self._prune()

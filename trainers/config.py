@@ -54,7 +54,8 @@ class DataConfig(Section):
         url: of the packed set, ``s3://bucket/prefix`` or a folder.
         split: to train on; ``evaluation_split`` to measure on.
         batch: images in a *global* batch, shared by all workers.
-        lanes: parallel streams that the order is made of; a multiple of the workers, a divisor of the batch.
+        lanes: parallel streams that the order is made of; as many as workers at least, a divisor of the batch. Workers
+            share them out: a multiple of their number gives each the same work.
         window: samples of a lane that are shuffled together.
         prefetch_mb: encoded samples and decoded batches that a worker holds; what is shuffled together is held in any case.
         decode_threads: of a worker; 0 is as many as its processor has cores.
@@ -94,6 +95,12 @@ class RunConfig(Section):
         labels: whether measures that read labels are taken too; see :meth:`SystemConfig.measures`.
         keep_checkpoints: newest ones kept.
         max_failures: times that a lost worker is replaced before the run gives up.
+        min_workers: with fewer than ``workers`` but so many, the run goes on, and grows again; null waits for all of them.
+            ``resize_seconds`` lie between two looks for room to grow.
+        wait_minutes: that resources which the cluster lacks are waited for, as one that grows may bring them; null refuses what
+            is larger than the cluster at once, and waits for what others hold as long as it takes.
+        silence_seconds: a worker that has answered nothing for so long is lost, and replaced.
+        patience_minutes: that a storage which is away or refuses is tried again, before it ends the run.
     """
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -114,6 +121,11 @@ class RunConfig(Section):
     labels: bool = True
     keep_checkpoints: int = Field(2, ge=1)
     max_failures: int = Field(3, ge=0)
+    min_workers: int | None = Field(None, ge=1)
+    resize_seconds: float = Field(60.0, gt=0)
+    wait_minutes: float | None = Field(None, gt=0)
+    silence_seconds: float = Field(60.0, gt=0)
+    patience_minutes: float = Field(10.0, ge=0)
 
 
 class SystemConfig(Section):
@@ -156,20 +168,26 @@ class SystemConfig(Section):
         return {}
 
     @model_validator(mode="after")
-    def _shares_are_whole(self) -> Self:
+    def _lanes_are_shared(self) -> Self:
         data, workers = self.data, self.run.workers
-        if data.batch % workers:
+        if data.lanes < workers:
             raise ValueError(
-                f"data.batch={data.batch} cannot be shared equally by run.workers={workers}: "
-                f"use a multiple, such as {-(-data.batch // workers) * workers}"
+                f"data.lanes={data.lanes} cannot be shared by run.workers={workers}: each owns one at least; raise data.lanes, "
+                "or use fewer workers"
             )
-        if data.lanes % workers:
-            raise ValueError(f"data.lanes={data.lanes} cannot be shared equally by run.workers={workers}: use a multiple of it")
+        if (self.run.min_workers or 1) > workers:
+            raise ValueError(f"run.min_workers={self.run.min_workers} are more than run.workers={workers}: lower it")
         if data.batch % data.lanes:
             raise ValueError(
                 f"data.batch={data.batch} is not a multiple of data.lanes={data.lanes}: each lane gives the same number"
             )
         return self
+
+    @property
+    def shares(self) -> list[int]:
+        """Samples of a global batch that a worker may hold, ascending, with as many workers as there may be."""
+        lanes, workers = self.data.lanes, range(self.run.min_workers or self.run.workers, self.run.workers + 1)
+        return sorted({self.data.batch // lanes * held for n in workers for held in (lanes // n, -(-lanes // n))})
 
     def with_absolute_folders(self) -> Self:
         """Folders become absolute: a worker's current folder is another one."""
@@ -186,7 +204,8 @@ class SystemConfig(Section):
 
 _NOT_LEARNT = {
     "name", "storage", "workers", "cpus", "gpus", "log_every", "preview_every", "checkpoint_every", "evaluate_every",
-    "evaluate_at", "labels", "keep_checkpoints", "max_failures",
+    "evaluate_at", "labels", "keep_checkpoints", "max_failures", "min_workers", "resize_seconds", "wait_minutes",
+    "silence_seconds", "patience_minutes",
 }  # fmt: skip
 _NOT_LEARNT_FROM = {"prefetch_mb", "decode_threads", "max_skipped", "cache", "cache_gb"}
 

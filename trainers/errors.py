@@ -1,5 +1,7 @@
 """Errors of training that are not bugs: each message says what was wrong, where, and what to do."""
 
+from datasets.errors import DataError
+
 
 class TrainingError(Exception):
     """The base of all of them."""
@@ -19,3 +21,15 @@ class DivergenceError(TrainingError):
 
 class RunError(TrainingError):
     """A run that ended without reaching its budget; the message says why and where it stands."""
+
+
+class SupersededError(TrainingError):
+    """Another launch has taken the run over; this one writes no more."""
+
+
+class StoppedError(TrainingError):
+    """Training that was asked to stop and has; what was trained is in a checkpoint."""
+
+
+FATAL = (DataError, ConfigError, CheckpointError, DivergenceError, SupersededError, StoppedError)
+"""Errors that a repetition would meet again; a run that they end raises a :class:`RunError` of which they are the cause."""

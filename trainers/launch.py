@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -17,8 +16,9 @@ from datasets.index import read_index
 from datasets.order import Order
 from datasets.store import Store, open_store
 from trainers.config import SystemConfig, load
-from trainers.errors import CheckpointError, ConfigError, DivergenceError, RunError
-from trainers.record import claim_run, open_run, read_metrics, read_run, run_status, write_run
+from trainers.errors import FATAL, ConfigError, DivergenceError, RunError, StoppedError, SupersededError
+from trainers.lease import Lease, Lookout
+from trainers.record import Status, claim_run, open_run, read_run, run_status, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     import torch
 
     from trainers.loop import Listener
-
-FAILURE_KEY = "failure.json"
-FATAL = (DataError, ConfigError, CheckpointError, DivergenceError)
-"""Errors that a repetition would meet again; a run that they end raises a :class:`RunError` of which they are the cause."""
 
 
 def preflight(config: SystemConfig, command: str) -> Store:
@@ -79,11 +75,15 @@ def is_finished(config: SystemConfig, store: Store) -> bool:
     return run_status(store) == "finished" and read_run(store)["step"] >= config.run.updates
 
 
-def train_here(config: SystemConfig, listener: Listener) -> None:
+def train_here(config: SystemConfig, listener: Listener, lease: Lease | None = None) -> None:
     """Train in this process, without Ray: one worker, breakpoints work.
+
+    Args:
+        lease: through which it can be stopped from outside; None where nobody else could train this run.
 
     Raises:
         ConfigError: when the configuration asks for several workers.
+        RunError: when it ends before its budget.
     """
     import torch
 
@@ -97,51 +97,74 @@ def train_here(config: SystemConfig, listener: Listener) -> None:
     assert config.run.name is not None
     torch.set_num_threads(config.run.cpus or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    store = open_run(config.run.storage, config.run.name)
+    store = open_run(config.run.storage, config.run.name, patience=60 * config.run.patience_minutes)
     with _fatal_errors():
-        train(config, store, World(), device, listener)
+        train(config, store, World(), device, listener, Lookout(store, lease.generation if lease else 0))
 
 
-def train_on_ray(config: SystemConfig, address: str | None, listener: Listener) -> None:
+def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, lease: Lease | None = None) -> None:
     """Train as a Ray Train worker group on the cluster at ``address``, or on one started here for the run.
 
-    A lost worker is replaced and the group goes on from the newest checkpoint, ``run.max_failures`` times.
+    A lost worker is replaced and the group goes on from the newest checkpoint, ``run.max_failures`` times; with
+    ``run.min_workers`` it goes on with those that are left, and grows again.
+
+    Args:
+        lease: through which it can be stopped from outside; None where nobody else could train this run.
 
     Raises:
-        RunError: with the workers' own error.
+        RunError: with the workers' own error, or when it ends otherwise before its budget.
         ConfigError: when the cluster lacks the resources asked for.
     """
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchConfig
+    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig  # what ray.train gives, with its types
+    from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-    assert config.run.name is not None
+    from trainers.supervision import FOLLOW_SECONDS, Ending, Fit, Follower, Losses, free_resources
+
+    run = config.run
+    assert run.name is not None
+    # Ray hands these on to its controller, which gives up a worker that does not answer, and to what looks for draining nodes
+    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(run.silence_seconds)
+    os.environ["RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S"] = "1"
     ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
-    store = open_run(config.run.storage, config.run.name)
-    workers = config.run.workers
+    store = open_run(run.storage, run.name)
     cpus = _cpus_a_worker(config, ray.cluster_resources())
-    resources: dict[str, float] = {"CPU": cpus} | ({"GPU": config.run.gpus} if config.run.gpus else {})
+    resources: dict[str, float] = {"CPU": cpus} | ({"GPU": run.gpus} if run.gpus else {})
     launch = uuid.uuid4().hex
+    settings = {"config": config.model_dump(mode="json"), "launch": launch, "lease": lease.generation if lease else 0}
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"config": config.model_dump(mode="json"), "launch": launch},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=config.run.gpus > 0, resources_per_worker=resources),
-        torch_config=TorchConfig(backend="nccl" if config.run.gpus else "gloo"),
+        train_loop_config=settings,
+        scaling_config=ScalingConfig(
+            num_workers=run.workers if run.min_workers is None else (run.min_workers, run.workers),
+            use_gpu=run.gpus > 0,
+            resources_per_worker=resources,
+            elastic_resize_monitor_interval_s=run.resize_seconds,
+        ),
+        torch_config=TorchConfig(backend="nccl" if run.gpus else "gloo"),
         run_config=RunConfig(
             # Ray's own folder holds its bookkeeping only: checkpoints are ours, so that all ways of launching share them
             name=f"ray-{launch[:8]}",
             storage_path=store.url,
-            failure_config=FailureConfig(max_failures=config.run.max_failures),
+            failure_config=FailureConfig(max_failures=run.max_failures, controller_failure_limit=-1),
+            callbacks=[Losses(store.url)],
         ),
     )
-    with _followed(store, listener):
-        try:
-            trainer.fit()
-        except (TrainingFailedError, ray.exceptions.RayError) as error:
-            raise RunError(_last_words(error, config)) from error
-    failure = _read_failure(store, launch)
-    if failure is not None:
-        raise RunError(str(failure)) from failure
+    wanted = {kind: count * (run.min_workers or run.workers) for kind, count in resources.items()}
+    follow = Follower(store, listener, lambda: free_resources(wanted))
+    ending = Ending(store, launch, lease, None if run.wait_minutes is None else 60 * run.wait_minutes)
+    fit = Fit(trainer.fit)
+    try:
+        while not fit.wait(FOLLOW_SECONDS):
+            follow()
+            ending.raise_if_over(fit, follow.waited)
+        follow()
+        fit.raise_error(config)
+        ending.raise_if_over(fit, 0)
+    finally:
+        if not fit.wait(0) and threading.current_thread() is threading.main_thread():
+            ray.shutdown()  # which ends the workers; in a trial, whose process goes with it, Tune does
 
 
 def train_worker(settings: Mapping[str, Any]) -> None:
@@ -152,24 +175,27 @@ def train_worker(settings: Mapping[str, Any]) -> None:
 
     from trainers.distributed import World
     from trainers.loop import train
+    from trainers.supervision import node_notice, read_failure, write_failure
     from trainers.telemetry import RayMetrics
 
     config = load(settings["config"])
     assert config.run.name is not None
     context = ray.train.get_context()
-    world = World(context.get_world_rank(), context.get_world_size())
-    store = open_run(config.run.storage, config.run.name)
-    if _read_failure(store, settings["launch"]) is not None:
+    world = World(context.get_world_rank(), context.get_world_size(), config.data.lanes)
+    store = open_run(config.run.storage, config.run.name, patience=60 * config.run.patience_minutes)
+    if read_failure(store, settings["launch"]) is not None:
         return  # the same would only happen again
     device: torch.device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(int(_assigned_cpus()), 1))
+    metrics = RayMetrics(config.run.name)
     try:
         with _fatal_errors():
-            train(config, store, world, device, RayMetrics(config.run.name))
+            train(config, store, world, device, metrics, Lookout(store, settings["lease"], node_notice))
     except RunError as error:
-        failure = {"launch": settings["launch"], "kind": type(error.__cause__).__name__, "message": str(error)}
-        store.put(FAILURE_KEY, json.dumps(failure).encode())
+        write_failure(store, settings["launch"], error)
+        if isinstance(error.__cause__, DivergenceError):
+            metrics.diverged()
 
 
 @contextmanager
@@ -195,66 +221,19 @@ def _cpus_a_worker(config: SystemConfig, there: Mapping[str, float]) -> int:
     """
     run = config.run
     cpus = run.cpus or max(int(there.get("CPU", 1)) // run.workers, 1)
-    wanted = {"CPU": cpus * run.workers, "GPU": run.gpus * run.workers}
-    for kind, count in wanted.items():
-        if count > there.get(kind, 0):
+    workers = run.min_workers or run.workers
+    for kind, count in {"CPU": cpus * workers, "GPU": run.gpus * workers}.items():
+        if count > there.get(kind, 0) and run.wait_minutes is None:
             raise ConfigError(
-                f"run.workers={run.workers} need {count:g} {kind}s, the cluster has {there.get(kind, 0):g}: "
-                f"lower run.workers or run.{kind.lower()}s, or use a larger cluster"
+                f"run.workers={workers} need {count:g} {kind}s, the cluster has {there.get(kind, 0):g}: lower run.workers or "
+                f"run.{kind.lower()}s, use a larger cluster, or set run.wait_minutes for one that grows"
             )
     return cpus
 
 
-def _read_failure(store: Store, launch: str) -> Exception | None:
-    """The error that ended a worker of this launch for good, if one did."""
-    if not store.exists(FAILURE_KEY):
-        return None
-    failure = json.loads(store.get(FAILURE_KEY))
-    if failure["launch"] != launch:
-        return None
-    kind = next(kind for kind in FATAL if kind.__name__ == failure["kind"])
-    return kind(failure["message"])
-
-
-def _last_words(error: BaseException, config: SystemConfig) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return (
-        f"run {config.run.name} was lost after {config.run.max_failures} replacements of its workers: "
-        f"{lines[-1] if lines else type(error).__name__}\nRepeat the command to go on from its newest checkpoint."
-    )
-
-
-@contextmanager
-def _followed(store: Store, listener: Listener) -> Iterator[None]:
-    """Show the run's metrics as they appear in its storage, until the block ends."""
-    seen = len(read_metrics(store))
-    done = threading.Event()
-
-    def follow() -> None:
-        nonlocal seen
-        while True:
-            ending = done.wait(2.0)
-            try:
-                lines = read_metrics(store)
-            except DataError:
-                lines = []
-            if len(lines) < seen:  # a replaced worker group went back to its checkpoint
-                seen = len(lines)
-            for line in lines[seen:]:
-                listener(line)
-            seen = max(seen, len(lines))
-            if ending:
-                return
-
-    thread = threading.Thread(target=follow, name="follow-metrics", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(10)
-
-
-def run_failed(store: Store, error: Exception) -> None:
-    """Note in the record that the run stands still, and why."""
-    write_run(store, {"status": "failed", "message": str(error), "ended": time.time()})
+def run_ended(store: Store, error: Exception) -> None:
+    """Note in the record that the run stands still, and why; unless another launch trains it, whose record that is."""
+    if isinstance(error.__cause__, SupersededError):
+        return
+    status: Status = "stopped" if isinstance(error.__cause__, StoppedError) else "failed"
+    write_run(store, {"status": status, "message": str(error), "ended": time.time()})

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,8 +21,9 @@ from datasets.stream import Position, SampleStream, read_split
 from trainers.checkpoint import Checkpoints, expected_bytes, load_system_state, system_state
 from trainers.config import SystemConfig
 from trainers.distributed import World
-from trainers.errors import DivergenceError
-from trainers.record import REPORT_KEY, RunRecord, write_run
+from trainers.errors import DivergenceError, StoppedError
+from trainers.lease import Lookout
+from trainers.record import REPORT_KEY, RunRecord, read_run, write_run
 from trainers.system import Batch, System, build_system
 
 EVALUATION_BATCH = 500
@@ -31,37 +33,49 @@ CALIBRATION_BYTES = 16 << 20
 Listener = Callable[[Mapping[str, Any]], None]
 
 
-def train(config: SystemConfig, store: Store, world: World, device: torch.device, listener: Listener) -> int:
+def train(
+    config: SystemConfig, store: Store, world: World, device: torch.device, listener: Listener, lookout: Lookout | None = None
+) -> int:
     """Train one run to its budget, from its newest checkpoint if there is one.
 
     Args:
         store: of the run, already claimed.
         world: this process among the run's workers; a process group exists when there are several.
         listener: given each line of metrics on rank 0.
+        lookout: what rank 0 is asked for from outside; None when it is nothing.
 
     Returns:
         Updates made in all, earlier launches included.
+
+    Raises:
+        StoppedError: when it was asked to stop, after the checkpoint.
     """
     system = build_system(config, device, world)
     with ExitStack() as opened:
-        checkpoints = opened.enter_context(Checkpoints(store, config.run.keep_checkpoints))
+        lookout = opened.enter_context(lookout or Lookout(store))
+        checkpoints = opened.enter_context(
+            Checkpoints(store, config.run.keep_checkpoints, 60 * config.run.patience_minutes, guard=lookout.require_lease)
+        )
         if world.is_main:
             checkpoints.require_space(expected_bytes(system))
         state = checkpoints.load()
         if state is not None:
             load_system_state(system, state)
-        record = opened.enter_context(RunRecord(store, system.updates)) if world.is_main else None
+        record = opened.enter_context(RunRecord(store, system.updates, lookout.require_lease)) if world.is_main else None
         stream = opened.enter_context(open_stream(config, world, Position(**state["position"]) if state else Position()))
         if record is not None:
-            write_run(store, {"status": "running", "data_digest": stream.index.digest})
+            starts = begin(store, stream.index.digest, system.updates)
+            checkpoints.report = partial(record.event, "checkpoint")
         meter = Meter(config, world, stream, record, listener, system.updates)
+        if record is not None:
+            meter.standing = partial(standing, checkpoints, world, starts)
         while system.updates < config.run.updates and not meter.out_of_time:
             scalars = system.step(to_device(next(stream), device))
             step = system.updates
             if due(step, config.run.log_every) or step == config.run.updates:
                 meter.log(step, scalars)
             if record is not None:
-                between_updates(system, meter, checkpoints, device)
+                between_updates(system, meter, checkpoints, device, lookout)
         if record is not None:
             finish(system, meter, checkpoints, device)
     if world.is_main:
@@ -69,8 +83,15 @@ def train(config: SystemConfig, store: Store, world: World, device: torch.device
     return system.updates
 
 
-def between_updates(system: System, meter: Meter, checkpoints: Checkpoints, device: torch.device) -> None:
-    """Preview, measure and checkpoint where they are due, but not at the end; rank 0 only."""
+def begin(store: Store, data_digest: str, step: int) -> int:
+    """Note that the run trains, from which update, and for which time; returns that; rank 0 only."""
+    earlier: int = read_run(store).get("starts", 0)
+    write_run(store, {"status": "running", "data_digest": data_digest, "starts": earlier + 1, "started_at": step})
+    return earlier + 1
+
+
+def between_updates(system: System, meter: Meter, checkpoints: Checkpoints, device: torch.device, lookout: Lookout) -> None:
+    """Preview, measure and checkpoint where they are due or asked for, but not at the end; rank 0 only."""
     config, record, step = meter.config, meter.record, system.updates
     run = config.run
     assert record is not None
@@ -80,11 +101,41 @@ def between_updates(system: System, meter: Meter, checkpoints: Checkpoints, devi
     if measures or due(step, run.preview_every):
         record.pictures(step, system.preview(), "preview")
     measured = meter.evaluation(step, evaluate(system, config, device)) if measures else None
-    if due(step, run.checkpoint_every):
+    lookout.require_lease()
+    asked = lookout.wants_checkpoint()
+    if due(step, run.checkpoint_every) or asked:
         record.flush()  # a run that goes on from here finds its metrics up to here
         checkpoints.save(step, system_state(system) | {"position": vars(meter.stream.position)})
+    if asked:
+        obey(lookout, step, record, checkpoints)
     if measured is not None:
         meter.listener(measured)  # who may end the run here, hence after the checkpoint
+
+
+def standing(checkpoints: Checkpoints, world: World, starts: int) -> dict[str, float]:
+    """What an operator watches of a run beside its losses and rates."""
+    return {
+        "checkpoint/age_seconds": time.monotonic() - checkpoints.completed,
+        "checkpoint/seconds": checkpoints.seconds,
+        "checkpoint/failures": float(checkpoints.failures),
+        "run/starts": float(starts),
+        "run/workers": float(world.size),
+    }
+
+
+def obey(lookout: Lookout, step: int, record: RunRecord, checkpoints: Checkpoints) -> None:
+    """Complete a checkpoint that was asked for from outside, and do what it was wanted for.
+
+    Raises:
+        StoppedError: when that is to stop.
+    """
+    checkpoints.wait()
+    if lookout.stop:
+        raise StoppedError(f"stopped as asked; the checkpoint of step {step} is complete")
+    record.event("preempted", f"a node goes soon; the checkpoint of step {step} is complete")
+    record.flush()
+    if lookout.holds:
+        lookout.await_end()
 
 
 def finish(system: System, meter: Meter, checkpoints: Checkpoints, device: torch.device) -> None:
@@ -93,7 +144,7 @@ def finish(system: System, meter: Meter, checkpoints: Checkpoints, device: torch
 
     config, record, step = meter.config, meter.record, system.updates
     assert record is not None
-    record.flush()  # first, as between updates: a run that is cut from here on finds all its metrics
+    record.flush(must=True)  # first, as between updates: a run that is cut from here on finds all its metrics
     checkpoints.save(step, system_state(system) | {"position": vars(meter.stream.position)})
     scores = evaluate(system, config, device)
     meter.listener(meter.evaluation(step, scores))
@@ -142,6 +193,7 @@ def open_stream(config: SystemConfig, world: World, position: Position, prefetch
         max_skipped=data.max_skipped,
         cache=open_cache(data.cache, data.cache_gb),
         position=position,
+        patience=60 * config.run.patience_minutes,
     )
 
 
@@ -167,6 +219,7 @@ class Meter:
     record: RunRecord | None
     listener: Listener
     _step: int
+    standing: Callable[[], Mapping[str, float]] = dict
     out_of_time: bool = False
     _started: float = field(default_factory=time.monotonic)
     _since: float = field(default_factory=time.monotonic)
@@ -198,6 +251,7 @@ class Meter:
             "data/wait_percent": 100 * waited / seconds,
             "data/epoch": float(self.stream.position.epoch),
             **self._transfers(seconds),
+            **self.standing(),
         }
         self._since, self._step, self._waited = now, step, self._waited + waited
         self._look_at_clock(now)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -15,28 +15,36 @@ from typing import Any, Literal, Self
 import yaml
 
 from datasets.errors import DataError
+from datasets.retry import Backoff, default_backoff
 from datasets.store import FolderStore, Store, open_store
 from trainers.config import SystemConfig, differences, load
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, SupersededError
 
 CONFIG_KEY = "config.yaml"
 RUN_KEY = "run.json"
 METRICS_KEY = "metrics.jsonl"
 REPORT_KEY = "report.png"
+EVENTS = "events"
 MAY_CHANGE = ("run.updates", "run.minutes", "run.workers", "run.cpus", "run.gpus", "run.storage", "run.log_every",
               "run.preview_every", "run.checkpoint_every", "run.evaluate_every", "run.evaluate_at", "run.labels",
-              "run.keep_checkpoints", "run.max_failures", "data.prefetch_mb", "data.decode_threads", "data.max_skipped",
+              "run.keep_checkpoints", "run.max_failures", "run.min_workers", "run.resize_seconds", "run.wait_minutes",
+              "run.silence_seconds", "run.patience_minutes", "data.prefetch_mb", "data.decode_threads", "data.max_skipped",
               "data.cache", "data.cache_gb")  # fmt: skip
 """Keys that a run may go on with changed: none alters what an update learns from its batch."""
 PACKAGES = ("unbraid", "torch", "ray", "webdataset", "kornia")
 FLUSH_SECONDS = 5.0
 
-Status = Literal["running", "finished", "failed"]
+Status = Literal["running", "finished", "failed", "stopped"]
 
 
-def open_run(storage: str, name: str, create: bool = False) -> Store:
-    """The store of one run."""
-    return open_store(f"{storage.rstrip('/')}/{name}", create=create)
+def open_run(storage: str, name: str, create: bool = False, patience: float = 0.0) -> Store:
+    """The store of one run.
+
+    Args:
+        create: make it when it is missing.
+        patience: seconds that a server which is away is waited for.
+    """
+    return open_store(f"{storage.rstrip('/')}/{name}", create=create, backoff=default_backoff(patience))
 
 
 def find_run(reference: str, storage: str) -> Store:
@@ -115,6 +123,18 @@ def read_metrics(store: Store) -> list[dict[str, Any]]:
     return list(_complete_lines(store.get(METRICS_KEY)))
 
 
+def event_entry(kind: str, message: str) -> tuple[str, bytes]:
+    """Key and content of something that happened to a run; each its own object, since several processes tell."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}"
+    return f"{EVENTS}/{stamp}-{kind}.json", json.dumps({"time": round(now, 3), "kind": kind, "message": message}).encode()
+
+
+def read_events(store: Store) -> list[dict[str, Any]]:
+    """All that happened to a run, in order: of each ``time``, ``kind`` and ``message``."""
+    return [json.loads(store.get(key)) for key in store.keys(f"{EVENTS}/")]
+
+
 def measures_of(line: Mapping[str, Any]) -> dict[str, float]:
     """The measures in a line of metrics, without their prefix; empty in lines of training."""
     return {name.removeprefix("evaluation/"): value for name, value in line.items() if name.startswith("evaluation/")}
@@ -133,12 +153,18 @@ class RunRecord:
     Args:
         store: of the run.
         step: that training goes on from.
+        guard: called before anything is written; raises where this process must not write any more.
     """
 
-    def __init__(self, store: Store, step: int) -> None:
+    def __init__(self, store: Store, step: int, guard: Callable[[], None] = lambda: None) -> None:
         from tensorboardX import SummaryWriter
 
         self.store = store
+        self._guard = guard
+        # training goes on without this being written, so it does not wait for a server long
+        self._brisk = open_store(store.url, backoff=Backoff(attempts=2, longest=0.5))
+        self._outbox: dict[str, bytes] = {}
+        self._away_since: float | None = None
         self._lines = [line for line in read_metrics(store) if line["step"] <= step]
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if isinstance(store, FolderStore):
@@ -166,19 +192,53 @@ class RunRecord:
         from trainers.pictures import png
 
         for name, picture in pictures.items():
-            self.store.put(f"{folder}/{name}/{step:08d}.png", png(picture))
+            self._outbox[f"{folder}/{name}/{step:08d}.png"] = png(picture)
             self._board.add_image(f"{folder}/{name}", picture.numpy(), step)
+        self._deliver(self._brisk)
 
-    def flush(self) -> None:
-        """Everything recorded so far is in the storage after this."""
+    def event(self, kind: str, message: str) -> None:
+        """Record that something happened which a person should know, and say so; from any thread."""
+        print(f"{kind}: {message}", file=sys.stderr, flush=True)  # noqa: T201  # a worker's output is the job's log
+        key, content = event_entry(kind, message)
+        self._outbox[key] = content
+
+    def flush(self, must: bool = False) -> None:
+        """Everything recorded so far is in the storage after this, unless a server is away: then later.
+
+        Args:
+            must: wait for it, as long as the store is patient.
+
+        Raises:
+            DataError: when a disk has failed, or a server that must be there.
+        """
         if self._unwritten:
-            self.store.put(METRICS_KEY, b"".join(json.dumps(line).encode() + b"\n" for line in self._lines))
+            self._outbox[METRICS_KEY] = b"".join(json.dumps(line).encode() + b"\n" for line in self._lines)
             self._unwritten = False
         self._board.flush()
-        if self._temporary is not None:
+        if self._deliver(self.store if must else self._brisk) and self._temporary is not None:
             for file in self._events.iterdir():
                 self.store.put_file(f"tensorboard/{file.name}", file)
         self._flushed = time.monotonic()
+
+    def _deliver(self, store: Store) -> bool:
+        """Write what waits; whether all of it was."""
+        self._guard()
+        try:
+            for key, content in list(self._outbox.items()):
+                store.put(key, content)
+                if self._outbox.get(key) is content:
+                    del self._outbox[key]
+        except DataError as error:
+            if store is self.store or isinstance(store, FolderStore):
+                raise
+            if self._away_since is None:
+                self._away_since = time.monotonic()
+                self.event("storage_away", f"{error}; training goes on, and this is written later")
+            return False
+        if self._away_since is not None:
+            seconds, self._away_since = time.monotonic() - self._away_since, None
+            self.event("storage_back", f"after {seconds:.0f} s")
+        return True
 
     def lines(self) -> list[dict[str, Any]]:
         """Every line recorded so far, earlier launches of the run included."""
@@ -190,8 +250,8 @@ class RunRecord:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """Flush and let go, however training ended; an earlier error is not hidden by a later one."""
         try:
-            with suppress(DataError) if kind is not None else nullcontext():
-                self.flush()
+            with suppress(DataError, SupersededError) if kind is not None else nullcontext():
+                self.flush(must=kind is None)
         finally:
             self._board.close()
             if self._temporary is not None:

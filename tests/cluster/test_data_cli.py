@@ -80,7 +80,7 @@ def test_a_mistake_is_one_message(photos: Path, tmp_path: Path, arguments: list[
     ("options", "message"),
     [
         (["--lanes", "64", "--batch", "64"], "64 lanes need at least as many shards, there are 32"),
-        (["--workers", "3"], "16 lanes cannot be shared by 3 ranks"),
+        (["--workers", "17"], "16 lanes cannot be shared by 17 ranks"),
         (["--split", "valid"], "no samples in split 'valid'"),
     ],
 )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets.errors import DataError
-from trainers.errors import CheckpointError, ConfigError, DivergenceError, RunError
-from trainers.launch import FATAL, is_finished, preflight, train_here, train_on_ray
+from trainers.errors import FATAL, CheckpointError, ConfigError, DivergenceError, RunError
+from trainers.launch import is_finished, preflight, train_here, train_on_ray
 from trainers.record import measures_of, open_run, read_run, run_status, write_run
 from trainers.search.campaign import Campaign, Pbt
 from trainers.search.exchange import POINTER, Pointer, take_over

@@ -17,6 +17,9 @@ from cluster.generate import generate
 from cluster.generate_cdd import cdd
 from cluster.generate_dpig import dpig
 from cluster.local import use_local_services
+from cluster.operate import jobs
+from cluster.runs import runs
+from cluster.submit import submit
 from cluster.tune import tune
 from datasets.errors import DataError
 from trainers.errors import TrainingError
@@ -57,6 +60,7 @@ def main() -> None:
       unbraid data fetch mnist && unbraid data pack mnist
       unbraid train infogan-mnist-small                   train, measure, draw a report
       unbraid train infogan-mnist --debug                 the same in this process, without Ray
+      unbraid submit train infogan-mnist                  the same as a job on a cluster
     """
 
 
@@ -200,6 +204,9 @@ def presets() -> None:
 main.add_command(data)
 main.add_command(generate)
 main.add_command(tune)
+main.add_command(submit)
+main.add_command(jobs)
+main.add_command(runs)
 generate.add_command(dpig)
 generate.add_command(cdd)
 

@@ -177,7 +177,9 @@ class LocalServices:
         ]  # fmt: skip
         # workers inherit S3's keys from here, so that no job description ever holds them; and the address, or Ray's own
         # helpers would look for any cluster on this machine and might find another
-        variables = {"RAY_ADDRESS": f"{LOOPBACK}:{port}"}
+        # jobs say `python`, which is this one
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        variables = {"RAY_ADDRESS": f"{LOOPBACK}:{port}", "PATH": path}
         service = self._spawn("ray", command, port, self.environment() | self._ray_token() | variables)
         self._wait("ray", service, lambda service: answers(service.port) and answers(dashboard))
         return service

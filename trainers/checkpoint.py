@@ -113,6 +113,8 @@ class Checkpoints:
         self._lock = threading.Lock()
         self._waiting: tuple[int, dict[str, Any]] | None = None
         self._failed: Exception | None = None
+        self._settled = threading.Event()  # what was saved is complete, or has failed and is tried again
+        self._settled.set()
 
     def __enter__(self) -> Self:
         return self
@@ -144,15 +146,17 @@ class Checkpoints:
         return sorted(int(parts[1].removeprefix("step-")) for parts in manifests)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Begin to write the state of ``step``; a state that still waits to be written gives way to it.
+        """Begin to write the state of ``step``; waits for the previous one, unless a server fails: that state gives way.
 
         Raises:
             CheckpointError: when the previous one could not be written.
         """
+        self._settled.wait()
         self._raise_failure()
         snapshot = _to_host(state)
         with self._lock:
             self._waiting = (step, snapshot)
+        self._settled.clear()
         self._pending = self._writer.submit(self._write_waiting)
 
     def wait(self) -> None:
@@ -204,14 +208,19 @@ class Checkpoints:
         return waiting
 
     def _write_waiting(self) -> None:
-        """Write the newest state, for as long as that may take; what fails is kept for the training thread."""
+        """Write the newest state; what fails is kept for the training thread."""
         taken = self._take_waiting()
-        if taken is None or self._failed is not None:
-            return
+        try:
+            if taken is not None and self._failed is None:
+                self._write_patiently(*taken)
+        finally:
+            self._settled.set()
+
+    def _write_patiently(self, step: int, snapshot: dict[str, Any]) -> None:
+        """Write a state, or one that is saved meanwhile, for as long as that may take."""
         started = time.monotonic()
         failed = 0
         while True:
-            step, snapshot = taken
             try:
                 self._write(step, snapshot)
                 break
@@ -222,8 +231,9 @@ class Checkpoints:
                 failed += 1
                 self.failures += 1
                 self.report(f"{error}; trying again")
+                self._settled.set()
                 time.sleep(RETRY_SECONDS)
-                taken = self._take_waiting() or taken
+                step, snapshot = self._take_waiting() or (step, snapshot)
         self.completed = time.monotonic()
         self.seconds = self.completed - started
         if failed:
@@ -246,7 +256,7 @@ class Checkpoints:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 self.store.put_file(f"{_folder(step)}/{STATE}", path)
                 self._guard()
-                manifest = {"step": step, "bytes": path.stat().st_size, "sha256": sha256}
+                manifest = {"step": step, "bytes": path.stat().st_size, "sha256": sha256, "time": time.time()}
                 self.store.put(f"{_folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
                 self._prune()
             except (DataError, OSError, RuntimeError) as error:

@@ -102,6 +102,14 @@ def write_run(store: Store, change: Mapping[str, Any]) -> None:
     store.put(RUN_KEY, json.dumps(content | dict(change), indent=2).encode())
 
 
+def delete_run(store: Store) -> int:
+    """Remove everything that a run has left; returns how many objects that were. What makes it a run goes first."""
+    keys = store.keys()
+    for key in sorted(keys, key=lambda key: key not in (RUN_KEY, CONFIG_KEY)):
+        store.delete(key)
+    return len(keys)
+
+
 def provenance() -> dict[str, Any]:
     """What code and machine a run is made with. No environment variables: keys live there."""
     here = Path(__file__).parent

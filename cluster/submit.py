@@ -1,0 +1,175 @@
+"""``unbraid submit``: the same command, on a cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cluster.local import use_local_services
+
+if TYPE_CHECKING:
+    from cluster.jobs import Job, JobServer
+
+KINDS = ("train", "tune", "data", "eval")
+address_option = click.option(
+    "--address", help="http://HOST:8265, or HOST:PORT of a cluster's head. Default: RAY_ADDRESS, else the local services."
+)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="train|tune|data|eval [ARGUMENTS]...")
+@address_option
+@click.option("--working-dir", type=click.Path(path_type=Path), help="Tree to upload. Default: the one this command runs from.")
+@click.option("--no-upload", is_flag=True, help="Use the unbraid that is installed on the cluster.")
+@click.option(
+    "--install", is_flag=True, help="Install this tree's requirements, pinned by constraints.txt, before the command runs."
+)
+@click.option("--max-mb", default=50.0, show_default=True, help="Refuse to upload more.")
+@click.option("--detach", is_flag=True, help="Say the job's name and leave.")
+def submit(
+    command: tuple[str, ...],
+    address: str | None,
+    working_dir: Path | None,
+    no_upload: bool,
+    install: bool,
+    max_mb: float,
+    detach: bool,
+) -> None:
+    """Run train, tune, data or eval as a job on a Ray cluster, and follow it to its end.
+
+    The working tree goes along, without what .gitignore names, keys or data. The same command submitted twice is one job:
+    the second call attaches to it; when the first has failed, it goes on from the newest checkpoint. Ctrl-C detaches.
+
+    \b
+    Examples:
+      unbraid submit train infogan-mnist run.workers=8 run.gpus=1 data.url=s3://b/mnist run.storage=s3://b/runs
+      unbraid submit --address http://head:8265 --detach tune infogan-mnist-weights --storage s3://b/campaigns
+      unbraid submit data pack folder s3://b/raw/photos.zip s3://b/sets/photos --size 64x64
+    """
+    from cluster.work import work_of
+
+    folder = working_dir or source_folder_or_here()
+    local = use_local_services()
+    where = cluster_address(address, local)
+    work = work_of(command, folder, is_here(where), uploaded=not no_upload)
+    server = connect(where)
+    with tempfile.TemporaryDirectory() as scratch:
+        runtime_env: dict[str, Any] = {}
+        metadata = dict(work.metadata)
+        if not no_upload:
+            from cluster.tree import zip_tree
+
+            archive = Path(scratch) / "tree.zip"
+            metadata["tree"] = zip_tree(folder, archive, max_mb)
+            runtime_env["working_dir"] = str(archive)
+        if install:
+            runtime_env["pip"] = requirements(folder)
+        job, is_new = server.submit(work.base, ["python", "-m", "cluster.cli", *work.arguments], runtime_env, metadata)
+    if is_new:
+        click.echo(f"job {job.id} on {where}")
+    else:
+        click.echo(f"job {job.id} on {where} is {job.status} already, started {clock_time(job.started)}: attaching")
+    if detach:
+        click.echo(f"follow it: unbraid jobs logs -f {job.id}")
+        return
+    sys.exit(follow(server, job.id))
+
+
+def follow(server: JobServer, identifier: str) -> int:
+    """Show a job's output until it has ended; Ctrl-C leaves it alone. Returns its result."""
+    try:
+        job = server.follow(identifier, lambda text: click.echo(text, nl=False), lambda text: click.echo(text, err=True))
+    except KeyboardInterrupt:
+        click.echo(f"\ndetached: the job runs on; follow it again: unbraid jobs logs -f {identifier}", err=True)
+        return 0
+    cause = f": {job.cause}" if job.cause else ""
+    click.echo(f"job {job.id} {job.status.lower()}{cause}", err=True)
+    if job.status == "FAILED":
+        click.echo(f"go on from its newest checkpoint: unbraid jobs retry {job.id}", err=True)
+    return job.result
+
+
+def requirements(folder: Path) -> dict[str, Any]:
+    """What Ray installs beside the image's packages: this tree's dependencies at the versions of its constraints.
+
+    Raises:
+        TreeError: when the tree names none.
+    """
+    import tomllib
+
+    from cluster.tree import TreeError
+
+    project, constraints = folder / "pyproject.toml", folder / "constraints.txt"
+    for path in (project, constraints):
+        if not path.is_file():
+            raise TreeError(f"--install: {path} is not there; name the folder of your checkout with --working-dir")
+    dependencies = tomllib.loads(project.read_text())["project"]["dependencies"]
+    ours = [name for name in dependencies if not name.startswith("ray[")]  # the cluster's Ray is what runs
+    return {"packages": ours, "pip_install_options": ["-c", "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}/constraints.txt"]}
+
+
+def connect(where: str) -> JobServer:
+    """
+    Raises:
+        JobError: when no cluster answers there, or it refuses.
+    """
+    from cluster.jobs import JobServer
+
+    return JobServer(where)
+
+
+def cluster_address(address: str | None, local: str | None) -> str:
+    """Where the cluster is.
+
+    Raises:
+        JobError: when nothing says so.
+    """
+    from cluster.jobs import JobError
+
+    found = address or os.environ.get("RAY_ADDRESS") or local
+    if found is None or found == "auto":
+        raise JobError("no cluster is named: give --address, set RAY_ADDRESS, or start one here with `unbraid local up`")
+    return found
+
+
+def is_here(where: str) -> bool:
+    """Whether the cluster shares this machine's files, as far as its address says."""
+    host = where.rpartition("://")[2].rpartition(":")[0]
+    return host in ("127.0.0.1", "localhost", "[::1]")
+
+
+def source_folder_or_here() -> Path:
+    """The checkout that this command runs from; where it was installed without one, the current folder."""
+    from cluster.tree import source_folder
+
+    folder = source_folder()
+    return folder if (folder / "pyproject.toml").exists() else Path.cwd()
+
+
+def clock_time(seconds: float) -> str:
+    """``14:03:20``, or with the date when that was another day."""
+    then = time.localtime(seconds)
+    form = "%H:%M:%S" if time.localtime()[:3] == then[:3] else "%Y-%m-%d %H:%M:%S"
+    return time.strftime(form, then)
+
+
+def newest_job(server: JobServer, identifier: str | None) -> Job:
+    """The job that is meant: the one named, or the newest.
+
+    Raises:
+        JobError: when there is none.
+    """
+    from cluster.jobs import JobError
+
+    if identifier is not None:
+        return server.job(identifier)
+    jobs = server.jobs()
+    if not jobs:
+        raise JobError(f"{server.address} has no jobs yet; `unbraid submit train …` starts one")
+    return jobs[0]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cluster.data import data
+from cluster.doctor import doctor
 from cluster.generate import generate
 from cluster.generate_cdd import cdd
 from cluster.generate_dpig import dpig
@@ -204,6 +205,7 @@ def presets() -> None:
 main.add_command(data)
 main.add_command(generate)
 main.add_command(tune)
+main.add_command(doctor)
 main.add_command(submit)
 main.add_command(jobs)
 main.add_command(runs)

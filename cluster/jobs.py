@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import re
 import shlex
 import socket
@@ -259,9 +260,10 @@ class JobServer:
         from ray.dashboard.utils import ray_address_to_api_server_url
         from ray.job_submission import JobSubmissionClient
 
+        logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
         with self._explained():
             if "://" not in self.address:
-                _require_answer(self.address)
+                require_answer(self.address)
             url = self.address if "://" in self.address else ray_address_to_api_server_url(self.address)
             client = JobSubmissionClient(url)
             version = _ray_version(client)
@@ -341,7 +343,7 @@ def _about_token(text: str) -> str:
     )
 
 
-def _require_answer(address: str) -> None:
+def require_answer(address: str) -> None:
     """A client of Ray's control store would wait for a minute, and then end this process.
 
     Raises:

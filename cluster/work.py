@@ -87,7 +87,8 @@ def _training(params: dict[str, object], command: tuple[str, ...], folder: Path,
     else:
         configs = [resolve(None if preset is None else str(preset), overrides)]
     config = configs[-1]
-    complete = tuple(f"{key}={value}" for key, value in _folders(config, here).items())
+    folders = (f"{key}={value}" for key, value in _folders(config, here).items())
+    complete = tuple(folder for folder in folders if folder not in command)
     storage = config.with_absolute_folders().run.storage
     name = str(config.run.name)
     metadata = {"run": name, "storage": storage, "preset": str(preset or config_file), "digest": config.digest()}

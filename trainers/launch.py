@@ -129,7 +129,7 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
     os.environ["RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S"] = "1"
     ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
     store = open_run(run.storage, run.name)
-    cpus = _cpus_a_worker(config, ray.cluster_resources())
+    cpus = cpus_a_worker(config, ray.cluster_resources())
     resources: dict[str, float] = {"CPU": cpus} | ({"GPU": run.gpus} if run.gpus else {})
     launch = uuid.uuid4().hex
     settings = {"config": config.model_dump(mode="json"), "launch": launch, "lease": lease.generation if lease else 0}
@@ -213,7 +213,7 @@ def _assigned_cpus() -> float:
     return float(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))
 
 
-def _cpus_a_worker(config: SystemConfig, there: Mapping[str, float]) -> int:
+def cpus_a_worker(config: SystemConfig, there: Mapping[str, float]) -> int:
     """CPUs of each worker, and so its threads: as asked, or an equal share of the cluster's.
 
     Raises:

@@ -28,7 +28,7 @@ LEAVE_SECONDS = 10.0
 """After one worker has ended a run, the others get so long to come to the same end."""
 GRACE_SECONDS = 25.0
 """A run that was asked to stop gets so long for its checkpoint: less than the 30 s that Kubernetes gives a pod."""
-WAITING_SECONDS = 15.0
+WAITING_SECONDS = 30.0
 
 
 class Fit:

@@ -17,7 +17,7 @@ from cluster.doctor import doctor
 from cluster.generate import generate
 from cluster.generate_cdd import cdd
 from cluster.generate_dpig import dpig
-from cluster.local import use_local_services
+from cluster.local import JOB_VARIABLE, use_local_services
 from cluster.operate import jobs
 from cluster.runs import runs
 from cluster.submit import submit
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
     from trainers.config import SystemConfig
     from trainers.lease import Lease
-
-JOB_VARIABLE = "UNBRAID_JOB"
-"""Names the Ray job that this process is."""
 
 
 class ErrorReporting(click.Group):

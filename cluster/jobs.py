@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cluster.local import JOB_VARIABLE
 from trainers.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class JobServer:
             if newest.entrypoint == entrypoint and newest.status in ("PENDING", "RUNNING", "SUCCEEDED"):
                 return newest, False
         identifier = base if not attempts else f"{base}-{len(attempts) + 1}"
-        variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), "UNBRAID_JOB": identifier, "PYTHONUNBUFFERED": "1"}
+        variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), JOB_VARIABLE: identifier, "PYTHONUNBUFFERED": "1"}
         env = dict(runtime_env) | {"env_vars": {**runtime_env.get("env_vars", {}), **variables}}
         with self._explained():
             self._client.submit_job(entrypoint=entrypoint, submission_id=identifier, runtime_env=env, metadata=dict(metadata))

@@ -19,6 +19,8 @@ from pathlib import Path
 from cluster.ports import LOOPBACK, answers, free_ports, is_free
 
 FOLDER_VARIABLE = "UNBRAID_LOCAL_DIR"
+JOB_VARIABLE = "UNBRAID_JOB"
+"""Names the Ray job that a process is."""
 DEFAULT_FOLDER = ".unbraid"
 BUCKET = "unbraid"
 START_SECONDS = 60.0
@@ -310,7 +312,12 @@ def _stop_tree(pid: int) -> None:
 
 
 def use_local_services() -> str | None:
-    """Let this process use the folder's S3 server unless the environment names another; the local Ray address, if up."""
+    """Let this process use the folder's S3 server unless the environment names another; the local Ray address, if up.
+
+    A job uses what its cluster gives it.
+    """
+    if JOB_VARIABLE in os.environ:
+        return None
     services = LocalServices()
     if not services.status():
         return None

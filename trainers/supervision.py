@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ray.train.v2.api.callback import UserCallback  # what ray.train gives, with its types
+from ray.train.v2.api.exceptions import WorkerGroupError
 
 from datasets.errors import DataError
 from datasets.store import Store, open_store
@@ -215,7 +216,12 @@ def _in_one_line(error: Exception) -> str:
 
 def _last_words(error: BaseException, config: SystemConfig) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
+    what = (
+        f"was lost after {config.run.max_failures} replacements of its workers"
+        if isinstance(error, WorkerGroupError)
+        else "could not be started or kept up"
+    )
     return (
-        f"run {config.run.name} was lost after {config.run.max_failures} replacements of its workers: "
-        f"{lines[-1] if lines else type(error).__name__}\nRepeat the command to go on from its newest checkpoint."
+        f"run {config.run.name} {what}: {lines[-1] if lines else type(error).__name__}\n"
+        "Repeat the command to go on from its newest checkpoint."
     )

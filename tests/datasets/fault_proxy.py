@@ -10,13 +10,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-Fault = Literal["cut", "truncate", "stall", "corrupt", "slow_down", "internal_error", "expired"]
+Fault = Literal["cut", "truncate", "stall", "corrupt", "slow_down", "internal_error", "expired", "denied", "away", "late"]
 ANSWERS: dict[str, tuple[str, str]] = {
     "slow_down": ("503 Slow Down", "SlowDown"),
     "internal_error": ("500 Internal Server Error", "InternalError"),
+    "denied": ("403 Forbidden", "AccessDenied"),
     "expired": ("400 Bad Request", "ExpiredToken"),
 }
 CHUNK = 64 << 10
+EXPECTS = b"Expect: 100-continue\r\n"
 
 
 @dataclass
@@ -26,7 +28,8 @@ class FaultProxy:
     Attributes:
         fault: request number (from 0) and its line, such as ``GET /bucket/key HTTP/1.1`` → what to do to the answer.
         after: bytes of an answer's body that pass before it is cut, truncated, stalled or corrupted.
-        stall: seconds of silence.
+        stall: seconds of silence, and by which an answer is late.
+        bind: address that it listens on.
         bodies: bytes of bodies passed on to clients, by request line.
     """
 
@@ -35,6 +38,7 @@ class FaultProxy:
     fault: Callable[[int, str], Fault | None]
     after: int = 100_000
     stall: float = 3.0
+    bind: str = "127.0.0.1"
     requests: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     passed: int = 0
@@ -43,8 +47,8 @@ class FaultProxy:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._closed = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((self.bind, 0))
+        self.url = f"http://{self.bind}:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -70,6 +74,13 @@ class FaultProxy:
                     fault = self.fault(number, line)
                     if fault is not None:
                         self.faults.append(fault)
+                if fault == "away":
+                    return
+                if fault == "late":
+                    time.sleep(self.stall)
+                if EXPECTS in head:  # the client waits for this before it sends a body
+                    head = head.replace(EXPECTS, b"")
+                    client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
                 body = to_client.read(_length(head))
                 if fault in ANSWERS:
                     client.sendall(_answer(*ANSWERS[fault]))
@@ -91,7 +102,7 @@ class FaultProxy:
             content = bytearray(server.read(min(CHUNK, left)))  # type: ignore[attr-defined]
             if not content:
                 return False
-            if fault is not None and sent + len(content) > self.after:
+            if fault not in (None, "late") and sent + len(content) > self.after:
                 keep = max(self.after - sent, 0)
                 if fault == "corrupt":
                     content[min(keep, len(content) - 1)] ^= 0xFF
@@ -113,7 +124,7 @@ class FaultProxy:
 
 
 @contextmanager
-def fault_proxy(endpoint: str, fault: Callable[[int, str], Fault | None], **options: float) -> Iterator[FaultProxy]:
+def fault_proxy(endpoint: str, fault: Callable[[int, str], Fault | None], **options: float | str) -> Iterator[FaultProxy]:
     """A proxy before the server at ``http://host:port``."""
     host, port = endpoint.removeprefix("http://").split(":")
     proxy = FaultProxy(host, int(port), fault, **options)  # type: ignore[arg-type]

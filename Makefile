@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo campaign test lint bench clean
+.PHONY: setup demo campaign test test-slow lint bench clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -28,6 +28,10 @@ campaign: setup
 
 test: setup
 	$(BIN)/pytest
+
+# What takes minutes each and is not run at every landing.
+test-slow: setup
+	$(BIN)/pytest -m slow
 
 lint: setup
 	$(BIN)/ruff check .

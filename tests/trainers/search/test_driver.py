@@ -270,6 +270,7 @@ def test_trouble_that_all_trials_share_stops_the_campaign_and_repaired_it_goes_o
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_a_driver_killed_or_interrupted_loses_no_trial_and_repeats_none(
     services: LocalServices, address: str, digits_folder: Path, tmp_path: Path
 ) -> None:

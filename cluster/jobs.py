@@ -211,14 +211,14 @@ class JobServer:
         while True:
             before = shown
             try:
-                shown = asyncio.run(self._stream(identifier, show, shown))
+                shown, cause = asyncio.run(self._stream(identifier, show, shown)), "the stream ended"
+            except _BrokenError as broken:
+                shown, cause = broken.shown, broken.cause
+            try:
                 job = self.job(identifier)
                 if job.is_over:
                     show(self._rest(identifier, shown))
                     return job
-                cause = "the stream ended"
-            except _BrokenError as broken:
-                shown, cause = broken.shown, broken.cause
             except JobError as error:
                 cause = str(error).splitlines()[0]
             failures = 1 if shown > before else failures + 1

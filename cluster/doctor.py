@@ -30,10 +30,13 @@ from cluster.findings import (
 )
 from cluster.local import use_local_services
 from cluster.operate import json_option
+from trainers.errors import in_one_line
 
 if TYPE_CHECKING:
     from trainers.config import SystemConfig
 
+JOINED = "auto"
+"""The address of the cluster that a job runs on."""
 MARKS = {"pass": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
@@ -58,7 +61,7 @@ def doctor(preset: str, overrides: tuple[str, ...], address: str | None, as_json
 
     config = resolve(preset, overrides).with_absolute_folders()
     local = use_local_services()
-    where = cluster_address(address, local)
+    where = JOINED if address == JOINED else cluster_address(address, local)
     if "://" in where:
         sys.exit(_ask_there(where, [preset, *overrides], as_json))
     started = time.monotonic()
@@ -95,11 +98,11 @@ def examine(config: SystemConfig, address: str) -> list[Finding]:
     from cluster.jobs import JobError, require_answer
 
     try:
-        if address != "auto":
+        if address != JOINED:
             require_answer(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
-        raise JobError(f"doctor: no cluster can be joined at {address} ({' '.join(str(error).split())[:300]})") from None
+        raise JobError(f"doctor: no cluster can be joined at {address} ({in_one_line(error)})") from None
     nodes = [node for node in ray.nodes() if node["Alive"]]
     probes = {_name(node): _probe(node["NodeID"]) for node in nodes}
     answers = _answers(probes, config)
@@ -173,8 +176,14 @@ def _ask_there(where: str, arguments: Sequence[str], as_json: bool) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "tree.zip"
         zip_tree(source_folder_or_here(), archive)
-        command = ["python", "-m", "cluster.cli", "doctor", "--address", "auto", *(["--json"] if as_json else []), *arguments]
+        command = ["python", "-m", "cluster.cli", "doctor", "--address", JOINED, *(["--json"] if as_json else []), *arguments]
         base = submission_id("doctor", "cluster", str(time.time()))
         job, _ = server.submit(base, command, {"working_dir": str(archive)}, {"kind": "doctor", "base": base})
-    ended = server.follow(job.id, lambda text: click.echo(text, nl=False), lambda text: click.echo(text, err=True))
+    printed: list[str] = []
+    ended = server.follow(job.id, printed.append, lambda text: click.echo(text, err=True))
+    text = "".join(printed)
+    if ended.status == "SUCCEEDED" or '"findings"' in text or MARKS["fail"] in text:
+        click.echo(text[text.index("{") if as_json else text.index(MARKS["pass"]) :], nl=False)  # Ray's own lines come first
+    else:
+        click.echo(f"job {job.id} {ended.status.lower()}: {ended.cause}", err=True)
     return ended.result

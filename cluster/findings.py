@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from trainers.errors import in_one_line
+
 if TYPE_CHECKING:
     from trainers.config import SystemConfig
 
@@ -52,7 +54,7 @@ class Answers:
     def broken(self, question: str) -> str:
         """In words, what kept the others from it; "" when nothing did."""
         errors = {node: a[question] for node, a in self._of_nodes.items() if isinstance(a[question], Exception)}
-        return "; ".join(f"{node}: {line_of(error)}" for node, error in errors.items())
+        return "; ".join(f"{node}: {in_one_line(error)}" for node, error in errors.items())
 
 
 def about_ray(names: Sequence[str]) -> Finding:
@@ -172,7 +174,7 @@ def about_data(config: SystemConfig) -> list[Finding]:
         check_inputs(config)
         index = read_index(open_store(config.data.url))
     except (DataError, TrainingError) as error:
-        return [Finding("data set", "fail", line_of(error), "see `unbraid data inspect`, and the preset's data.url")]
+        return [Finding("data set", "fail", in_one_line(error), "see `unbraid data inspect`, and the preset's data.url")]
     shards, lanes, workers = index.shards(config.data.split), config.data.lanes, config.run.workers
     samples = sum(shard.count for shard in shards)
     text = f"{index.name}: {samples:,} samples in {len(shards)} shards, digest {index.digest[:12]}"
@@ -213,7 +215,7 @@ def about_clocks(probes: Mapping[str, Any]) -> Finding:
             try:
                 there = ray.get(probe.clock.remote(), timeout=5)
             except Exception as error:  # a node that has gone meanwhile
-                return Finding("clocks", "fail", f"{node} does not answer: {line_of(error)}", "see `ray status`")
+                return Finding("clocks", "fail", f"{node} does not answer: {in_one_line(error)}", "see `ray status`")
             came = time.time()
             if came - sent < best:
                 best, offsets[node] = came - sent, there - (sent + came) / 2
@@ -237,7 +239,7 @@ def about_network(config: SystemConfig, probes: Mapping[str, Any], answers: Answ
         rates = ray.get(sums, timeout=PROBE_SECONDS)
     except Exception as error:  # of gloo, NCCL or Ray
         remedy = "open all ports between the nodes: workers talk to each other directly"
-        return Finding("all-reduce", "fail", line_of(error), remedy)
+        return Finding("all-reduce", "fail", in_one_line(error), remedy)
     text = f"{'NCCL' if gpus else 'gloo'} between {len(actors)} nodes: {min(rates):.0f} MB/s at the slowest"
     level: Level = "warn" if min(rates) < SLOW_MB else "pass"
     return Finding(
@@ -257,8 +259,3 @@ def _constraints() -> dict[str, str]:
     lines = path.read_text().splitlines() if path.exists() else []
     pairs = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
     return {name.strip(): wanted.split(";")[0].strip() for name, wanted in pairs}
-
-
-def line_of(error: BaseException) -> str:
-    """An error in one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cluster.local import JOB_VARIABLE
-from trainers.errors import TrainingError
+from trainers.errors import TrainingError, in_one_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -45,7 +45,7 @@ class Job:
     Attributes:
         status: Ray's word: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED.
         message: Ray's, of one line or many.
-        metadata: as submitted, see :func:`describe`.
+        metadata: as submitted, see :class:`cluster.work.Work`.
         started, ended: seconds since the epoch, 0 before.
     """
 
@@ -76,7 +76,7 @@ class Job:
         if self.status != "FAILED":
             return ""
         errors = [line for line in self.message.splitlines() if line.startswith("Error: ")]
-        return errors[-1] if errors else " ".join(self.message.split())[:300]
+        return errors[-1] if errors else in_one_line(self.message)
 
 
 class JobServer:
@@ -286,14 +286,14 @@ class JobServer:
             raise JobError(f"{self.address}: {_about_token(str(error))}") from None
         except (ConnectionError, OSError, ValueError) as error:
             raise JobError(
-                f"no Ray cluster answers at {self.address} ({' '.join(str(error).split())[:200]}): see that it runs and "
+                f"no Ray cluster answers at {self.address} ({in_one_line(error, 200)}): see that it runs and "
                 "that its dashboard (port 8265) can be reached from here, or name another --address"
             ) from None
         except RuntimeError as error:
             text = str(error)
             if _is_about_token(text):
                 raise JobError(f"{self.address}: {_about_token(text)}") from None
-            raise JobError(f"{self.address}: {' '.join(text.split())[:400]}") from None
+            raise JobError(f"{self.address}: {in_one_line(text, 400)}") from None
 
 
 class _BrokenError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +13,8 @@ import click
 from cluster.local import use_local_services
 from cluster.submit import address_option, cluster_address, connect, follow, newest_job
 from datasets.errors import DataError
+from trainers.errors import in_one_line
+from trainers.progress import aligned
 
 if TYPE_CHECKING:
     from cluster.jobs import Job, JobServer
@@ -133,12 +135,6 @@ def retry(job: str, detach: bool, address: str | None) -> None:
         sys.exit(follow(server, found.id))
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Cells in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
 def standing_cells(run: Summary) -> tuple[str, str, str, str]:
     """Update, images a second, time left, and checkpoint with its age: the same in every table."""
     live = run.status == "running"
@@ -205,7 +201,7 @@ def _status_text(job: Job, run: Summary | None) -> str:
     if job.cause:
         lines.append(f"cause: {job.cause}")
     elif job.status == "PENDING":
-        lines.append(f"waits: {' '.join(job.message.split())}")
+        lines.append(f"waits: {in_one_line(job.message)}")
     commit = job.metadata.get("git_commit", "")[:10]
     if commit:
         lines.append(

@@ -38,7 +38,6 @@ class NodeProbe:
             "disk": str(disk),
             "disk_free": shutil.disk_usage(disk).free,
             "shm_total": shutil.disk_usage(shm).total if shm.exists() else 0,
-            "shm_free": shutil.disk_usage(shm).free if shm.exists() else 0,
         }
 
     def gpus(self) -> list[dict[str, Any]]:

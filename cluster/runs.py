@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cluster.local import use_local_services
-from cluster.operate import EVENTS_SHOWN, aligned, events_text, json_option, standing_cells
+from cluster.operate import EVENTS_SHOWN, events_text, json_option, standing_cells
 from trainers.errors import ConfigError
+from trainers.progress import aligned
 
 if TYPE_CHECKING:
     from trainers.summary import Summary

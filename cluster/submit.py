@@ -16,7 +16,6 @@ from cluster.local import use_local_services
 if TYPE_CHECKING:
     from cluster.jobs import Job, JobServer
 
-KINDS = ("train", "tune", "data", "eval")
 address_option = click.option(
     "--address", help="http://HOST:8265, or HOST:PORT of a cluster's head. Default: RAY_ADDRESS, else the local services."
 )

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 import click
 
 from cluster.jobs import submission_id
+from cluster.tree import files_of
 from trainers.config import absolute
 from trainers.errors import ConfigError
 from trainers.record import provenance
 
 if TYPE_CHECKING:
     from trainers.config import SystemConfig
+
+
+KINDS = ("train", "tune", "data", "eval")
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def work_of(command: Sequence[str], folder: Path, here: bool, uploaded: bool) ->
     if not command:
         raise click.UsageError("name what to run: train, tune, data or eval, with its arguments")
     kind, *arguments = command
-    if kind not in ("train", "tune", "data", "eval"):
+    if kind not in KINDS:
         raise click.UsageError(f"{kind!r} does not run on a cluster; train, tune, data and eval do")
     if not uploaded:
         return _named(kind, submission_id(kind, arguments[0] if arguments else "command", *arguments), tuple(command), {})
@@ -58,7 +62,7 @@ def work_of(command: Sequence[str], folder: Path, here: bool, uploaded: bool) ->
     if kind == "train":
         return _training(context.params, tuple(command), folder, here)
     if kind == "tune":
-        return _campaign(tuple(arguments), here)
+        return _campaign(tuple(arguments), folder, here)
     return _named(kind, submission_id(kind, "-".join(arguments[:2]), *arguments), tuple(command), {})
 
 
@@ -77,10 +81,8 @@ def _training(params: dict[str, object], command: tuple[str, ...], folder: Path,
         assert isinstance(config_file, Path)
         if preset is not None:
             overrides = (preset, *overrides)
-        if not (folder / config_file).resolve().is_relative_to(folder.resolve()):
-            raise ConfigError(
-                f"--config {config_file}: lies outside {folder}, which is what goes to the cluster; copy it there"
-            )
+        sent = _sent(config_file, folder, "--config")
+        command = tuple(sent if argument == str(config_file) else argument for argument in command)
         configs = [resolve(None, overrides, config_file)]
     elif preset is not None and is_pipeline(str(preset)):
         configs = list(resolve_pipeline(str(preset), overrides).values())
@@ -93,6 +95,21 @@ def _training(params: dict[str, object], command: tuple[str, ...], folder: Path,
     name = str(config.run.name)
     metadata = {"run": name, "storage": storage, "preset": str(preset or config_file), "digest": config.digest()}
     return _named("train", submission_id("train", name, storage), (*command, *complete), metadata)
+
+
+def _sent(file: Path, folder: Path, what: str) -> str:
+    """Where a file of this machine lies in the tree that goes along.
+
+    Raises:
+        ConfigError: when it does not go along.
+    """
+    whole, root = file.resolve(), folder.resolve()
+    if not whole.is_relative_to(root) or whole.relative_to(root) not in files_of(folder):
+        raise ConfigError(
+            f"{what} {file}: does not go to the cluster, which sees only what git would keep of {folder}: copy it there, "
+            "outside of what .gitignore names"
+        )
+    return str(whole.relative_to(root))
 
 
 def _folders(config: SystemConfig, here: bool) -> dict[str, str]:
@@ -110,7 +127,7 @@ def _folders(config: SystemConfig, here: bool) -> dict[str, str]:
     return folders
 
 
-def _campaign(arguments: tuple[str, ...], here: bool) -> Work:
+def _campaign(arguments: tuple[str, ...], folder: Path, here: bool) -> Work:
     from cluster.tune import run as tune_run
     from cluster.tune import tune
     from trainers.search.reading import read_campaign
@@ -118,7 +135,7 @@ def _campaign(arguments: tuple[str, ...], here: bool) -> Work:
     first = arguments[0] if arguments else ""
     if first in tune.commands and first != "run":
         raise click.UsageError(f"tune {first} reads the storage and needs no cluster: leave `submit` out")
-    params = tune_run.make_context("tune", [a for a in arguments if a != "run"]).params
+    params = tune_run.make_context("tune", list(arguments[1:] if first == "run" else arguments)).params
     if params["dry_run"] or params["address"]:
         raise ConfigError("--dry-run and --address are for `unbraid tune`; a job runs on the cluster that it is sent to")
     storage = absolute(params["storage"])
@@ -126,7 +143,11 @@ def _campaign(arguments: tuple[str, ...], here: bool) -> Work:
         raise ConfigError(
             f"--storage {params['storage']}: is a folder of this machine, which the cluster does not see; use s3://bucket/prefix"
         )
-    name = params["resume"] or read_campaign(params["file"], params["overrides"]).name
+    file = params["file"]
+    name = params["resume"] or read_campaign(file, params["overrides"]).name
+    if file is not None and Path(file).exists():
+        sent = _sent(Path(file), folder, "campaign")
+        arguments = tuple(sent if argument == file else argument for argument in arguments)
     complete = () if storage == params["storage"] else ("--storage", storage)
     metadata = {"campaign": name, "storage": storage}
     return _named("tune", submission_id("tune", name, storage), ("tune", *arguments, *complete), metadata)

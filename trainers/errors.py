@@ -3,6 +3,11 @@
 from datasets.errors import DataError
 
 
+def in_one_line(text: object, limit: int = 300) -> str:
+    """An error, or what a server said, without line breaks and not too long."""
+    return " ".join(str(text).split())[:limit] or type(text).__name__
+
+
 class TrainingError(Exception):
     """The base of all of them."""
 

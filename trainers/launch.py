@@ -16,7 +16,7 @@ from datasets.index import read_index
 from datasets.order import Order
 from datasets.store import Store, open_store
 from trainers.config import SystemConfig, load
-from trainers.errors import FATAL, ConfigError, DivergenceError, RunError, StoppedError, SupersededError
+from trainers.errors import FATAL, ConfigError, RunError, StoppedError, SupersededError
 from trainers.lease import Lease, Lookout
 from trainers.record import Status, claim_run, open_run, read_run, run_status, write_run
 
@@ -188,14 +188,11 @@ def train_worker(settings: Mapping[str, Any]) -> None:
     device: torch.device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(int(_assigned_cpus()), 1))
-    metrics = RayMetrics(config.run.name)
     try:
         with _fatal_errors():
-            train(config, store, world, device, metrics, Lookout(store, settings["lease"], node_notice))
+            train(config, store, world, device, RayMetrics(config.run.name), Lookout(store, settings["lease"], node_notice))
     except RunError as error:
         write_failure(store, settings["launch"], error)
-        if isinstance(error.__cause__, DivergenceError):
-            metrics.diverged()
 
 
 @contextmanager

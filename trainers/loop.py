@@ -64,7 +64,7 @@ def train(
         record = opened.enter_context(RunRecord(store, system.updates, lookout.require_lease)) if world.is_main else None
         stream = opened.enter_context(open_stream(config, world, Position(**state["position"]) if state else Position()))
         if record is not None:
-            starts = begin(store, stream.index.digest, system.updates)
+            starts = begin(store, stream.index.digest)
             checkpoints.report = partial(record.event, "checkpoint")
         meter = Meter(config, world, stream, record, listener, system.updates)
         if record is not None:
@@ -83,10 +83,10 @@ def train(
     return system.updates
 
 
-def begin(store: Store, data_digest: str, step: int) -> int:
-    """Note that the run trains, from which update, and for which time; returns that; rank 0 only."""
+def begin(store: Store, data_digest: str) -> int:
+    """Note that the run trains, and for which time; returns that; rank 0 only."""
     earlier: int = read_run(store).get("starts", 0)
-    write_run(store, {"status": "running", "data_digest": data_digest, "starts": earlier + 1, "started_at": step})
+    write_run(store, {"status": "running", "data_digest": data_digest, "starts": earlier + 1})
     return earlier + 1
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from trainers.config import SystemConfig
@@ -49,6 +49,12 @@ class Progress:
         if self._rewriting:
             print(file=self.stream)
             self._rewriting = False
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Cells in columns, a line each row."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def progress_text(line: Mapping[str, Any], updates: int, watched: tuple[str, ...] = ()) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -223,30 +223,31 @@ class RunRecord:
             self._outbox[METRICS_KEY] = b"".join(json.dumps(line).encode() + b"\n" for line in self._lines)
             self._unwritten = False
         self._board.flush()
-        if self._deliver(self.store if must else self._brisk) and self._temporary is not None:
-            for file in self._events.iterdir():
-                self.store.put_file(f"tensorboard/{file.name}", file)
+        files = [] if self._temporary is None else list(self._events.iterdir())
+        self._deliver(self.store if must else self._brisk, files)
         self._flushed = time.monotonic()
 
-    def _deliver(self, store: Store) -> bool:
-        """Write what waits; whether all of it was."""
+    def _deliver(self, store: Store, events: Sequence[Path] = ()) -> None:
+        """Write what waits, and TensorBoard's files where they lie elsewhere; what a server does not take goes on waiting."""
         self._guard()
         try:
             for key, content in list(self._outbox.items()):
                 store.put(key, content)
                 if self._outbox.get(key) is content:
                     del self._outbox[key]
+            for file in events:
+                store.put_file(f"tensorboard/{file.name}", file)
         except DataError as error:
             if store is self.store or isinstance(store, FolderStore):
                 raise
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 self.event("storage_away", f"{error}; training goes on, and this is written later")
-            return False
+            return
         if self._away_since is not None:
             seconds, self._away_since = time.monotonic() - self._away_since, None
             self.event("storage_back", f"after {seconds:.0f} s")
-        return True
+            self._deliver(store)
 
     def lines(self) -> list[dict[str, Any]]:
         """Every line recorded so far, earlier launches of the run included."""

@@ -25,7 +25,8 @@ class Summary:
     """One run.
 
     Attributes:
-        status: ``running``, ``finished``, ``failed``, ``stopped``; ``lost`` when it says running and nobody renews its lease.
+        status: ``running``, ``finished``, ``failed``, ``stopped``; ``interrupted`` when it says running and nobody renews
+            its lease.
         message: why it stands still, if it does.
         step, updates: made, and asked for. ``rate``: updates a second at the newest line; ``images``: images a second.
         line: the newest line of metrics of training.
@@ -84,7 +85,7 @@ def summarise(store: Store, name: str) -> Summary:
     return Summary(
         name=name,
         url=store.url,
-        status="lost" if status == "running" and not alive else status,
+        status="interrupted" if status == "running" and not alive else status,
         message=str(run.get("message", "")) if status in ("failed", "stopped") else "",
         config=config,
         step=int(line.get("step", 0)),

@@ -15,7 +15,7 @@ from ray.train.v2.api.exceptions import WorkerGroupError
 
 from datasets.errors import DataError
 from datasets.store import Store, open_store
-from trainers.errors import FATAL, RunError, StoppedError, SupersededError
+from trainers.errors import FATAL, RunError, StoppedError, SupersededError, in_one_line
 from trainers.record import event_entry, read_metrics, read_run
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Losses(UserCallback):
             lines = read_metrics(store)
             step = lines[-1]["step"] if lines else 0
             for rank, error in sorted(worker_exceptions.items()):
-                store.put(*event_entry("worker_lost", f"rank {rank}, after update {step}: {_in_one_line(error)}"))
+                store.put(*event_entry("worker_lost", f"rank {rank}, after update {step}: {in_one_line(error, 600)}"))
         except DataError as error:
             print(f"the loss of a worker could not be recorded: {error}", file=sys.stderr)  # noqa: T201
 
@@ -208,10 +208,6 @@ def free_resources(wanted: Mapping[str, float]) -> str:
         for kind, count in wanted.items()
     ]
     return f"the workers need {' and '.join(parts)}; `ray status` says who holds the rest"
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:600]
 
 
 def _last_words(error: BaseException, config: SystemConfig) -> str:

@@ -1,14 +1,10 @@
 """A run's metrics on Ray's Prometheus endpoint."""
 
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from ray.util.metrics import Gauge
-
-REPORT_SECONDS = 10.0
-"""Between two reports of a process to its node, Ray's ``metrics_report_interval_ms``."""
 
 
 def metric_name(name: str) -> str:
@@ -26,11 +22,6 @@ class RayMetrics:
     def __init__(self, run: str) -> None:
         self._run = run
         self._gauges: dict[str, Gauge] = {}
-
-    def diverged(self) -> None:
-        """Show that the run has, for long enough to be scraped: gauges go when their process does."""
-        self({"run/diverged": 1.0})
-        time.sleep(1.5 * REPORT_SECONDS)
 
     def __call__(self, line: Mapping[str, Any]) -> None:
         """Show one line."""

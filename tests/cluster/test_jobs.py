@@ -60,7 +60,7 @@ def test_a_job_that_succeeded_is_not_retried(server: JobServer) -> None:
 
 
 def test_following_shows_every_line_once_although_streams_end_early(server: JobServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each stream is given up after a second, as when a dashboard restarts or a laptop sleeps."""
+    """Each stream is given up after a twentieth of a second, as when a dashboard restarts or a laptop sleeps."""
     monkeypatch.setattr("cluster.jobs.SILENCE_SECONDS", 0.05)
     shown: list[str] = []
     job = server.follow(start(server, COUNTING).id, shown.append, lambda text: None)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -84,10 +82,7 @@ class Scenario:
 
     def step(self) -> int:
         """The newest update that the record tells of; 0 before."""
-        try:
-            lines = read_metrics(self.store)
-        except Exception:
-            return 0
+        lines = read_metrics(self.store)
         return max((int(line["step"]) for line in lines), default=0)
 
     def starts(self) -> int:
@@ -107,21 +102,6 @@ class Scenario:
     def train_workers(self) -> list[psutil.Process]:
         """The processes that train."""
         return [process for host in self.workers for process in host.find("ray::RayTrainWorker")]
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90) -> float:
-    """Seconds that it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, f"{what} did not happen within {seconds} s"
-        time.sleep(0.3)
-    return time.monotonic() - started
-
-
-def finish(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, str]:
-    """Exit status and output of a command."""
-    text, _ = process.communicate(timeout=seconds)
-    return process.returncode, text
 
 
 def weights(store: Store) -> dict[str, torch.Tensor]:

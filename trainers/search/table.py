@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.progress import aligned
 from trainers.search.campaign import Campaign
 from trainers.search.history import FINAL, Configuration, State, Trial, ranked
 
@@ -22,9 +23,8 @@ def campaign_table(campaign: Campaign, configurations: Sequence[Configuration], 
     """
     lines = [summary(campaign, configurations, seconds)]
     shown = ranked(configurations, campaign)[:rows]
-    table = [heads_of(campaign), *(cells_of(campaign, c, " ".join(map(_word, c.trials.values()))) for c in shown)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    rows_of = [cells_of(campaign, c, " ".join(map(_word, c.trials.values()))) for c in shown]
+    lines.append(aligned([heads_of(campaign), *rows_of]))
     if len(configurations) > rows:
         lines.append(f"… and {len(configurations) - rows} more")
     return "\n".join(lines)

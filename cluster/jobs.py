@@ -261,7 +261,8 @@ class JobServer:
         from ray.dashboard.utils import ray_address_to_api_server_url
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
+        for talkative in ("dashboard_sdk", "job.sdk"):  # they set their own level when they are imported
+            logging.getLogger(f"ray.dashboard.modules.{talkative}").setLevel(logging.WARNING)
         with self._explained():
             if "://" not in self.address:
                 require_answer(self.address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 import uuid
@@ -127,7 +128,8 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
     # Ray hands these on to its controller, which gives up a worker that does not answer, and to what looks for draining nodes
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(run.silence_seconds)
     os.environ["RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S"] = "1"
-    ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
+    with _kept_sigterm():
+        ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
     store = open_run(run.storage, run.name)
     cpus = cpus_a_worker(config, ray.cluster_resources())
     resources: dict[str, float] = {"CPU": cpus} | ({"GPU": run.gpus} if run.gpus else {})
@@ -165,6 +167,15 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
     finally:
         if not fit.wait(0) and threading.current_thread() is threading.main_thread():
             ray.shutdown()  # which ends the workers; in a trial, whose process goes with it, Tune does
+
+
+@contextmanager
+def _kept_sigterm() -> Iterator[None]:
+    """Ray takes SIGTERM for itself when it is initialised, and would end the driver without a word to the workers."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def train_worker(settings: Mapping[str, Any]) -> None:

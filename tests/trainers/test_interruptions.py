@@ -41,9 +41,12 @@ def state(step: int) -> dict[str, torch.Tensor]:
     return {"x": torch.tensor(step)}
 
 
-def test_sigterm_saves_a_checkpoint_of_the_update_at_which_it_came(digits_folder: Path, tmp_path: Path) -> None:
-    """Without Ray, and without any other checkpoint; that going on from one is exact is told by test_loop."""
-    process = start(str(digits_folder), tmp_path, "cut", "run.updates=100000", "run.checkpoint_every=0", "--debug")
+@pytest.mark.parametrize("way", ["--debug", "run.workers=1"])
+def test_sigterm_saves_a_checkpoint_of_the_update_at_which_it_came(
+    way: str, services: object, digits_folder: Path, tmp_path: Path
+) -> None:
+    """In one process, and as a Ray Train worker; there is no other checkpoint. That going on is exact is told by test_loop."""
+    process = start(str(digits_folder), tmp_path, "cut", "run.updates=100000", "run.checkpoint_every=0", way)
     store = open_run(str(tmp_path), "cut")
     wait_for(lambda: len(read_metrics(store)) > 0, "the first metrics")
     process.send_signal(signal.SIGTERM)
@@ -60,6 +63,7 @@ def test_a_checkpoint_that_is_refused_is_tried_again_and_training_goes_on(
     trouble: Trouble, bucket_url: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("datasets.s3.WRITE_ATTEMPTS", 1)
     told: list[str] = []
     checkpoints = Checkpoints(open_store(bucket_url), keep=5, patience=60)
     checkpoints.report = told.append

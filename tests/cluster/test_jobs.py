@@ -15,7 +15,7 @@ from cluster.local import LocalServices
 from tests.cluster.test_cli import unbraid
 
 ROOT = Path(__file__).parent.parent.parent
-COUNTING = "import time\nfor i in range(60):\n    print('line', i, flush=True)\n    time.sleep(0.1)"
+COUNTING = "import time\nfor i in range(30):\n    print('line', i, flush=True)\n    time.sleep(0.1)"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_following_shows_every_line_once_although_streams_end_early(server: JobS
     shown: list[str] = []
     job = server.follow(start(server, COUNTING).id, shown.append, lambda text: None)
     lines = [line for line in "".join(shown).splitlines() if line.startswith("line ")]
-    assert lines == [f"line {i}" for i in range(60)]
+    assert lines == [f"line {i}" for i in range(30)]
     assert job.status == "SUCCEEDED"
 
 

@@ -99,6 +99,7 @@ def test_a_worker_killed_too_often_ends_the_run_and_says_how_to_go_on(digits_url
     assert run_status(open_run(str(tmp_path), "lost")) == "failed"
 
 
+@pytest.mark.slow
 def test_everything_killed_and_the_command_repeated_ends_bit_for_bit_equal(
     uninterrupted: Path, digits_url: str, tmp_path: Path
 ) -> None:

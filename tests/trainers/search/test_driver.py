@@ -201,6 +201,7 @@ def test_models_of_several_seeds_are_compared_without_labels(address: str, digit
     assert len(kept) == 1
 
 
+@pytest.mark.slow
 def test_a_population_exchanges_weights_and_values(address: str, digits_folder: Path, tmp_path: Path) -> None:
     population: dict[str, Any] = {"scheduler": {"kind": "pbt", "every": 6}, "fixed": {"run.updates": 18}}
     journal, plan, ending = run(campaign(str(digits_folder), tmp_path, **population), address)
@@ -230,6 +231,7 @@ def test_trials_on_a_node_share_its_cache_of_shards(address: str, digits_url: st
     assert hits[1] == 100
 
 
+@pytest.mark.slow
 def test_a_trial_of_two_workers_runs_through_ray_train_and_all_of_it_lies_on_s3(
     address: str, digits_url: str, bucket_url: str
 ) -> None:

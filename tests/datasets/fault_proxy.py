@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-Fault = Literal["cut", "truncate", "stall", "corrupt", "slow_down", "internal_error", "expired", "denied", "away", "late"]
+Fault = Literal["cut", "truncate", "stall", "corrupt", "slow_down", "internal_error", "expired", "denied"]
 ANSWERS: dict[str, tuple[str, str]] = {
     "slow_down": ("503 Slow Down", "SlowDown"),
     "internal_error": ("500 Internal Server Error", "InternalError"),
@@ -28,7 +28,7 @@ class FaultProxy:
     Attributes:
         fault: request number (from 0) and its line, such as ``GET /bucket/key HTTP/1.1`` → what to do to the answer.
         after: bytes of an answer's body that pass before it is cut, truncated, stalled or corrupted.
-        stall: seconds of silence, and by which an answer is late.
+        stall: seconds of silence.
         bind: address that it listens on.
         bodies: bytes of bodies passed on to clients, by request line.
     """
@@ -74,10 +74,6 @@ class FaultProxy:
                     fault = self.fault(number, line)
                     if fault is not None:
                         self.faults.append(fault)
-                if fault == "away":
-                    return
-                if fault == "late":
-                    time.sleep(self.stall)
                 if EXPECTS in head:  # the client waits for this before it sends a body
                     head = head.replace(EXPECTS, b"")
                     client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -102,7 +98,7 @@ class FaultProxy:
             content = bytearray(server.read(min(CHUNK, left)))  # type: ignore[attr-defined]
             if not content:
                 return False
-            if fault not in (None, "late") and sent + len(content) > self.after:
+            if fault is not None and sent + len(content) > self.after:
                 keep = max(self.after - sent, 0)
                 if fault == "corrupt":
                     content[min(keep, len(content) - 1)] ^= 0xFF

@@ -77,17 +77,6 @@ class Host:
                 continue
         return found
 
-    def find(self, words: str) -> list[psutil.Process]:
-        """Processes whose command line holds some words."""
-        found = []
-        for process in self.everything():
-            try:
-                if words in " ".join(process.cmdline()):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        return found
-
     def kill(self) -> None:
         """As when the power goes."""
         for process in self.everything():
@@ -135,16 +124,13 @@ class Network:
         self._hosts.append(host)
         return host
 
-    def head(self, cpus: int = 0, further: Mapping[str, str] | None = None) -> Host:
-        """A host with a Ray head, whose job server answers at port 8265."""
+    def head(self) -> Host:
+        """A host with a Ray head that trains nothing, whose job server answers at port 8265."""
         host = self.host()
-        self._start_head(host, cpus, further or {})
-        return host
-
-    def _start_head(self, host: Host, cpus: int, further: Mapping[str, str]) -> None:
-        command = ["--head", "--port=6379", "--dashboard-host=0.0.0.0", "--dashboard-port=8265", f"--num-cpus={cpus}"]
-        self._ray(host, command, {"RAY_ADDRESS": f"{host.address}:6379", **further})
+        command = ["--head", "--port=6379", "--dashboard-host=0.0.0.0", "--dashboard-port=8265", "--num-cpus=0"]
+        self._ray(host, command, {"RAY_ADDRESS": f"{host.address}:6379"})
         wait_until_answers(host.address, 8265)
+        return host
 
     def worker(self, head: Host, cpus: int = 1, host: Host | None = None) -> Host:
         """A host with a Ray node that has joined a head."""

@@ -56,6 +56,7 @@ class Training:
         self._watch = CollapseWatch(campaign.collapse)
         self._started = time.monotonic()
         self._earlier = 0.0
+        self._failed = False
 
     def run(self) -> None:
         """Train to the end, or as far as it goes, and report how that was."""
@@ -132,6 +133,7 @@ class Training:
         if isinstance(error, DataError | CheckpointError):
             _report({"halt": f"trial {self.name}: {error}"})
             return
+        self._failed = True
         cause = cause_of(error)
         write_run(self.store, {"status": "failed", "message": cause, "ended": time.time(), "seconds": self._seconds})
         _report({"outcome": "failed", "cause": cause, "seconds": self._seconds})
@@ -142,7 +144,8 @@ class Training:
         try:
             yield
         except SystemExit:
-            write_run(self.store, {"status": "stopped", "ended": time.time(), "seconds": self._seconds})
+            if not self._failed:  # else it is the report of that failure that Tune answers so
+                write_run(self.store, {"status": "stopped", "ended": time.time(), "seconds": self._seconds})
             raise
 
     @property

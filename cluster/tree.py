@@ -64,7 +64,7 @@ def zip_tree(folder: Path, target: Path, limit_mb: float = LIMIT_MB) -> str:
         )
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in files:
-            entry = zipfile.ZipInfo(f"tree/{name.as_posix()}", _EPOCH)  # Ray removes one folder above all
+            entry = zipfile.ZipInfo(name.as_posix(), _EPOCH)
             entry.external_attr = ((folder / name).stat().st_mode & 0o777) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, (folder / name).read_bytes())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from cluster.jobs import Job, JobError, JobServer, submission_id
 from cluster.local import LocalServices
+from cluster.tree import zip_tree
 from tests.cluster.test_cli import unbraid
 
 ROOT = Path(__file__).parent.parent.parent
@@ -67,6 +69,29 @@ def test_following_shows_every_line_once_although_streams_end_early(server: JobS
     lines = [line for line in "".join(shown).splitlines() if line.startswith("line ")]
     assert lines == [f"line {i}" for i in range(30)]
     assert job.status == "SUCCEEDED"
+
+
+def test_the_tree_that_is_uploaded_is_what_runs_in_the_job_and_in_its_workers(
+    server: JobServer, services: LocalServices, tmp_path: Path
+) -> None:
+    """And not what is installed there."""
+    tree = tmp_path / "tree"
+    for package in ("models", "datasets", "trainers", "cluster"):
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "where.py").write_text(
+        "import ray, trainers\nray.init(logging_level='ERROR')\n"
+        "@ray.remote\ndef where():\n    import trainers\n    return trainers.__file__\n"
+        "print('trainers:', trainers.__file__, ray.get(where.remote()))\n"
+    )
+    archive = tmp_path / "tree.zip"
+    zip_tree(tree, archive)
+    base = f"where-{uuid.uuid4().hex[:8]}"
+    job, _ = server.submit(base, ["python", "where.py"], {"working_dir": str(archive)}, {"base": base})
+    assert ended(server, job).result == 0
+    (line,) = [line for line in server.logs(job.id).splitlines() if line.startswith("trainers:")]
+    _, driver, worker = line.split()
+    assert "working_dir_files" in driver
+    assert worker == driver
 
 
 def test_a_failed_job_gives_its_result_and_its_own_error(server: JobServer) -> None:

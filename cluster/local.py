@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cluster.ports import LOOPBACK, answers, free_ports, is_free
+from cluster.processes import stop_tree
 
 FOLDER_VARIABLE = "UNBRAID_LOCAL_DIR"
 JOB_VARIABLE = "UNBRAID_JOB"
@@ -24,7 +24,6 @@ JOB_VARIABLE = "UNBRAID_JOB"
 DEFAULT_FOLDER = ".unbraid"
 BUCKET = "unbraid"
 START_SECONDS = 60.0
-STOP_SECONDS = 20.0
 
 
 class ServiceError(Exception):
@@ -104,7 +103,7 @@ class LocalServices:
             running = self._running()
             for name in reversed(self.NAMES):
                 if name in running:
-                    _stop_tree(running[name].pid)
+                    stop_tree(running[name].pid)
                     report(f"{name} is down")
             self._write_running({})
             if not running:
@@ -209,7 +208,7 @@ class LocalServices:
             if answers(service.port) and ready(service):
                 return
             time.sleep(0.2)
-        _stop_tree(service.pid)
+        stop_tree(service.pid)
         tail = "\n".join(self._log(name).read_text(errors="replace").splitlines()[-5:])
         raise ServiceError(
             f"{name} did not come up within {START_SECONDS:.0f} s; its log is {self._log(name)}, ending:\n{tail}"
@@ -288,27 +287,6 @@ def _write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     temporary.replace(path)
-
-
-def _stop_tree(pid: int) -> None:
-    """Ask a process and all that it started to end, then make them."""
-    import psutil
-
-    try:
-        parent = psutil.Process(pid)
-        processes = [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    parent.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs(processes, STOP_SECONDS / 2)
-    for process in left:
-        if process.is_running():
-            process.terminate()
-    _, left = psutil.wait_procs(left, STOP_SECONDS / 2)
-    for process in left:
-        if process.is_running():
-            process.kill()
-    psutil.wait_procs(left, 5)
 
 
 def use_local_services() -> str | None:

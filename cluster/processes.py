@@ -1,0 +1,50 @@
+"""Ending a process and all that it started."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+STOP_SECONDS = 20.0
+
+
+def stop_tree(pid: int) -> None:
+    """Ask a process and all that it started to end, then make them."""
+    import psutil
+
+    try:
+        parent = psutil.Process(pid)
+        processes = [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    parent.send_signal(signal.SIGTERM)
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        processes = _left(processes, STOP_SECONDS / 2)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                end(process)
+    _left(processes, 5)
+
+
+def _left(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that live after so many seconds; one that nobody reaps, as in many a container, does not."""
+    until = time.monotonic() + seconds
+    while True:
+        processes = [process for process in processes if _lives(process)]
+        if not processes or time.monotonic() > until:
+            return processes
+        time.sleep(0.1)
+
+
+def _lives(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -5,21 +5,21 @@ import hashlib
 import io
 import json
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from datasets.errors import DataError
-from datasets.store import FolderStore, Store
+from datasets.retry import Backoff
+from datasets.store import FolderStore, Store, open_store
 from trainers.errors import CheckpointError, SupersededError
+from trainers.scratch import scratch_folder
 from trainers.system import System
 
 FOLDER = "checkpoints"
@@ -101,6 +101,8 @@ class Checkpoints:
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
+        # what fails is told, and tried again with the newest state, rather than within a request
+        self._brisk = open_store(store.url, backoff=Backoff(attempts=3, longest=0.5))
         self.keep = keep
         self.failures = 0
         self.seconds = 0.0
@@ -142,7 +144,11 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
-        manifests = [key.split("/") for key in self.store.keys(f"{FOLDER}/") if key.endswith(f"/{MANIFEST}")]
+        return self._steps(self.store)
+
+    @staticmethod
+    def _steps(store: Store) -> list[int]:
+        manifests = [key.split("/") for key in store.keys(f"{FOLDER}/") if key.endswith(f"/{MANIFEST}")]
         return sorted(int(parts[1].removeprefix("step-")) for parts in manifests)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
@@ -245,8 +251,8 @@ class Checkpoints:
         return patient and isinstance(error, CheckpointError) and not isinstance(self.store, FolderStore)
 
     def _write(self, step: int, snapshot: dict[str, Any]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / STATE
+        with scratch_folder() as folder:
+            path = folder / STATE
             try:
                 # the manifest's SHA-256 checks every byte; torch's own sums would take longer than all the rest
                 torch.serialization.set_crc32_options(False)
@@ -254,25 +260,28 @@ class Checkpoints:
                     torch.save(snapshot, file)
                 with path.open("rb") as file:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                self.store.put_file(f"{_folder(step)}/{STATE}", path)
+                self._brisk.put_file(f"{_folder(step)}/{STATE}", path)
                 self._guard()
                 manifest = {"step": step, "bytes": path.stat().st_size, "sha256": sha256, "time": time.time()}
-                self.store.put(f"{_folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
+                self._brisk.put(f"{_folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
                 self._prune()
             except (DataError, OSError, RuntimeError) as error:
                 raise CheckpointError(self._explain(step, error)) from error
 
     def _prune(self) -> None:
-        for step in self.steps()[: -self.keep]:
+        for step in self._steps(self._brisk)[: -self.keep]:
             self._remove(step)
 
     def _remove(self, step: int) -> None:
-        self.store.delete(f"{_folder(step)}/{MANIFEST}")  # first: from then on the checkpoint does not exist
-        self.store.delete(f"{_folder(step)}/{STATE}")
+        self._brisk.delete(f"{_folder(step)}/{MANIFEST}")  # first: from then on the checkpoint does not exist
+        self._brisk.delete(f"{_folder(step)}/{STATE}")
 
     def _explain(self, step: int, error: Exception) -> str:
-        complete = self.steps()
-        safe = f"step {complete[-1]} is complete" if complete else "none is complete yet"
+        try:
+            complete = self._steps(self._brisk)
+            safe = f"step {complete[-1]} is complete" if complete else "none is complete yet"
+        except DataError:
+            safe = "what was complete before stays so"
         cause: BaseException | None = error  # torch.save hides the file's error behind one of its own
         while cause is not None and not isinstance(cause, OSError):
             cause = cause.__cause__ or cause.__context__

@@ -4,11 +4,10 @@ import json
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from importlib.metadata import version
+from contextlib import ExitStack, nullcontext, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,6 +18,7 @@ from datasets.retry import Backoff, default_backoff
 from datasets.store import FolderStore, Store, open_store
 from trainers.config import SystemConfig, differences, load
 from trainers.errors import ConfigError, SupersededError
+from trainers.scratch import scratch_folder
 
 CONFIG_KEY = "config.yaml"
 RUN_KEY = "run.json"
@@ -118,7 +118,7 @@ def provenance() -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": bool(_git(here, "status", "--porcelain", "--untracked-files=no")) if commit else None,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: _version(name) for name in PACKAGES},
         "machine": platform.machine(),
         "argv": sys.argv[1:],
     }
@@ -174,12 +174,12 @@ class RunRecord:
         self._outbox: dict[str, bytes] = {}
         self._away_since: float | None = None
         self._lines = [line for line in read_metrics(store) if line["step"] <= step]
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._opened = ExitStack()
+        self._is_local = isinstance(store, FolderStore)
         if isinstance(store, FolderStore):
             self._events = store.root / "tensorboard"
         else:
-            self._temporary = tempfile.TemporaryDirectory()
-            self._events = Path(self._temporary.name)
+            self._events = self._opened.enter_context(scratch_folder()) / "tensorboard"
         self._board = SummaryWriter(str(self._events), purge_step=step + 1, max_queue=1000)
         self._flushed = 0.0
         self._unwritten = True
@@ -223,7 +223,7 @@ class RunRecord:
             self._outbox[METRICS_KEY] = b"".join(json.dumps(line).encode() + b"\n" for line in self._lines)
             self._unwritten = False
         self._board.flush()
-        files = [] if self._temporary is None else list(self._events.iterdir())
+        files = [] if self._is_local else list(self._events.iterdir())
         self._deliver(self.store if must else self._brisk, files)
         self._flushed = time.monotonic()
 
@@ -263,8 +263,14 @@ class RunRecord:
                 self.flush(must=kind is None)
         finally:
             self._board.close()
-            if self._temporary is not None:
-                self._temporary.cleanup()
+            self._opened.close()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # unbraid itself, where a tree was uploaded to a cluster that does not have it
+        return None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

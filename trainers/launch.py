@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from datasets.errors import DataError
@@ -17,7 +18,7 @@ from datasets.index import read_index
 from datasets.order import Order
 from datasets.store import Store, open_store
 from trainers.config import SystemConfig, load
-from trainers.errors import FATAL, ConfigError, RunError, StoppedError, SupersededError
+from trainers.errors import FATAL, ConfigError, DivergenceError, RunError, StoppedError, SupersededError
 from trainers.lease import Lease, Lookout
 from trainers.record import Status, claim_run, open_run, read_run, run_status, write_run
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+    from ray.train.v2.torch.torch_trainer import TorchTrainer
 
     from trainers.loop import Listener
 
@@ -107,7 +109,7 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
     """Train as a Ray Train worker group on the cluster at ``address``, or on one started here for the run.
 
     A lost worker is replaced and the group goes on from the newest checkpoint, ``run.max_failures`` times; with
-    ``run.min_workers`` it goes on with those that are left, and grows again.
+    ``run.min_workers`` it goes on with those that are left, and grows again. Ray Train's controller is replaced as often.
 
     Args:
         lease: through which it can be stopped from outside; None where nobody else could train this run.
@@ -117,56 +119,93 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
         ConfigError: when the cluster lacks the resources asked for.
     """
     import ray
-    from ray.train.torch import TorchConfig
-    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig  # what ray.train gives, with its types
-    from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-    from trainers.supervision import FOLLOW_SECONDS, Ending, Fit, Follower, Losses, free_resources
+    from trainers.supervision import FOLLOW_SECONDS, Ending, Fit, Follower, free_resources, note_lost_controller
+    from trainers.telemetry import RayMetrics
 
     run = config.run
     assert run.name is not None
-    # Ray hands these on to its controller, which gives up a worker that does not answer, and to what looks for draining nodes
-    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(run.silence_seconds)
-    os.environ["RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S"] = "1"
-    with _kept_sigterm():
-        ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
+    os.environ.update(_controller_settings(config))
+    _connect(address)
     store = open_run(run.storage, run.name)
     cpus = cpus_a_worker(config, ray.cluster_resources())
     resources: dict[str, float] = {"CPU": cpus} | ({"GPU": run.gpus} if run.gpus else {})
     launch = uuid.uuid4().hex
     settings = {"config": config.model_dump(mode="json"), "launch": launch, "lease": lease.generation if lease else 0}
-    trainer = TorchTrainer(
+    wanted = {kind: count * (run.min_workers or run.workers) for kind, count in resources.items()}
+    follow = Follower(store, listener, lambda: free_resources(wanted))
+    ending = Ending(store, launch, lease, None if run.wait_minutes is None else 60 * run.wait_minutes)
+    is_own = threading.current_thread() is threading.main_thread()  # a trial's is Tune's, which ends it and its workers
+    for number in count(1):
+        fit = Fit(_trainer(config, store, settings, resources, number).fit)
+        try:
+            with RayMetrics(run.name) as metrics:
+                while not fit.wait(FOLLOW_SECONDS):
+                    follow()
+                    metrics({"run/silence_seconds": follow.silence, "run/waiting": follow.waiting})
+                    ending.raise_if_over(fit, follow.waited)
+            follow()
+            ending.raise_if_over(fit, 0)
+            if fit.lost_controller is None or follow.waiting or number > run.max_failures or not is_own:
+                fit.raise_error(config)
+                return
+        finally:
+            if not fit.wait(0) and is_own:
+                ray.shutdown()  # which ends the workers
+        note_lost_controller(store, fit.lost_controller)
+        ray.shutdown()  # the controller may stay, and hold its workers' resources, as long as its job
+        _connect(address)
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    with _kept_sigterm():
+        ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
+
+
+def _trainer(
+    config: SystemConfig, store: Store, settings: Mapping[str, Any], resources: Mapping[str, float], number: int
+) -> TorchTrainer:
+    """Ray Train's trainer, whose controller is the one of that number in this launch."""
+    from ray.train.torch import TorchConfig
+    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig  # what ray.train gives, with its types
+    from ray.train.v2.torch.torch_trainer import TorchTrainer
+
+    from trainers.supervision import Losses
+
+    run = config.run
+    return TorchTrainer(
         train_worker,
-        train_loop_config=settings,
+        train_loop_config=dict(settings),
         scaling_config=ScalingConfig(
             num_workers=run.workers if run.min_workers is None else (run.min_workers, run.workers),
             use_gpu=run.gpus > 0,
-            resources_per_worker=resources,
+            resources_per_worker=dict(resources),
             elastic_resize_monitor_interval_s=run.resize_seconds,
         ),
         torch_config=TorchConfig(backend="nccl" if run.gpus else "gloo"),
         run_config=RunConfig(
             # Ray's own folder holds its bookkeeping only: checkpoints are ours, so that all ways of launching share them
-            name=f"ray-{launch[:8]}",
+            name=f"ray-{settings['launch'][:8]}-{number}",
             storage_path=store.url,
             failure_config=FailureConfig(max_failures=run.max_failures, controller_failure_limit=-1),
             callbacks=[Losses(store.url)],
         ),
     )
-    wanted = {kind: count * (run.min_workers or run.workers) for kind, count in resources.items()}
-    follow = Follower(store, listener, lambda: free_resources(wanted))
-    ending = Ending(store, launch, lease, None if run.wait_minutes is None else 60 * run.wait_minutes)
-    fit = Fit(trainer.fit)
-    try:
-        while not fit.wait(FOLLOW_SECONDS):
-            follow()
-            ending.raise_if_over(fit, follow.waited)
-        follow()
-        fit.raise_error(config)
-        ending.raise_if_over(fit, 0)
-    finally:
-        if not fit.wait(0) and threading.current_thread() is threading.main_thread():
-            ray.shutdown()  # which ends the workers; in a trial, whose process goes with it, Tune does
+
+
+def _controller_settings(config: SystemConfig) -> dict[str, str]:
+    """How soon Ray Train's controller, to which Ray hands these on, gives up what it waits for."""
+    run = config.run
+    settings = {
+        "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": f"{run.silence_seconds:g}",
+        "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    }
+    if run.min_workers is not None:
+        # Ray still counts the resources of a node that has just gone, waits for a group of that size, and then looks again
+        settings["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = f"{min(max(run.resize_seconds, 10), 60):g}"
+    return settings
 
 
 @contextmanager
@@ -199,11 +238,15 @@ def train_worker(settings: Mapping[str, Any]) -> None:
     device: torch.device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(int(_assigned_cpus()), 1))
-    try:
-        with _fatal_errors():
-            train(config, store, world, device, RayMetrics(config.run.name), Lookout(store, settings["lease"], node_notice))
-    except RunError as error:
-        write_failure(store, settings["launch"], error)
+    with RayMetrics(config.run.name, world.rank) as metrics:
+        metrics({"run/updates": config.run.updates, "run/diverged": 0})
+        try:
+            with _fatal_errors():
+                train(config, store, world, device, metrics, Lookout(store, settings["lease"], node_notice))
+        except RunError as error:
+            if isinstance(error.__cause__, DivergenceError):
+                metrics({"run/diverged": 1})
+            write_failure(store, settings["launch"], error)
 
 
 @contextmanager
@@ -230,10 +273,10 @@ def cpus_a_worker(config: SystemConfig, there: Mapping[str, float]) -> int:
     run = config.run
     cpus = run.cpus or max(int(there.get("CPU", 1)) // run.workers, 1)
     workers = run.min_workers or run.workers
-    for kind, count in {"CPU": cpus * workers, "GPU": run.gpus * workers}.items():
-        if count > there.get(kind, 0) and run.wait_minutes is None:
+    for kind, needed in {"CPU": cpus * workers, "GPU": run.gpus * workers}.items():
+        if needed > there.get(kind, 0) and run.wait_minutes is None:
             raise ConfigError(
-                f"run.workers={workers} need {count:g} {kind}s, the cluster has {there.get(kind, 0):g}: lower run.workers or "
+                f"run.workers={workers} need {needed:g} {kind}s, the cluster has {there.get(kind, 0):g}: lower run.workers or "
                 f"run.{kind.lower()}s, use a larger cluster, or set run.wait_minutes for one that grows"
             )
     return cpus

@@ -41,7 +41,7 @@ def train(
     Args:
         store: of the run, already claimed.
         world: this process among the run's workers; a process group exists when there are several.
-        listener: given each line of metrics on rank 0.
+        listener: given each line of metrics on rank 0, on others what concerns that rank alone.
         lookout: what rank 0 is asked for from outside; None when it is nothing.
 
     Returns:
@@ -255,8 +255,7 @@ class Meter:
         }
         self._since, self._step, self._waited = now, step, self._waited + waited
         self._look_at_clock(now)
-        if self.record is not None:
-            self.listener(self.record.scalars(step, losses | rates))
+        self.listener({"step": step, **rates} if self.record is None else self.record.scalars(step, losses | rates))
 
     def _transfers(self, seconds: float) -> dict[str, float]:
         """What this rank has read since the last line, and what went wrong since the start."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ray.train.v2.api.callback import UserCallback  # what ray.train gives, with its types
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from trainers.loop import Listener
 
 FAILURE_KEY = "failure.json"
+_WORKER_INFO = re.compile(r"Worker info: Worker\(.*?node_ip='(?P<ip>[^']*)',\s*pid=(?P<pid>\d+).*?\n\)", re.DOTALL)
 FOLLOW_SECONDS = 2.0
 LEAVE_SECONDS = 10.0
 """After one worker has ended a run, the others get so long to come to the same end."""
@@ -44,6 +48,14 @@ class Fit:
         """Whether it has ended, after so many seconds at most."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
+
+    @property
+    def lost_controller(self) -> BaseException | None:
+        """What ended it, where that was Ray Train's own trouble rather than a worker group that was lost too often.
+
+        Out of memory on a worker's node is one such: Ray 2.60's controller does not expect that error while it clears up.
+        """
+        return None if isinstance(self._error, WorkerGroupError) else self._error
 
     def raise_error(self, config: SystemConfig) -> None:
         """
@@ -73,13 +85,18 @@ class Follower:
         self._waits_for = waits_for
         self._starts = self._read_starts()
         self._seen = len(read_metrics(store))
-        self._since = self._told = time.monotonic()
+        self._since = self._told = self._heard = time.monotonic()
         self.waiting = True
 
     @property
     def waited(self) -> float:
         """Seconds without a worker."""
         return time.monotonic() - self._since if self.waiting else 0.0
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the run told of anything, as far as the storage can be read."""
+        return time.monotonic() - self._heard
 
     def __call__(self) -> None:
         """Look once."""
@@ -95,6 +112,7 @@ class Follower:
             )
         self._seen = min(self._seen, len(lines))  # a replaced worker group went back to its checkpoint
         for line in lines[self._seen :]:
+            self._heard = time.monotonic()
             self._listener(line)
         self._seen = len(lines)
 
@@ -157,14 +175,30 @@ class Losses(UserCallback):
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Called by Ray Train before it replaces the worker group."""
+        # those left of it may hang in a collective, out of which they cannot be led in order; Ray Train would try for 30 s
+        os.environ["TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S"] = "5"
         store = open_store(self._url)
         try:
             lines = read_metrics(store)
             step = lines[-1]["step"] if lines else 0
             for rank, error in sorted(worker_exceptions.items()):
-                store.put(*event_entry("worker_lost", f"rank {rank}, after update {step}: {in_one_line(error, 600)}"))
+                store.put(*event_entry("worker_lost", f"rank {rank}, after update {step}{_what_happened(error)}"))
         except DataError as error:
             print(f"the loss of a worker could not be recorded: {error}", file=sys.stderr)  # noqa: T201
+
+
+def _what_happened(error: Exception) -> str:
+    """``, on 10.0.0.7 (process 123): …``: Ray Train's error, its description of the worker cut down to where that ran."""
+    where = _WORKER_INFO.search(str(error))
+    if where is None:
+        return f": {in_one_line(error, 600)}"
+    return f", on {where['ip']} (process {where['pid']}): {in_one_line(_WORKER_INFO.sub('', str(error)), 600)}"
+
+
+def note_lost_controller(store: Store, error: BaseException) -> None:
+    """Leave word that the group starts again under another controller."""
+    with suppress(DataError):  # the storage is away
+        store.put(*event_entry("controller_lost", in_one_line(error, 600)))
 
 
 def node_notice() -> float | None:

@@ -1,10 +1,19 @@
-"""A run's metrics on Ray's Prometheus endpoint."""
+"""A run's metrics on Ray's Prometheus endpoint.
+
+docs/cluster.md says what is there; k8s/components/monitoring draws it and alerts on it.
+"""
+
+from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from ray.util.metrics import Gauge
+
+KEEP_SECONDS = 5.0
+"""Ray drops a gauge that was not set for 20 s, and lines of a slow run are further apart."""
 
 
 def metric_name(name: str) -> str:
@@ -13,19 +22,43 @@ def metric_name(name: str) -> str:
 
 
 class RayMetrics:
-    """Sets one gauge for each number of a line of metrics, ``step`` included, tagged with the run.
+    """One gauge for each number of a line of metrics, ``step`` included, tagged with the run, until the block ends.
+
+    What is set last is seen for 20 s more, though the process has ended.
 
     Args:
         run: its name.
+        rank: of this worker; None is the run's driver.
     """
 
-    def __init__(self, run: str) -> None:
-        self._run = run
+    def __init__(self, run: str, rank: int | None = None) -> None:
+        self._tags = {"run": run, "rank": "" if rank is None else str(rank)}
         self._gauges: dict[str, Gauge] = {}
+        self._values: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keep-metrics", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._keeper.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
 
     def __call__(self, line: Mapping[str, Any]) -> None:
         """Show one line."""
-        for name, value in line.items():
+        with self._lock:
+            self._values |= {name: float(value) for name, value in line.items()}
+            self._set()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(KEEP_SECONDS):
+            with self._lock:
+                self._set()
+
+    def _set(self) -> None:
+        for name, value in self._values.items():
             if name not in self._gauges:
-                self._gauges[name] = Gauge(metric_name(name), description=f"{name} of a run", tag_keys=("run",))
-            self._gauges[name].set(float(value), tags={"run": self._run})
+                self._gauges[name] = Gauge(metric_name(name), f"{name} of a run", tag_keys=tuple(self._tags))
+            self._gauges[name].set(value, tags=self._tags)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo campaign test test-slow lint bench clean
+.PHONY: setup demo campaign test test-slow host-packages lint bench clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -26,12 +26,19 @@ campaign: setup
 	$(BIN)/unbraid data pack mnist
 	$(BIN)/unbraid tune infogan-mnist-weights-small
 
-test: setup
+test: setup host-packages
 	$(BIN)/pytest
 
 # What takes minutes each and is not run at every landing.
-test-slow: setup
+test-slow: setup host-packages
 	$(BIN)/pytest -m slow
+
+# Programs that some tests use, where this is root on a Debian; elsewhere those tests are skipped and name what they lack.
+host-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& ! { command -v promtool && command -v ip && command -v redis-server; } >/dev/null; then \
+		{ apt-get update && apt-get install -y --no-install-recommends prometheus iproute2 redis-server; } >/dev/null 2>&1 \
+		|| echo "prometheus, iproute2 and redis-server could not be installed"; fi
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,0 +1,165 @@
+"""Alert rules and dashboard: checked and unit-tested by promtool, and held against what Prometheus scrapes of real runs."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cluster.local import LocalServices
+from tests.trainers.test_launch import ROOT, finish, start, wait_for
+from trainers.telemetry import metric_name
+
+FOLDER = ROOT / "k8s/components/monitoring"
+TESTS = Path(__file__).parent / "alerts.test.yaml"
+RULES: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
+]
+DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for panel in PANELS for target in panel["targets"]]
+OF_GPU_NODES = {"ray_node_gpus_utilization", "ray_node_gram_used"}
+"""Ray exports these where it finds a GPU, which no test machine has."""
+
+needs_prometheus = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("promtool")), reason="needs Debian's package prometheus"
+)
+
+
+def named(expression: str) -> set[str]:
+    """Metrics that an expression names: whole ones, and patterns of ``__name__``."""
+    patterns = set(re.findall(r'__name__=~"([^"]+)"', expression))
+    return patterns | set(re.findall(r"\bray_[a-z0-9_]+\b", re.sub(r'"[^"]*"', "", expression)))
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def test_names_are_prometheus_names() -> None:
+    assert metric_name("data/wait_seconds") == "unbraid_data_wait_seconds"
+    assert metric_name("info/categorical_0_nats") == "unbraid_info_categorical_0_nats"
+
+
+@needs_prometheus
+def test_rules_and_panels_are_valid_and_every_rule_is_tested(tmp_path: Path) -> None:
+    done = promtool("test", "rules", TESTS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tested = {case["alertname"] for test in yaml.safe_load(TESTS.read_text())["tests"] for case in test["alert_rule_test"]
+              if case["exp_alerts"]}  # fmt: skip
+    assert tested == {rule["alert"] for rule in RULES}
+    shown = [{"record": f"panel:{i}", "expr": e.replace("$run", "x")} for i, e in enumerate(EXPRESSIONS)]
+    (tmp_path / "panels.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": shown}]}))
+    done = promtool("check", "rules", tmp_path / "panels.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_prometheus
+@pytest.mark.parametrize("alert", [rule["alert"] for rule in RULES])
+def test_a_rule_that_asks_for_ten_times_as_much_fails_its_test(alert: str, tmp_path: Path) -> None:
+    """The unit tests notice a changed threshold, or one that is 1 and cannot be reached."""
+    content = yaml.safe_load((FOLDER / "alerts.yaml").read_text())
+    (rule,) = [rule for group in content["groups"] for rule in group["rules"] if rule["alert"] == alert]
+    rule["expr"] = re.sub(r"(>=?|==) (\d+)", lambda m: f"{m[1]} {10 * int(m[2]) + 9}", rule["expr"])
+    (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(content))
+    test = yaml.safe_load(TESTS.read_text()) | {"rule_files": ["alerts.yaml"]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
+    assert promtool("test", "rules", tmp_path / "test.yaml").returncode != 0
+
+
+class Prometheus:
+    """Debian's, on loopback, with the project's configuration but faster."""
+
+    def __init__(self, folder: Path, services: LocalServices) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self._url = f"http://127.0.0.1:{port}/api/v1"
+        config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "2s", "evaluation_interval": "2s"}
+        config["rule_files"] = [str(FOLDER / "alerts.yaml")]
+        # clusters that other tests start write the file that Ray keeps, so this one is the test's
+        targets = folder / "targets.json"
+        targets.write_text(json.dumps([{"targets": [exporter(services)]}]))
+        config["scrape_configs"][0]["file_sd_configs"] = [{"files": [str(targets)]}]
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        with (folder / "prometheus.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
+                 f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def get(self, path: str, **query: str) -> Any:
+        with urllib.request.urlopen(f"{self._url}/{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def values(self, expression: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get("query", query=expression)["result"]
+        return found
+
+    def ready(self) -> bool:
+        try:
+            return bool(self.values('up{job="ray"} == 1'))
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, services: LocalServices) -> Iterator[Prometheus]:
+    server = Prometheus(tmp_path, services)
+    try:
+        wait_for(server.ready, "Prometheus's first scrape", 60)
+        yield server
+    finally:
+        server.process.terminate()
+        server.process.wait(30)
+
+
+def exporter(services: LocalServices) -> str:
+    """Where the node of the local cluster exports its metrics."""
+    script = "import ray; ray.init(logging_level='ERROR', log_to_driver=False); print(ray.nodes()[0]['MetricsExportPort'])"
+    environment = os.environ | {"RAY_ADDRESS": str(services.ray_address())}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    return f"127.0.0.1:{done.stdout.split()[-1]}"
+
+
+@needs_prometheus
+def test_prometheus_finds_every_metric_of_rules_and_panels_in_a_real_run_and_alerts_on_one_that_diverges(
+    prometheus: Prometheus, digits_url: str, tmp_path: Path
+) -> None:
+    metrics = set().union(*map(named, EXPRESSIONS)) - OF_GPU_NODES
+    assert len(metrics) >= 20
+    settings = ("run.workers=1", "run.evaluate_every=5", "run.checkpoint_every=5")
+    sound = start(digits_url, tmp_path, "sound", *settings, "run.updates=100000")
+    try:
+        lacking = set(metrics)
+
+        def all_seen() -> bool:
+            lacking.difference_update({m for m in lacking if prometheus.values(f'{{__name__=~"{m}"}}')})
+            return not lacking
+
+        wait_for(lambda: all_seen() or sound.poll() is not None, f"seeing {lacking}", 150)
+        assert not lacking
+        assert prometheus.values('max by (run) (ray_unbraid_run_silence_seconds{run="sound"})')
+    finally:
+        sound.terminate()
+        finish(sound)
+    code, text = finish(start(digits_url, tmp_path, "broken", "run.workers=1", "run.updates=50", "optim.lr_generator=1e30"))
+    assert code != 0 and "is not finite" in text
+
+    def fired() -> set[tuple[str, str]]:
+        alerts = prometheus.get("alerts")["alerts"]
+        return {(alert["labels"]["alertname"], alert["labels"]["run"]) for alert in alerts if alert["state"] == "firing"}
+
+    wait_for(lambda: ("UnbraidDiverged", "broken") in fired(), "the alert", 30)
+    assert fired() == {("UnbraidDiverged", "broken")}
+    assert {rule["health"] for group in prometheus.get("rules")["groups"] for rule in group["rules"]} == {"ok"}

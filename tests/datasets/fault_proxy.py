@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-Fault = Literal["cut", "truncate", "stall", "corrupt", "slow_down", "internal_error", "expired", "denied"]
+Fault = Literal["cut", "truncate", "stall", "corrupt", "slow_down", "internal_error", "expired", "denied", "away", "late"]
 ANSWERS: dict[str, tuple[str, str]] = {
     "slow_down": ("503 Slow Down", "SlowDown"),
     "internal_error": ("500 Internal Server Error", "InternalError"),
@@ -78,6 +78,11 @@ class FaultProxy:
                     head = head.replace(EXPECTS, b"")
                     client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
                 body = to_client.read(_length(head))
+                if fault == "away":  # nobody answers
+                    return
+                if fault == "late":
+                    time.sleep(self.stall)
+                    fault = None
                 if fault in ANSWERS:
                     client.sendall(_answer(*ANSWERS[fault]))
                     continue

@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 
 NETWORK = "10.213.{}"
+_FILES = Path("/etc/netns")
+"""What `ip netns exec` puts in the place of a host's own files under /etc."""
 _PREFIX = f"u{os.getpid() % 100_000}"
 OF_THIS_MACHINE = ("UNBRAID_LOCAL_DIR", "RAY_ADDRESS", "UNBRAID_JOB")
 IMPATIENT = {
@@ -77,6 +79,14 @@ class Host:
                 continue
         return found
 
+    def restart(self, part: str, log: Path, pause: float = 0.0) -> None:
+        """Kill the process whose command line names a part of Ray, and start the same one again."""
+        (process,) = [p for p in self.everything() if part in " ".join(p.cmdline())]
+        command, environment = process.cmdline(), process.environ()
+        process.kill()
+        time.sleep(pause)
+        self.start(command, environment, log)
+
     def kill(self) -> None:
         """As when the power goes."""
         for process in self.everything():
@@ -113,6 +123,10 @@ class Network:
         """One more, connected."""
         number = next(self._numbers)
         name, address = f"{_PREFIX}h{number}", NETWORK.format(f"{self._number}.{number}")
+        # names are looked up nowhere, which is answered at once: a server that cannot be reached would be waited for
+        resolver = _FILES / name / "resolv.conf"
+        resolver.parent.mkdir(parents=True)
+        resolver.write_text("nameserver 127.0.0.1\n")
         _ip("netns", "add", name)
         _ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b")
         _ip("link", "set", f"{name}a", "netns", name)
@@ -124,18 +138,22 @@ class Network:
         self._hosts.append(host)
         return host
 
-    def head(self) -> Host:
-        """A host with a Ray head that trains nothing, whose job server answers at port 8265."""
-        host = self.host()
+    def head(self, environment: Mapping[str, str] | None = None, host: Host | None = None) -> Host:
+        """A host with a Ray head that trains nothing, whose job server answers at port 8265.
+
+        Its processes stand alone: one may end, and be started again.
+        """
+        host = host or self.host()
         command = ["--head", "--port=6379", "--dashboard-host=0.0.0.0", "--dashboard-port=8265", "--num-cpus=0"]
-        self._ray(host, command, {"RAY_ADDRESS": f"{host.address}:6379"})
+        self._ray(host, command, {"RAY_ADDRESS": f"{host.address}:6379", **(environment or {})})
         wait_until_answers(host.address, 8265)
         return host
 
-    def worker(self, head: Host, cpus: int = 1, host: Host | None = None) -> Host:
+    def worker(self, head: Host, cpus: int = 1, host: Host | None = None, environment: Mapping[str, str] | None = None) -> Host:
         """A host with a Ray node that has joined a head."""
         host = host or self.host()
-        self._ray(host, [f"--address={head.address}:6379", f"--num-cpus={cpus}"], {"RAY_ADDRESS": f"{head.address}:6379"})
+        further = {"RAY_ADDRESS": f"{head.address}:6379", **(environment or {})}
+        self._ray(host, ["--block", f"--address={head.address}:6379", f"--num-cpus={cpus}"], further)
         return host
 
     def _ray(self, host: Host, arguments: list[str], further: Mapping[str, str]) -> None:
@@ -143,7 +161,7 @@ class Network:
         # the machine's name, which gloo would look up, stands for its loopback here
         further = {**further, "GLOO_SOCKET_IFNAME": f"{host.name}a"}
         command = [
-            sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={host.address}",
+            sys.executable, "-m", "ray.scripts.scripts", "start", f"--node-ip-address={host.address}",
             "--disable-usage-stats", "--object-store-memory=200000000", f"--temp-dir={self.folder / host.name}",
             *arguments,
         ]  # fmt: skip
@@ -153,7 +171,9 @@ class Network:
         """End every program, and take hosts and bridge away."""
         for host in self._hosts:
             host.kill()
+            _ip("link", "del", f"{host.name}b")  # of itself it goes when the last process has been reaped
             _ip("netns", "del", host.name)
+            shutil.rmtree(_FILES / host.name)
         _ip("link", "del", self.bridge)
 
 

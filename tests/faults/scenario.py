@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import torch
 
 from datasets.store import Store
-from tests.datasets.fault_proxy import fault_proxy
+from tests.datasets.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.faults.hosts import Host, Network, network
 from tests.trainers.test_infogan import TINY
+from tests.trainers.test_launch import wait_for
 from trainers.checkpoint import Checkpoints
 from trainers.record import open_run, read_events, read_metrics, read_run
 
 ROOT = Path(__file__).parent.parent.parent
+TRACING = Path(__file__).parent / "tracing.py"
 SETTINGS = [
     *TINY[:-1], "run.cpus=1", "run.log_every=1", "run.preview_every=0", "run.checkpoint_every=20", "run.batch_norm=global",
     "run.max_failures=100", "run.silence_seconds=8", "run.resize_seconds=5", "run.patience_minutes=5", "optim.decay_from=0.99",
@@ -30,26 +35,89 @@ SETTINGS = [
 
 @dataclass
 class Scenario:
-    """Hosts, an S3 server that they reach, and one run."""
+    """Hosts, an S3 server that they reach through a proxy, and one run at a time.
+
+    Attributes:
+        tree: what is submitted: this project's packages, and :mod:`tests.faults.tracing` for Python to run first.
+        trace: folder in which each worker notes the batches that it was handed.
+        scratch: folder for every host's temporary files.
+    """
 
     net: Network
+    proxy: FaultProxy
     data: str
     storage: str
+    tree: Path
+    trace: Path
+    scratch: Path
     name: str = "run"
     head: Host | None = None
     workers: list[Host] = field(default_factory=list)
+    disks: list[Path] = field(default_factory=list)
 
-    def up(self, workers: int, cpus: int = 1) -> None:
+    def up(self, workers: int, cpus: int = 1, head_environment: Mapping[str, str] | None = None) -> None:
         """A head without CPUs, and so many hosts with some."""
-        self.head = self.net.head()
+        self.head = self.net.head(head_environment)
         self.workers = [self.net.worker(self.head, cpus) for _ in range(workers)]
+
+    def bring_back(self, host: Host, environment: Mapping[str, str] | None = None) -> None:
+        """Nothing of the node is left; it starts anew and joins the head."""
+        assert self.head is not None
+        host.kill()
+        host.heal()
+        self.net.worker(self.head, host=host, environment=environment)
+
+    def small_disk(self, megabytes: int) -> Path:
+        """A disk of so little, until the hosts are gone."""
+        path = self.net.folder / f"disk{len(self.disks)}"
+        path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)], check=True)
+        self.disks.append(path)
+        return path
+
+    def on_head(self, *command: str) -> str:
+        """What a command prints there."""
+        assert self.head is not None
+        environment = self._laptop() | self.net.environment | {"RAY_ADDRESS": f"{self.head.address}:6379"}
+        whole = ["ip", "netns", "exec", self.head.name, *command]
+        return subprocess.run(whole, env=environment, capture_output=True, text=True, check=True).stdout
+
+    def drain(self, host: Host, seconds: int) -> None:
+        """Tell Ray, as a cloud's notice does, that a node will be taken away."""
+        assert self.head is not None
+        self.on_head(
+            sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", f"{self.head.address}:6379",
+            "--node-id", self.node_id(host), "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot",
+            "--deadline-remaining-seconds", str(seconds),
+        )  # fmt: skip
+
+    def node_id(self, host: Host) -> str:
+        """What Ray calls a living node."""
+        script = (
+            "import ray; ray.init(logging_level='ERROR', log_to_driver=False); "
+            f"print([n['NodeID'] for n in ray.nodes() if n['Alive'] and n['NodeManagerAddress'] == '{host.address}'][-1])"
+        )
+        return self.on_head(sys.executable, "-c", script).split()[-1]
+
+    def fail_storage(self, fault: Fault | None) -> None:
+        """What the proxy does to every request from now on."""
+        self.proxy.fault = lambda number, line: fault
+
+    def jobs(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """``unbraid jobs`` from the laptop."""
+        assert self.head is not None
+        command = [sys.executable, "-m", "cluster.cli", "jobs", *arguments, "--address", f"http://{self.head.address}:8265"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=self._laptop(), check=False)
 
     def command(self, *overrides: str) -> list[str]:
         """The submit command of this run."""
         assert self.head is not None
         settings = [*SETTINGS, f"data.url={self.data}", f"run.storage={self.storage}", f"run.name={self.name}", *overrides]
         address = f"http://{self.head.address}:8265"
-        return [sys.executable, "-m", "cluster.cli", "submit", "--address", address, "train", "infogan-mnist", *settings]
+        return [
+            sys.executable, "-m", "cluster.cli", "submit", "--address", address, "--working-dir", str(self.tree), "train",
+            "infogan-mnist", *settings,
+        ]  # fmt: skip
 
     def submit(self, *overrides: str) -> subprocess.Popen[str]:
         """Start the command; its output can be read when it has ended."""
@@ -74,13 +142,39 @@ class Scenario:
     def starts(self) -> int:
         return int(read_run(self.store).get("starts", 0))
 
+    def worlds(self) -> list[int]:
+        """Workers that trained each update, in the end."""
+        return [int(line["run/workers"]) for line in read_metrics(self.store) if "run/workers" in line]
+
     def world(self) -> int:
         """Workers at the newest line."""
-        lines = [line for line in read_metrics(self.store) if "run/workers" in line]
-        return int(lines[-1]["run/workers"])
+        return self.worlds()[-1]
+
+    def goes_on(self, since: float) -> bool:
+        """Whether the record tells of an update after a time, which is in seconds since the epoch."""
+        return any(line["time"] > since for line in read_metrics(self.store))
 
     def events(self) -> list[str]:
         return [f"{event['kind']}: {event['message']}" for event in read_events(self.store)]
+
+
+def trainers(host: Host) -> list[psutil.Process]:
+    """A host's processes that train."""
+    return [process for process in host.everything() if "RayTrainWorker" in " ".join(_command_line(process))]
+
+
+def seconds_until(condition: Callable[[], bool], what: str, most: float) -> float:
+    """How long something takes; an error when it takes too long."""
+    started = time.monotonic()
+    wait_for(condition, what, most)
+    return time.monotonic() - started
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def weights(store: Store) -> dict[str, torch.Tensor]:
@@ -112,5 +206,16 @@ def scenario(data: str, storage: str) -> Iterator[Scenario]:
         network(Path(folder), {**keys, **token}) as net,
         fault_proxy(os.environ["AWS_ENDPOINT_URL"], lambda number, line: None, bind=net.gateway) as proxy,
     ):
-        net.environment["AWS_ENDPOINT_URL"] = proxy.url
-        yield Scenario(net, data, storage)
+        tree, trace, scratch = (Path(folder) / name for name in ("tree", "trace", "scratch"))
+        for made_here in (tree, trace, scratch):
+            made_here.mkdir()
+        for package in ("models", "datasets", "trainers", "cluster"):
+            shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copyfile(TRACING, tree / "sitecustomize.py")
+        net.environment |= {"AWS_ENDPOINT_URL": proxy.url, "UNBRAID_TRACE": str(trace), "TMPDIR": str(scratch)}
+        made = Scenario(net, proxy, data, storage, tree, trace, scratch)
+        try:
+            yield made
+        finally:
+            for disk in made.disks:
+                subprocess.run(["umount", "--lazy", str(disk)], check=True)

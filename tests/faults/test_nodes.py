@@ -1,5 +1,6 @@
-"""A node is cut off and comes back, on hosts of their own: the run goes on with fewer workers, and grows again."""
+"""A node is cut off and comes back, is taken away with notice, or the whole cluster is lost, on hosts of their own."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,10 @@ from torch import Tensor
 
 from tests.faults.hosts import missing
 from tests.faults.scenario import Scenario, every_update_once, longest_pause, scenario, weights
+from tests.faults.seen import check_samples
 from tests.trainers.test_launch import finish, wait_for
+from trainers.checkpoint import Checkpoints
+from trainers.record import read_config
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,15 +37,13 @@ def test_a_run_goes_on_without_a_node_that_is_cut_off_and_grows_when_it_is_back(
         s.workers[1].cut()
         wait_for(lambda: s.starts() > 1 and s.world() == 1, "going on with one", 180)
         starts = s.starts()
-        s.workers[1].kill()
-        s.workers[1].heal()
-        assert s.head is not None
-        s.net.worker(s.head, host=s.workers[1])
+        s.bring_back(s.workers[1])
         wait_for(lambda: s.starts() > starts and s.world() == 2, "growing to two", 240)
         code, text = finish(command)
         assert code == 0, text
         assert every_update_once(s.store, UPDATES)
         assert any(event.startswith("worker_lost: rank") for event in s.events())
+        check_samples(s.trace, read_config(s.store), s.worlds())
         record_property("longest_pause_seconds", longest_pause(s.store))
         disturbed = weights(s.store)
         undisturbed = weights_after(s, "undisturbed")
@@ -50,6 +52,42 @@ def test_a_run_goes_on_without_a_node_that_is_cut_off_and_grows_when_it_is_back(
     record_property("apart", carried)
     record_property("control_apart", control_apart)
     assert carried < control_apart / 2
+
+
+def test_a_node_that_is_taken_away_with_notice_leaves_a_checkpoint(digits_url: str, bucket_url: str) -> None:
+    with scenario(digits_url, bucket_url) as s:
+        s.up(workers=2)
+        command = s.submit("run.workers=2", "run.min_workers=1", f"run.updates={UPDATES}", "run.checkpoint_every=100000")
+        wait_for(lambda: s.step() > 25, "training with two", 180)
+        s.drain(s.workers[1], 30)
+        goes = time.monotonic() + 30
+        wait_for(lambda: bool(Checkpoints(s.store, 9).steps()), "the checkpoint", 20)
+        time.sleep(goes - time.monotonic())
+        s.workers[1].kill()
+        kept, starts = Checkpoints(s.store, 9).steps()[-1], s.starts()
+        wait_for(lambda: s.starts() > starts or s.step() >= UPDATES, "going on with one", 120)
+        code, text = finish(command)
+        assert code == 0, text
+        assert any(event.startswith("preempted: ") for event in s.events())
+        assert every_update_once(s.store, UPDATES)
+        assert check_samples(s.trace, read_config(s.store), s.worlds()).again <= 2 * (UPDATES - kept)
+
+
+def test_a_cluster_that_is_lost_with_its_head_is_gone_on_from_on_another(digits_url: str, bucket_url: str) -> None:
+    with scenario(digits_url, bucket_url) as s:
+        s.up(workers=2)
+        command = s.submit("run.workers=2", f"run.updates={UPDATES}")
+        wait_for(lambda: s.step() > 25, "training", 180)
+        assert s.head is not None
+        for host in (s.head, *s.workers):
+            host.kill()
+        s.up(workers=2)
+        code, text = finish(s.submit("run.workers=2", f"run.updates={UPDATES}"))
+        command.kill()
+        assert code == 0, text
+        assert "was training this run" in text
+        assert every_update_once(s.store, UPDATES)
+        check_samples(s.trace, read_config(s.store), s.worlds())
 
 
 def weights_after(s: Scenario, name: str, *overrides: str) -> dict[str, Tensor]:

@@ -1,0 +1,163 @@
+"""What checkpoints cost, how soon a run is back after a fault, and half an hour of faults.
+
+Needs the packed MNIST on the local S3 server (`make demo` leaves it). The parts `faults` and `soak` make hosts of network
+namespaces, which needs root and Debian's iproute2; `soak` takes 40 minutes, UNBRAID_SOAK_MINUTES and UNBRAID_SOAK_SEED set
+another time and other faults.
+"""
+
+import os
+import statistics
+import time
+import uuid
+from collections.abc import Callable
+from itertools import count
+
+import torch
+
+from benchmarks.figures import Figures
+from cluster.local import use_local_services
+from datasets.store import open_store
+from datasets.stream import Position
+from tests.faults.scenario import Scenario, every_update_once, scenario, seconds_until, trainers
+from tests.faults.soak import MOST_SILENCE, Soak, check, left_lying
+from tests.trainers.test_launch import finish, wait_for
+from trainers.checkpoint import Checkpoints, load_system_state, system_state
+from trainers.config import SystemConfig, resolve
+from trainers.distributed import World
+from trainers.loop import open_stream
+from trainers.system import System, build_system
+
+DATA = "s3://unbraid/mnist"
+STORAGE = f"s3://unbraid/bench-checkpoint-{uuid.uuid4().hex[:8]}"
+ROUNDS = 6
+SMALL, LARGE = "infogan-mnist", "infogan-celeba"
+UPDATES = 240
+SOAK_MINUTES = float(os.environ.get("UNBRAID_SOAK_MINUTES", "30"))
+SOAK_SEED = int(os.environ.get("UNBRAID_SOAK_SEED", "0"))
+
+
+def fresh(preset: str) -> tuple[SystemConfig, System]:
+    config = resolve(preset, [f"data.url={DATA}"])
+    return config, build_system(config, torch.device("cpu"), World())
+
+
+def stall(figures: Figures) -> None:
+    """Training of some updates with one checkpoint begun before them, and without one, in turn; all cores train."""
+    config, system = fresh(SMALL)
+    store = open_store(f"{STORAGE}/stall", create=True)
+    numbers = count(1)
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    with open_stream(config, World(), Position()) as stream, Checkpoints(store, keep=2) as checkpoints:
+
+        def block(saves: bool, updates: int) -> float:
+            started = time.perf_counter()
+            if saves:
+                checkpoints.save(next(numbers), system_state(system))
+            for _ in range(updates):
+                system.step(next(stream))
+            taken = time.perf_counter() - started
+            checkpoints.wait()
+            return taken
+
+        each = block(False, 5) / 5
+        updates = max(round(4 / each), 5)  # longer than a checkpoint is written
+        for _ in range(ROUNDS):
+            for saves in (False, True):
+                seconds[saves].append(block(saves, updates))
+        written = checkpoints.seconds
+    lost = statistics.median(a - b for a, b in zip(seconds[True], seconds[False], strict=True))
+    figures.figure("update_seconds", statistics.median(seconds[False]) / updates, "s")
+    figures.figure("written_in", written, "s")
+    figures.figure("stall_seconds", lost, "s")
+    figures.figure("stall_share_at_one_a_minute", 100 * lost / 60, "%", "<= 1")
+
+
+def restore(figures: Figures) -> None:
+    """The newest checkpoint from S3 into a system that has just been built."""
+    for preset in (SMALL, LARGE):
+        _, system = fresh(preset)
+        for optimizer in system.optimizers.values():
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.zeros_like(parameter)
+            optimizer.step()  # so that Adam's moments are there
+        store = open_store(f"{STORAGE}/{preset}", create=True)
+        with Checkpoints(store, keep=1) as checkpoints:
+            checkpoints.save(1, system_state(system))
+        _, other = fresh(preset)
+        started = time.perf_counter()
+        state = Checkpoints(store, keep=1).load()
+        assert state is not None
+        load_system_state(other, state)
+        name = preset.replace("-", "_")
+        figures.figure(f"{name}_megabytes", store.statistics.bytes / 1e6, "MB", digits=1)
+        figures.figure(f"{name}_restored_in", time.perf_counter() - started, "s", "<= 3")
+
+
+def faults(figures: Figures) -> None:
+    """From a fault to the first update of the group that goes on, on two hosts of one core each."""
+    with scenario(DATA, f"{STORAGE}/faults") as s:
+        s.up(2)
+        figures.figure("back_after_killed_worker", _back(s, "killed", _kill), "s", "<= 30", digits=1)
+        figures.figure("back_after_hung_worker", _back(s, "hung", _hang), "s", "<= 30 + run.silence_seconds=8", digits=1)
+        figures.figure("back_after_cut_node", _back(s, "cut", lambda s: s.workers[1].cut()), "s", digits=1)
+
+
+def _back(s: Scenario, name: str, strike: Callable[[Scenario], None]) -> float:
+    s.name = name
+    command = s.submit("run.workers=2", "run.min_workers=1", f"run.updates={UPDATES}")
+    wait_for(lambda: s.step() > 25, "training", 180)
+    struck = time.time()
+    strike(s)
+    taken = seconds_until(lambda: s.starts() > 1 and s.goes_on(struck), "going on", 180)
+    code, text = finish(command)
+    assert code == 0, text
+    assert every_update_once(s.store, UPDATES)
+    return taken
+
+
+def _kill(s: Scenario) -> None:
+    for process in trainers(s.workers[1]):
+        process.kill()
+
+
+def _hang(s: Scenario) -> None:
+    for process in trainers(s.workers[1]):
+        process.suspend()
+
+
+def soak(figures: Figures) -> None:
+    """A fault of :mod:`tests.faults.soak` every minute."""
+    updates = int(SOAK_MINUTES * float(os.environ.get("UNBRAID_SOAK_UPDATES_A_MINUTE", "120")))
+    with scenario(DATA, f"{STORAGE}/soak") as s:
+        s.up(2)
+        strikes = Soak(s, SOAK_SEED, ("run.workers=2", "run.min_workers=1", f"run.updates={updates}"))
+        started = time.monotonic()
+        strikes.run(60 * SOAK_MINUTES)
+        handed = check(strikes, updates)
+        figures.figure("soak_minutes", (time.monotonic() - started) / 60, "minutes", digits=1)
+        figures.figure("soak_faults", sum(strikes.strikes.values()), "faults", digits=0)
+        for name, number in sorted(strikes.strikes.items()):
+            figures.figure(f"soak_{name}", number, "times", digits=0)
+        figures.figure("soak_group_starts", s.starts(), "starts", digits=0)
+        figures.figure("soak_submitted", strikes.submitted, "times", digits=0)
+        figures.figure("soak_updates", len(s.worlds()), f"updates of {updates}", "all, each once", digits=0)
+        figures.figure("soak_samples", handed.samples, f"samples seen as they should be, of {64 * updates}", "all", digits=0)
+        figures.figure(
+            "soak_shares_again", handed.again, "workers' shares of a batch, handed out again after a fault", digits=0
+        )
+        figures.figure("soak_longest_silence", max(strikes.silences), "s", f"< {MOST_SILENCE:.0f}, no hang", digits=1)
+        figures.figure("soak_files_left", len(left_lying(s.scratch)), "files", "0", digits=0)
+
+
+def main() -> None:
+    """Print all figures."""
+    figures = Figures("checkpoint", f"0; soak {SOAK_SEED}")
+    use_local_services()
+    for part in (stall, restore, faults, soak):
+        if figures.wants(part.__name__):
+            part(figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -111,6 +111,7 @@ def test_dry_run_prints_a_config_that_repeats_the_run(tmp_path: Path) -> None:
     assert again.output == first.output
 
 
+@pytest.mark.slow
 def test_debug_trains_from_the_command_line(digits_url: str, tmp_path: Path) -> None:
     overrides = ["data.batch=32", "data.lanes=8", "run.updates=2", "run.name=cli", f"run.storage={tmp_path}"]
     command = [sys.executable, "-m", "cluster.cli", "train", "infogan-mnist", *overrides, f"data.url={digits_url}", "--debug"]

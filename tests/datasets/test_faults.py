@@ -186,6 +186,7 @@ def test_a_missing_shard_ends_the_stream_with_its_key(bucket_url: str) -> None:
         epoch(stream(bucket_url))
 
 
+@pytest.mark.slow
 def test_going_on_in_the_middle_of_a_gigabyte_reads_only_the_rest(bucket_url: str) -> None:
     """One shard of 1 GiB, 1,024 samples of 1 MiB, entered in the middle: no replay."""
     fields = {"values": Field("array", ("values.npy",), (512, 512))}

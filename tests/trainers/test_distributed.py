@@ -202,7 +202,12 @@ def check_workers_are_one(config: SystemConfig, folder: Path, workers: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("stage", "workers"), [("appearance", 2), pytest.param("pose", 2, marks=pytest.mark.slow), ("mapping", 3)]
+    ("stage", "workers"),
+    [
+        pytest.param("appearance", 2, marks=pytest.mark.slow),
+        pytest.param("pose", 2, marks=pytest.mark.slow),
+        ("mapping", 3),
+    ],
 )
 def test_workers_of_dpig_end_with_the_weights_of_one(
     stage: str, workers: int, trained_dpig: Path, people_url: str, tmp_path: Path

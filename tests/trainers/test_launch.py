@@ -86,6 +86,7 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_where_it_would_have(
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_too_often_ends_the_run_and_says_how_to_go_on(digits_url: str, tmp_path: Path) -> None:
     process = start(digits_url, tmp_path, "lost", "run.updates=2000", "run.max_failures=0")
     wait_for(lambda: bool(Checkpoints(open_run(str(tmp_path), "lost"), 2).steps()), "the first checkpoint")
@@ -127,6 +128,7 @@ def test_a_finished_run_answers_at_once(uninterrupted: Path, digits_url: str) ->
     assert time.monotonic() - started < 20  # a worker group alone takes longer than this command
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_ends_the_run_with_one_error_and_no_retries(services: LocalServices, tmp_path: Path) -> None:
     data = tmp_path / "data"
     pack_digits(open_store(str(data), create=True))

@@ -66,7 +66,7 @@ def test_resume_continues_with_identical_weights(digits_url: str, tmp_path: Path
     assert [line["loss/d"] for line in lines] == [line["loss/d"] for line in expected]
 
 
-@pytest.mark.parametrize("where", ["folder", "s3"])
+@pytest.mark.parametrize("where", [pytest.param("folder", marks=pytest.mark.slow), "s3"])
 def test_a_run_leaves_its_whole_record(digits_url: str, bucket_url: str, tmp_path: Path, where: str) -> None:
     storage = str(tmp_path) if where == "folder" else bucket_url
     config = config_for(digits_url, storage, "run.evaluate_every=5")
@@ -102,6 +102,7 @@ def test_no_secret_is_in_a_run_record(digits_url: str, tmp_path: Path, services:
             assert not any(secret.encode() in content for secret in secrets), path
 
 
+@pytest.mark.slow
 def test_more_updates_go_on_with_a_finished_run(digits_url: str, tmp_path: Path) -> None:
     """Without decay, where the budget has no part in the learning rate, it is as if it had been longer from the start."""
     run(config_for(digits_url, tmp_path / "whole", "optim.decay_from=1"))

@@ -127,6 +127,7 @@ def test_the_report_is_one_page_with_plots_and_the_best_pictures(finished: tuple
     assert [key for key in journal.store.keys("tensorboard/") if "0000-s0" in key]
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_ends_with_its_cause_and_nothing_else_does(
     address: str, digits_folder: Path, tmp_path: Path
 ) -> None:
@@ -138,7 +139,7 @@ def test_a_trial_that_diverges_ends_with_its_cause_and_nothing_else_does(
     assert all("diverged: " in cause and "is not finite at update" in cause for cause in causes)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_collapse_ends_a_trial_with_its_cause(address: str, digits_url: str, tmp_path: Path, workers: int) -> None:
     """Nothing collapses within a few updates, so the threshold is put where every run lies."""
     planned = campaign(
@@ -186,6 +187,7 @@ def actors() -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.slow
 def test_models_of_several_seeds_are_compared_without_labels(address: str, digits_folder: Path, tmp_path: Path) -> None:
     central: dict[str, Any] = {
         "objectives": [{"metric": "selection/centrality"}], "seeds": {"count": 2}, "labels": "none", "keep": 1,
@@ -220,6 +222,7 @@ def test_a_population_exchanges_weights_and_values(address: str, digits_folder: 
     assert [c.params for c in journal.read()] == [c.params for c in plan.configurations]
 
 
+@pytest.mark.slow
 def test_trials_on_a_node_share_its_cache_of_shards(address: str, digits_url: str, tmp_path: Path) -> None:
     cached = {"data.cache": str(tmp_path / "cache")}
     journal, plan, _ = run(campaign(digits_url, tmp_path, fixed=cached, budget={"trials": 2}, concurrency=1), address)
@@ -247,6 +250,7 @@ def test_a_trial_of_two_workers_runs_through_ray_train_and_all_of_it_lies_on_s3(
     assert {"report.html", "report.png", "campaign.yaml"} <= set(again.store.keys())
 
 
+@pytest.mark.slow
 def test_trouble_that_all_trials_share_stops_the_campaign_and_repaired_it_goes_on(
     address: str, digits_folder: Path, tmp_path: Path
 ) -> None:

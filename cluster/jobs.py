@@ -75,7 +75,7 @@ class Job:
         """Why it failed, in one line: the command's own error where it gave one."""
         if self.status != "FAILED":
             return ""
-        errors = [line for line in self.message.splitlines() if line.startswith("Error: ")]
+        errors = [line.strip() for line in self.message.splitlines() if line.strip().startswith(("Error: ", "ERROR: "))]
         return errors[-1] if errors else in_one_line(self.message)
 
 

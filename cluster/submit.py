@@ -90,17 +90,20 @@ def follow(server: JobServer, identifier: str) -> int:
     cause = f": {job.cause}" if job.cause else ""
     click.echo(f"job {job.id} {job.status.lower()}{cause}", err=True)
     if job.status == "FAILED":
-        click.echo(f"go on from its newest checkpoint: unbraid jobs retry {job.id}", err=True)
+        click.echo(f"go on with it: unbraid jobs retry {job.id}", err=True)
     return job.result
 
 
 def requirements(folder: Path) -> dict[str, Any]:
-    """What Ray installs beside the image's packages: this tree's dependencies at the versions of its constraints.
+    """What Ray installs beside the image's packages: what this tree depends on, at the versions of its constraints.
 
     Raises:
         TreeError: when the tree names none.
     """
     import tomllib
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
     from cluster.tree import TreeError
 
@@ -108,9 +111,14 @@ def requirements(folder: Path) -> dict[str, Any]:
     for path in (project, constraints):
         if not path.is_file():
             raise TreeError(f"--install: {path} is not there; name the folder of your checkout with --working-dir")
-    dependencies = tomllib.loads(project.read_text())["project"]["dependencies"]
-    ours = [name for name in dependencies if not name.startswith("ray[")]  # the cluster's Ray is what runs
-    return {"packages": ours, "pip_install_options": ["-c", "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}/constraints.txt"]}
+    asked = [Requirement(line) for line in tomllib.loads(project.read_text())["project"]["dependencies"]]
+    pins = [Requirement(line) for line in constraints.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    versions = {canonicalize_name(pin.name): pin.specifier for pin in pins}
+    for requirement in asked:
+        requirement.specifier = versions.get(canonicalize_name(requirement.name), requirement.specifier)
+    return {
+        "packages": [str(requirement) for requirement in asked if requirement.name != "ray"]
+    }  # the cluster's Ray is what runs
 
 
 def connect(where: str) -> JobServer:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.tree import TreeError, files_of, zip_tree
+from cluster.submit import requirements
+from cluster.tree import TreeError, files_of, source_folder, zip_tree
 
 
 @pytest.fixture(params=["git", "plain"])
@@ -44,3 +45,10 @@ def test_a_tree_that_is_too_large_names_its_largest_files(tree: Path, tmp_path: 
     with pytest.raises(TreeError, match=r"2 MB of files, at most 1 MB are uploaded(?s:.*)package/huge\.py"):
         zip_tree(tree, tmp_path / "x.zip", limit_mb=1)
     assert not (tmp_path / "x.zip").exists()
+
+
+def test_what_is_installed_on_a_cluster_is_pinned_and_not_its_ray() -> None:
+    packages = requirements(source_folder())["packages"]
+    assert len(packages) > 10
+    assert all("==" in package for package in packages)
+    assert not any(package.startswith("ray") for package in packages)

@@ -20,7 +20,7 @@ from datasets.store import open_store
 from datasets.stream import Position
 from tests.faults.scenario import Scenario, every_update_once, scenario, seconds_until, trainers
 from tests.faults.soak import MOST_SILENCE, Soak, check, left_lying
-from tests.trainers.test_launch import finish, wait_for
+from tests.trainers.test_launch import wait_for
 from trainers.checkpoint import Checkpoints, load_system_state, system_state
 from trainers.config import SystemConfig, resolve
 from trainers.distributed import World
@@ -110,7 +110,7 @@ def _back(s: Scenario, name: str, strike: Callable[[Scenario], None]) -> float:
     struck = time.time()
     strike(s)
     taken = seconds_until(lambda: s.starts() > 1 and s.goes_on(struck), "going on", 180)
-    code, text = finish(command)
+    code, text = command.finish()
     assert code == 0, text
     assert every_update_once(s.store, UPDATES)
     return taken

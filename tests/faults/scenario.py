@@ -34,6 +34,18 @@ SETTINGS = [
 
 
 @dataclass
+class Following:
+    """A submit command. Its output goes to a file: one that nobody reads from a pipe would hold the command up."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def finish(self, seconds: float = 400) -> tuple[int, str]:
+        """Its exit status and output, when it has ended."""
+        return self.process.wait(seconds), self.log.read_text()
+
+
+@dataclass
 class Scenario:
     """Hosts, an S3 server that they reach through a proxy, and one run at a time.
 
@@ -54,6 +66,7 @@ class Scenario:
     head: Host | None = None
     workers: list[Host] = field(default_factory=list)
     disks: list[Path] = field(default_factory=list)
+    _submitted: Iterator[int] = field(default_factory=itertools.count)
 
     def up(self, workers: int, cpus: int = 1, head_environment: Mapping[str, str] | None = None) -> None:
         """A head without CPUs, and so many hosts with some."""
@@ -119,11 +132,14 @@ class Scenario:
             "infogan-mnist", *settings,
         ]  # fmt: skip
 
-    def submit(self, *overrides: str) -> subprocess.Popen[str]:
-        """Start the command; its output can be read when it has ended."""
-        return subprocess.Popen(
-            self.command(*overrides), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._laptop()
-        )
+    def submit(self, *overrides: str) -> Following:
+        """Start the command, which follows the job that it submits."""
+        log = self.net.folder / f"submit-{next(self._submitted)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                self.command(*overrides), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=self._laptop()
+            )
+        return Following(process, log)
 
     @staticmethod
     def _laptop() -> dict[str, str]:

@@ -21,8 +21,8 @@ from trainers.checkpoint import Checkpoints
 from trainers.record import read_config, run_status
 
 EVERY_SECONDS = 60.0
-MOST_SILENCE = 240.0
-"""Without an update for so long the run hangs: no fault lasts longer than a minute, nor does recovery from one."""
+MOST_SILENCE = 300.0
+"""Without an update for so long the run hangs. Recovery from one fault takes up to a minute, and the next strikes meanwhile."""
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Soak:
         self._random = random.Random(self.seed)
         self._submit()
         wait_for(lambda: self.scenario.step() > 20, "training", 180)
+        self._step, self._since = self.scenario.step(), time.monotonic()
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._is_over():
             strike = self._random.choice(FAULTS)
@@ -66,20 +67,20 @@ class Soak:
 
     def _watch(self, until: float) -> None:
         """See that the run goes on, up to a time or its end."""
-        step, since, longest = self.scenario.step(), time.monotonic(), 0.0
+        longest = 0.0
         while time.monotonic() < until:
-            code = self._command.poll()
+            code = self._command.process.poll()
             if code == 0 or self._is_over():
-                self._command.wait(60)
+                self._command.finish(60)
                 break
             if code is not None:
                 time.sleep(3)
                 self._submit()
             now = self.scenario.step()
-            if now != step:
-                step, since = now, time.monotonic()
-            longest = max(longest, time.monotonic() - since)
-            assert longest < MOST_SILENCE, f"no update for {longest:.0f} s after update {step}; strikes: {self.strikes}"
+            if now != self._step:
+                self._step, self._since = now, time.monotonic()
+            longest = max(longest, time.monotonic() - self._since)
+            assert longest < MOST_SILENCE, f"no update for {longest:.0f} s after update {now}; strikes: {self.strikes}"
             time.sleep(0.5)
         self.silences.append(longest)
 

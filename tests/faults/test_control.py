@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.hosts import missing, wait_until_answers
 from tests.faults.scenario import Scenario, every_update_once, scenario
-from tests.trainers.test_launch import finish, wait_for
+from tests.trainers.test_launch import wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,10 +39,10 @@ def test_a_job_whose_driver_is_killed_goes_on_when_submitted_again(kept: Scenari
     assert kept.head is not None
     (driver,) = [p for p in kept.head.everything() if p.cmdline()[1:4] == ["-m", "cluster.cli", "train"]]
     driver.kill()
-    code, text = finish(command)
+    code, text = command.finish()
     assert code != 0
     assert "unbraid jobs retry" in text
-    code, text = finish(kept.submit(*arguments))
+    code, text = kept.submit(*arguments).finish()
     assert code == 0, text
     assert every_update_once(kept.store, UPDATES)
 
@@ -53,7 +53,7 @@ def test_a_dashboard_that_is_restarted_is_followed_on(kept: Scenario) -> None:
     wait_for(lambda: kept.step() > 25, "training", 120)
     assert kept.head is not None
     kept.head.restart("dashboard/dashboard.py", kept.net.folder / "dashboard.log", pause=5)
-    code, text = finish(command)
+    code, text = command.finish()
     assert code == 0, text
     assert kept.starts() == 1
     shown = [line for line in text.splitlines() if line.startswith("update ")]
@@ -68,7 +68,7 @@ def test_a_control_store_that_is_restarted_does_not_stop_training(kept: Scenario
     assert kept.head is not None
     before = time.time()
     kept.head.restart("gcs/gcs_server", kept.net.folder / "gcs.log", pause=3)
-    code, text = finish(command)
+    code, text = command.finish()
     assert code == 0, text
     assert kept.goes_on(before + 5)
     assert kept.starts() == 1

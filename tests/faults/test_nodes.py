@@ -9,7 +9,7 @@ from torch import Tensor
 from tests.faults.hosts import missing
 from tests.faults.scenario import Scenario, every_update_once, longest_pause, scenario, weights
 from tests.faults.seen import check_samples
-from tests.trainers.test_launch import finish, wait_for
+from tests.trainers.test_launch import wait_for
 from trainers.checkpoint import Checkpoints
 from trainers.record import read_config
 
@@ -39,7 +39,7 @@ def test_a_run_goes_on_without_a_node_that_is_cut_off_and_grows_when_it_is_back(
         starts = s.starts()
         s.bring_back(s.workers[1])
         wait_for(lambda: s.starts() > starts and s.world() == 2, "growing to two", 240)
-        code, text = finish(command)
+        code, text = command.finish()
         assert code == 0, text
         assert every_update_once(s.store, UPDATES)
         assert any(event.startswith("worker_lost: rank") for event in s.events())
@@ -66,7 +66,7 @@ def test_a_node_that_is_taken_away_with_notice_leaves_a_checkpoint(digits_url: s
         s.workers[1].kill()
         kept, starts = Checkpoints(s.store, 9).steps()[-1], s.starts()
         wait_for(lambda: s.starts() > starts or s.step() >= UPDATES, "going on with one", 120)
-        code, text = finish(command)
+        code, text = command.finish()
         assert code == 0, text
         assert any(event.startswith("preempted: ") for event in s.events())
         assert every_update_once(s.store, UPDATES)
@@ -82,8 +82,8 @@ def test_a_cluster_that_is_lost_with_its_head_is_gone_on_from_on_another(digits_
         for host in (s.head, *s.workers):
             host.kill()
         s.up(workers=2)
-        code, text = finish(s.submit("run.workers=2", f"run.updates={UPDATES}"))
-        command.kill()
+        code, text = s.submit("run.workers=2", f"run.updates={UPDATES}").finish()
+        command.process.kill()
         assert code == 0, text
         assert "was training this run" in text
         assert every_update_once(s.store, UPDATES)
@@ -93,7 +93,7 @@ def test_a_cluster_that_is_lost_with_its_head_is_gone_on_from_on_another(digits_
 def weights_after(s: Scenario, name: str, *overrides: str) -> dict[str, Tensor]:
     """Of a run of two workers that nothing disturbs."""
     s.name = name
-    code, text = finish(s.submit("run.workers=2", f"run.updates={UPDATES}", *overrides))
+    code, text = s.submit("run.workers=2", f"run.updates={UPDATES}", *overrides).finish()
     assert code == 0, text
     return weights(s.store)
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.hosts import missing
 from tests.faults.scenario import Scenario, every_update_once
-from tests.trainers.test_launch import finish, wait_for
+from tests.trainers.test_launch import wait_for
 from trainers.checkpoint import Checkpoints
 
 pytestmark = [
@@ -33,7 +33,7 @@ def test_storage_away_for_a_minute_costs_no_update_and_no_worker(
     back = time.monotonic()
     wait_for(lambda: cluster.goes_on(time.time() - 5), "going on", 60)
     record_property("seconds_until_seen", time.monotonic() - back)
-    code, text = finish(command)
+    code, text = command.finish()
     assert code == 0, text
     assert every_update_once(cluster.store, UPDATES)
     assert cluster.starts() == 1
@@ -48,7 +48,7 @@ def test_writes_that_are_refused_are_tried_again_and_reported(cluster: Scenario)
     cluster.proxy.fault = lambda number, line: "slow_down" if line.startswith(("PUT", "POST")) else None
     time.sleep(30)
     cluster.fail_storage(None)
-    code, text = finish(command)
+    code, text = command.finish()
     assert code == 0, text
     assert every_update_once(cluster.store, UPDATES)
     assert cluster.starts() == 1
@@ -61,7 +61,7 @@ def test_slow_storage_slows_nothing_but_itself(cluster: Scenario) -> None:
     cluster.name = "slow"
     cluster.proxy.stall = 0.5
     cluster.fail_storage("late")
-    code, text = finish(cluster.submit("run.workers=2", f"run.updates={UPDATES}"))
+    code, text = cluster.submit("run.workers=2", f"run.updates={UPDATES}").finish()
     cluster.fail_storage(None)
     assert code == 0, text
     assert every_update_once(cluster.store, UPDATES)

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.hosts import missing
 from tests.faults.scenario import Scenario, every_update_once, seconds_until, trainers
 from tests.faults.seen import check_samples
-from tests.trainers.test_launch import finish, wait_for
+from tests.trainers.test_launch import wait_for
 from trainers.record import read_config
 
 pytestmark = [
@@ -29,7 +29,7 @@ def test_a_killed_worker_is_replaced_and_every_sample_is_seen_once(cluster: Scen
     for process in trainers(cluster.workers[1]):
         process.kill()
     taken = seconds_until(lambda: cluster.starts() > 1, "a new group", 90)
-    code, text = finish(command)
+    code, text = command.finish()
     assert code == 0, text
     record_property("seconds_to_new_group", taken)
     assert every_update_once(cluster.store, UPDATES)
@@ -45,7 +45,7 @@ def test_a_hung_worker_is_noticed_named_and_replaced(cluster: Scenario, record_p
     (victim,) = trainers(cluster.workers[1])
     victim.suspend()
     taken = seconds_until(lambda: cluster.starts() > 1, "a new group", 120)
-    code, text = finish(command)
+    code, text = command.finish()
     assert code == 0, text
     record_property("seconds_to_new_group", taken)
     assert every_update_once(cluster.store, UPDATES)
@@ -65,7 +65,7 @@ def test_a_worker_that_eats_its_nodes_memory_is_ended_and_that_is_said(cluster: 
     (victim,) = trainers(greedy)
     (cluster.trace / f"hog-{victim.pid}").touch()
     wait_for(lambda: cluster.starts() > 1, "a new group", 120)
-    code, text = finish(command)
+    code, text = command.finish()
     assert code == 0, text
     assert every_update_once(cluster.store, UPDATES)
     status = cluster.jobs("status").stdout
@@ -79,7 +79,7 @@ def test_a_full_disk_under_a_workers_scratch_space_is_the_runs_cause(cluster: Sc
     for host in cluster.workers:
         cluster.bring_back(host, {"TMPDIR": str(scratch)})
     command = cluster.submit("run.workers=2", f"run.updates={UPDATES}", "run.patience_minutes=0.1")
-    code, text = finish(command)
+    code, text = command.finish()
     assert code != 0
     assert "No space left on device" in text
     status = cluster.jobs("status").stdout
@@ -87,6 +87,6 @@ def test_a_full_disk_under_a_workers_scratch_space_is_the_runs_cause(cluster: Sc
     assert os.path.ismount(scratch)
     for host in cluster.workers:
         cluster.bring_back(host)
-    code, text = finish(cluster.submit("run.workers=2", f"run.updates={UPDATES}"))
+    code, text = cluster.submit("run.workers=2", f"run.updates={UPDATES}").finish()
     assert code == 0, text
     assert every_update_once(cluster.store, UPDATES)

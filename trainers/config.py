@@ -96,7 +96,8 @@ class RunConfig(Section):
         keep_checkpoints: newest ones kept.
         max_failures: times that a lost worker is replaced before the run gives up.
         min_workers: with fewer than ``workers`` but so many, the run goes on, and grows again; null waits for all of them.
-            ``resize_seconds`` lie between two looks for room to grow.
+            ``resize_seconds`` lie between two looks for room to grow; so long, within 10 s and 60 s, workers on a node that has
+            just gone are waited for before the group starts with fewer.
         wait_minutes: that resources which the cluster lacks are waited for, as one that grows may bring them; null refuses what
             is larger than the cluster at once, and waits for what others hold as long as it takes.
         silence_seconds: a worker that has answered nothing for so long is lost, and replaced.

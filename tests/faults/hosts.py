@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pytest
 
 NETWORK = "10.213.{}"
 _FILES = Path("/etc/netns")
@@ -36,6 +37,12 @@ def missing() -> str | None:
     if shutil.which("ip") is None:
         return "ip is not there: install Debian's iproute2"
     return None
+
+
+def on_hosts(seconds: int = 600) -> list[pytest.MarkDecorator]:
+    """Marks of a test module that needs hosts, each of whose tests may take so long."""
+    reason = missing()
+    return [pytest.mark.slow, pytest.mark.timeout(seconds), pytest.mark.skipif(reason is not None, reason=reason or "")]
 
 
 @dataclass
@@ -79,9 +86,28 @@ class Host:
                 continue
         return found
 
+    def find(self, words: str) -> list[psutil.Process]:
+        """Processes whose command line holds some words."""
+        found = []
+        for process in self.everything():
+            try:
+                if words in " ".join(process.cmdline()):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def trainers(self) -> list[psutil.Process]:
+        """Processes that train."""
+        return self.find("RayTrainWorker")
+
+    def drivers(self) -> list[psutil.Process]:
+        """Processes of jobs that train; a shell that has started one is not it."""
+        return [process for process in self.find("-m cluster.cli train") if "python" in process.name()]
+
     def restart(self, part: str, log: Path, pause: float = 0.0) -> None:
         """Kill the process whose command line names a part of Ray, and start the same one again."""
-        (process,) = [p for p in self.everything() if part in " ".join(p.cmdline())]
+        (process,) = self.find(part)
         command, environment = process.cmdline(), process.environ()
         process.kill()
         time.sleep(pause)

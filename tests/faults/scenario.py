@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import torch
 
 from datasets.store import Store
@@ -170,27 +169,37 @@ class Scenario:
         """Whether the record tells of an update after a time, which is in seconds since the epoch."""
         return any(line["time"] > since for line in read_metrics(self.store))
 
+    def recover(self, name: str, updates: int, strike: Callable[[Host], object], *overrides: str) -> float:
+        """Train a run on two workers, strike at the second host once, and see the run end with every update once.
+
+        Returns:
+            Seconds from the strike to the first update of the group that goes on.
+        """
+        self.name = name
+        command = self.submit("run.workers=2", f"run.updates={updates}", *overrides)
+        wait_for(lambda: self.step() > 25, "training", 180)
+        struck, starts = time.time(), self.starts()
+        strike(self.workers[1])
+        wait_for(lambda: self.starts() > starts and self.goes_on(struck + 1), "going on", 180)
+        taken = time.time() - struck
+        code, text = command.finish()
+        assert code == 0, text
+        assert every_update_once(self.store, updates)
+        return taken
+
     def events(self) -> list[str]:
         return [f"{event['kind']}: {event['message']}" for event in read_events(self.store)]
 
 
-def trainers(host: Host) -> list[psutil.Process]:
-    """A host's processes that train."""
-    return [process for process in host.everything() if "RayTrainWorker" in " ".join(_command_line(process))]
+def kill_trainers(host: Host) -> None:
+    for process in host.trainers():
+        process.kill()
 
 
-def seconds_until(condition: Callable[[], bool], what: str, most: float) -> float:
-    """How long something takes; an error when it takes too long."""
-    started = time.monotonic()
-    wait_for(condition, what, most)
-    return time.monotonic() - started
-
-
-def _command_line(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
+def stop_trainers(host: Host) -> None:
+    """Stopped, not ended: as a process that hangs."""
+    for process in host.trainers():
+        process.suspend()
 
 
 def weights(store: Store) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.datasets.fault_proxy import Fault
 from tests.faults.hosts import Host
-from tests.faults.scenario import ROOT, Scenario, every_update_once, trainers
+from tests.faults.scenario import ROOT, Scenario, every_update_once, kill_trainers, stop_trainers
 from tests.faults.seen import Handed, check_samples
 from tests.trainers.test_launch import wait_for
 from trainers.checkpoint import Checkpoints
@@ -87,14 +87,12 @@ class Soak:
 
 def kill_worker(s: Scenario, rng: random.Random) -> None:
     """One process that trains."""
-    for process in trainers(rng.choice(s.workers)):
-        process.kill()
+    kill_trainers(rng.choice(s.workers))
 
 
 def hang_worker(s: Scenario, rng: random.Random) -> None:
     """One process that trains is stopped, and not continued."""
-    for process in trainers(rng.choice(s.workers)):
-        process.suspend()
+    stop_trainers(rng.choice(s.workers))
 
 
 def kill_node(s: Scenario, rng: random.Random) -> None:
@@ -151,9 +149,8 @@ def storage_slow(s: Scenario, rng: random.Random) -> None:
 def kill_driver(s: Scenario, rng: random.Random) -> None:
     """The job's own process."""
     assert s.head is not None
-    for process in s.head.everything():
-        if process.cmdline()[1:4] == ["-m", "cluster.cli", "train"]:
-            process.kill()
+    for process in s.head.drivers():
+        process.kill()
 
 
 def lose_cluster(s: Scenario, rng: random.Random) -> None:
@@ -199,7 +196,7 @@ def check(soak: Soak, updates: int) -> Handed:
 def left_running(s: Scenario) -> list[str]:
     """Processes of the run."""
     hosts: list[Host] = [host for host in (s.head, *s.workers) if host is not None]
-    return [" ".join(p.cmdline()) for host in hosts for p in host.everything() if _is_of_a_run(" ".join(p.cmdline()))]
+    return [str(process) for host in hosts for process in host.trainers() + host.drivers()]
 
 
 def left_lying(folder: Path) -> list[str]:
@@ -208,7 +205,3 @@ def left_lying(folder: Path) -> list[str]:
     script = "from trainers.scratch import scratch_folder\nwith scratch_folder():\n    pass"
     subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"TMPDIR": str(folder)}, cwd=ROOT)
     return [str(path) for path in folder.rglob("unbraid-*")]
-
-
-def _is_of_a_run(command: str) -> bool:
-    return "RayTrainWorker" in command or "cluster.cli" in command

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.hosts import missing, wait_until_answers
+from tests.faults.hosts import on_hosts, wait_until_answers
 from tests.faults.scenario import Scenario, every_update_once, scenario
 from tests.trainers.test_launch import wait_for
 
 pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(missing() is not None, reason=missing() or ""),
+    *on_hosts(),
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server: Debian's package of that name"),
 ]
 UPDATES = 300
@@ -24,8 +22,8 @@ def kept(digits_url: str) -> Iterator[Scenario]:
     """A cluster whose control store keeps what it knows in Redis."""
     with scenario(digits_url, digits_url.replace("digits", "kept")) as s:
         redis = s.net.host()
-        redis.start(["redis-server", "--bind", redis.address, "--protected-mode", "no", "--save", ""], {"PATH": "/usr/bin"},
-                    s.net.folder / "redis.log")  # fmt: skip
+        command = ["redis-server", "--bind", redis.address, "--protected-mode", "no", "--save", ""]
+        redis.start(command, {}, s.net.folder / "redis.log")
         wait_until_answers(redis.address, 6379)
         s.up(2, head_environment={"RAY_REDIS_ADDRESS": f"{redis.address}:6379"})
         yield s
@@ -37,7 +35,7 @@ def test_a_job_whose_driver_is_killed_goes_on_when_submitted_again(kept: Scenari
     command = kept.submit(*arguments)
     wait_for(lambda: kept.step() > 25, "training", 120)
     assert kept.head is not None
-    (driver,) = [p for p in kept.head.everything() if p.cmdline()[1:4] == ["-m", "cluster.cli", "train"]]
+    (driver,) = kept.head.drivers()
     driver.kill()
     code, text = command.finish()
     assert code != 0

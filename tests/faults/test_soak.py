@@ -2,18 +2,14 @@
 
 import os
 
-import pytest
-
-from tests.faults.hosts import missing
+from tests.faults.hosts import on_hosts
 from tests.faults.scenario import scenario
 from tests.faults.soak import Soak, check, left_lying
 
 MINUTES = float(os.environ.get("UNBRAID_SOAK_MINUTES", "4"))
+pytestmark = on_hosts(int(60 * MINUTES) + 900)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(60 * MINUTES + 900)
-@pytest.mark.skipif(missing() is not None, reason=missing() or "")
 def test_a_run_survives_a_random_fault_a_minute(digits_url: str, bucket_url: str) -> None:
     updates = int(100 * MINUTES)
     with scenario(digits_url, bucket_url) as s:

@@ -3,18 +3,12 @@
 import time
 from collections.abc import Callable
 
-import pytest
-
-from tests.faults.hosts import missing
+from tests.faults.hosts import on_hosts
 from tests.faults.scenario import Scenario, every_update_once
 from tests.trainers.test_launch import wait_for
 from trainers.checkpoint import Checkpoints
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(missing() is not None, reason=missing() or ""),
-]
+pytestmark = on_hosts()
 UPDATES = 240
 
 

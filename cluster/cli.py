@@ -14,6 +14,7 @@ import click
 
 from cluster.data import data
 from cluster.doctor import doctor
+from cluster.drain import drain
 from cluster.generate import generate
 from cluster.generate_cdd import cdd
 from cluster.generate_dpig import dpig
@@ -203,6 +204,7 @@ main.add_command(data)
 main.add_command(generate)
 main.add_command(tune)
 main.add_command(doctor)
+main.add_command(drain)
 main.add_command(submit)
 main.add_command(jobs)
 main.add_command(runs)

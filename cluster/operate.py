@@ -18,6 +18,7 @@ from trainers.progress import aligned
 
 if TYPE_CHECKING:
     from cluster.jobs import Job, JobServer
+    from cluster.kube import KubeServer
     from trainers.summary import Summary
 
 EVENTS_SHOWN = 8
@@ -36,20 +37,22 @@ def jobs() -> None:
     """
 
 
+kube_option = click.option("--kube", is_flag=True, help="RayJobs on Kubernetes, as `submit --kube` makes them.")
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
 @jobs.command("list")
 @address_option
+@kube_option
 @json_option
-def list_jobs(address: str | None, as_json: bool) -> None:
+def list_jobs(address: str | None, kube: bool, as_json: bool) -> None:
     """All jobs of the cluster, newest first, each with where its run stands.
 
     \b
     Example:
       unbraid jobs list --address http://head:8265
     """
-    server = _server(address)
+    server = _server(address, kube)
     found = server.jobs()
     standing = [_summary(job) for job in found]
     if as_json:
@@ -65,15 +68,16 @@ def list_jobs(address: str | None, as_json: bool) -> None:
 @jobs.command()
 @click.argument("job", required=False)
 @address_option
+@kube_option
 @json_option
-def status(job: str | None, address: str | None, as_json: bool) -> None:
+def status(job: str | None, address: str | None, kube: bool, as_json: bool) -> None:
     """One job, by default the newest: where its run stands, what happened to it, why it ended.
 
     \b
     Example:
       unbraid jobs status train-mine-1a2b3c4d
     """
-    server = _server(address)
+    server = _server(address, kube)
     found = newest_job(server, job)
     run = _summary(found)
     if as_json:
@@ -86,14 +90,15 @@ def status(job: str | None, address: str | None, as_json: bool) -> None:
 @click.argument("job", required=False)
 @click.option("-f", "--follow", "following", is_flag=True, help="Until it ends; then exit with its result.")
 @address_option
-def logs(job: str | None, following: bool, address: str | None) -> None:
+@kube_option
+def logs(job: str | None, following: bool, address: str | None, kube: bool) -> None:
     """What a job, by default the newest, has printed.
 
     \b
     Example:
       unbraid jobs logs -f train-mine-1a2b3c4d
     """
-    server = _server(address)
+    server = _server(address, kube)
     found = newest_job(server, job)
     if following:
         sys.exit(follow(server, found.id))
@@ -103,14 +108,15 @@ def logs(job: str | None, following: bool, address: str | None) -> None:
 @jobs.command()
 @click.argument("job")
 @address_option
-def stop(job: str, address: str | None) -> None:
+@kube_option
+def stop(job: str, address: str | None, kube: bool) -> None:
     """Stop a job: it saves a checkpoint first.
 
     \b
     Example:
       unbraid jobs stop train-mine-1a2b3c4d
     """
-    server = _server(address)
+    server = _server(address, kube)
     found = server.stop(job)
     run = _summary(found)
     saved = f"; its checkpoint of update {run.checkpoint} is complete" if run and run.checkpoint is not None else ""
@@ -121,14 +127,15 @@ def stop(job: str, address: str | None) -> None:
 @click.argument("job")
 @click.option("--detach", is_flag=True, help="Say the job's name and leave.")
 @address_option
-def retry(job: str, detach: bool, address: str | None) -> None:
+@kube_option
+def retry(job: str, detach: bool, address: str | None, kube: bool) -> None:
     """Go on with a job that failed, was stopped, or was lost with its cluster's head.
 
     \b
     Example:
       unbraid jobs retry train-mine-1a2b3c4d
     """
-    server = _server(address)
+    server = _server(address, kube)
     found = server.retry(job)
     click.echo(f"job {found.id} on {server.address}")
     if not detach:
@@ -165,8 +172,14 @@ def events_text(events: Iterable[dict[str, Any]]) -> str:
     )
 
 
-def _server(address: str | None) -> JobServer:
+def _server(address: str | None, kube: bool) -> JobServer | KubeServer:
     local = use_local_services()
+    if kube:
+        from cluster.kube import KubeServer
+
+        if address is not None:
+            raise click.UsageError("--address names a Ray cluster, --kube asks Kubernetes: leave one out")
+        return KubeServer()
     return connect(cluster_address(address, local))
 
 

@@ -15,6 +15,8 @@ from cluster.local import use_local_services
 
 if TYPE_CHECKING:
     from cluster.jobs import Job, JobServer
+    from cluster.kube import KubeServer
+    from cluster.manifest import Shape
 
 address_option = click.option(
     "--address", help="http://HOST:8265, or HOST:PORT of a cluster's head. Default: RAY_ADDRESS, else the local services."
@@ -31,6 +33,12 @@ address_option = click.option(
 )
 @click.option("--max-mb", default=50.0, show_default=True, help="Refuse to upload more.")
 @click.option("--detach", is_flag=True, help="Say the job's name and leave.")
+@click.option("--kube", is_flag=True, help="On Kubernetes, as a RayJob with a cluster of its own; what follows is for this.")
+@click.option("--overlay", default="gpu", show_default=True, help="What the cluster has: a folder of k8s/jobs.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker pods. Default: as run.workers wants.")
+@click.option("--gpus-per-worker", type=click.IntRange(min=0), help="GPUs of each. Default: the overlay's.")
+@click.option("--image", help="Image of all pods, in place of the overlay's: what it holds is what runs.")
+@click.option("--dry-run", is_flag=True, help="Print the RayJob and stop.")
 def submit(
     command: tuple[str, ...],
     address: str | None,
@@ -39,6 +47,12 @@ def submit(
     install: bool,
     max_mb: float,
     detach: bool,
+    kube: bool,
+    overlay: str,
+    workers: int | None,
+    gpus_per_worker: int | None,
+    image: str | None,
+    dry_run: bool,
 ) -> None:
     """Run train, tune, data or eval as a job on a Ray cluster, and follow it to its end.
 
@@ -50,10 +64,20 @@ def submit(
       unbraid submit train infogan-mnist run.workers=8 run.gpus=1 data.url=s3://b/mnist run.storage=s3://b/runs
       unbraid submit --address http://head:8265 --detach tune infogan-mnist-weights --storage s3://b/campaigns
       unbraid submit data pack folder s3://b/raw/photos.zip s3://b/sets/photos --size 64x64
+      unbraid submit --kube --workers 8 train infogan-mnist data.url=s3://b/mnist run.storage=s3://b/runs
     """
     from cluster.work import work_of
 
     folder = working_dir or source_folder_or_here()
+    if kube:
+        from cluster.manifest import Shape
+
+        if address or install or no_upload:
+            raise click.UsageError("--address, --install and --no-upload are for a Ray cluster that is there, not for --kube")
+        submit_to_kubernetes(command, folder, overlay, Shape(workers, gpus_per_worker, image), dry_run, detach)
+        return
+    if dry_run or workers or gpus_per_worker is not None or image:
+        raise click.UsageError("--workers, --gpus-per-worker, --image and --dry-run are for --kube")
     local = use_local_services()
     where = cluster_address(address, local)
     work = work_of(command, folder, is_here(where), uploaded=not no_upload)
@@ -80,17 +104,40 @@ def submit(
     sys.exit(follow(server, job.id))
 
 
-def follow(server: JobServer, identifier: str) -> int:
+def submit_to_kubernetes(
+    command: tuple[str, ...], folder: Path, overlay: str, shape: Shape, dry_run: bool, detach: bool
+) -> None:
+    """Make the RayJob of a command, and apply and follow it."""
+    import yaml
+
+    from cluster.kube import KubeServer
+    from cluster.manifest import manifest_of
+
+    manifest = manifest_of(command, folder, overlay, shape)
+    if dry_run:
+        click.echo(yaml.safe_dump(manifest, sort_keys=False), nl=False)
+        return
+    server = KubeServer(manifest["metadata"]["namespace"])
+    job, is_new = server.submit(manifest)
+    click.echo(f"job {job.id} in {server.address}{'' if is_new else f' is {job.status} already: attaching'}")
+    if detach:
+        click.echo(f"follow it: unbraid jobs logs --kube -f {job.id}")
+        return
+    sys.exit(follow(server, job.id))
+
+
+def follow(server: JobServer | KubeServer, identifier: str) -> int:
     """Show a job's output until it has ended; Ctrl-C leaves it alone. Returns its result."""
+    where = "--kube " if server.address.startswith("namespace ") else ""
     try:
         job = server.follow(identifier, lambda text: click.echo(text, nl=False), lambda text: click.echo(text, err=True))
     except KeyboardInterrupt:
-        click.echo(f"\ndetached: the job runs on; follow it again: unbraid jobs logs -f {identifier}", err=True)
+        click.echo(f"\ndetached: the job runs on; follow it again: unbraid jobs logs {where}-f {identifier}", err=True)
         return 0
     cause = f": {job.cause}" if job.cause else ""
     click.echo(f"job {job.id} {job.status.lower()}{cause}", err=True)
     if job.status == "FAILED":
-        click.echo(f"go on with it: unbraid jobs retry {job.id}", err=True)
+        click.echo(f"go on with it: unbraid jobs retry {where}{job.id}", err=True)
     return job.result
 
 
@@ -166,7 +213,7 @@ def clock_time(seconds: float) -> str:
     return time.strftime(form, then)
 
 
-def newest_job(server: JobServer, identifier: str | None) -> Job:
+def newest_job(server: JobServer | KubeServer, identifier: str | None) -> Job:
     """The job that is meant: the one named, or the newest.
 
     Raises:

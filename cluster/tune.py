@@ -59,6 +59,7 @@ def run(
     \b
     Examples:
       unbraid tune my-campaign.yaml budget.minutes=60 concurrency=4
+      unbraid tune infogan-mnist-weights fixed.data.url=s3://bucket/mnist --storage s3://bucket/campaigns
       unbraid tune infogan-mnist-codes-small --dry-run
       unbraid tune --resume infogan-mnist-codes-small
     """

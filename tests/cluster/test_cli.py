@@ -19,7 +19,7 @@ COMMANDS = [
     "generate dpig swap", "generate dpig interpolate", "generate dpig export",
     "generate cdd", "generate cdd translate", "generate cdd transfer", "generate cdd interpolate", "generate cdd retrieve",
     "tune", "tune run", "tune status", "tune export", "tune report", "tune campaigns",
-    "submit", "jobs", "jobs list", "jobs status", "jobs logs", "jobs stop", "jobs retry", "doctor",
+    "submit", "jobs", "jobs list", "jobs status", "jobs logs", "jobs stop", "jobs retry", "doctor", "drain",
     "runs", "runs list", "runs show", "runs compare", "runs delete",
     "local", "local up", "local status", "local down",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Alert rules and dashboard: checked and unit-tested by promtool, and held against what Prometheus scrapes of real runs."""
 
+import copy
 import json
 import os
 import re
@@ -22,9 +23,9 @@ from trainers.telemetry import metric_name
 
 FOLDER = ROOT / "k8s/components/monitoring"
 TESTS = Path(__file__).parent / "alerts.test.yaml"
-RULES: list[dict[str, Any]] = [
-    rule for group in yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
-]
+GROUPS: dict[str, Any] = yaml.safe_load((FOLDER / "alerts.yaml").read_text())["spec"]
+"""What Prometheus reads: its operator takes it out of the resource."""
+RULES: list[dict[str, Any]] = [rule for group in GROUPS["groups"] for rule in group["rules"]]
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for panel in PANELS for target in panel["targets"]]
@@ -47,6 +48,12 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
+def tested_by_promtool(groups: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "rules.yaml").write_text(yaml.safe_dump(groups))
+    shutil.copyfile(TESTS, folder / TESTS.name)
+    return promtool("test", "rules", folder / TESTS.name)
+
+
 def test_names_are_prometheus_names() -> None:
     assert metric_name("data/wait_seconds") == "unbraid_data_wait_seconds"
     assert metric_name("info/categorical_0_nats") == "unbraid_info_categorical_0_nats"
@@ -54,7 +61,7 @@ def test_names_are_prometheus_names() -> None:
 
 @needs_prometheus
 def test_rules_and_panels_are_valid_and_every_rule_is_tested(tmp_path: Path) -> None:
-    done = promtool("test", "rules", TESTS)
+    done = tested_by_promtool(GROUPS, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     tested = {case["alertname"] for test in yaml.safe_load(TESTS.read_text())["tests"] for case in test["alert_rule_test"]
               if case["exp_alerts"]}  # fmt: skip
@@ -73,14 +80,11 @@ def test_a_threshold_that_is_ten_times_as_high_fails_the_rules_test(
     alert: str, threshold: tuple[int, int], tmp_path: Path
 ) -> None:
     """The unit tests notice each: one that is 1 can then not be reached."""
-    content = yaml.safe_load((FOLDER / "alerts.yaml").read_text())
+    content = copy.deepcopy(GROUPS)
     (rule,) = [rule for group in content["groups"] for rule in group["rules"] if rule["alert"] == alert]
     start, end = threshold
     rule["expr"] = f"{rule['expr'][:start]}{10 * int(rule['expr'][start:end]) + 9}{rule['expr'][end:]}"
-    (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(content))
-    test = yaml.safe_load(TESTS.read_text()) | {"rule_files": ["alerts.yaml"]}
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
-    assert promtool("test", "rules", tmp_path / "test.yaml").returncode != 0
+    assert tested_by_promtool(content, tmp_path).returncode != 0
 
 
 class Prometheus:
@@ -92,7 +96,8 @@ class Prometheus:
         self._url = f"http://127.0.0.1:{port}/api/v1"
         config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "2s", "evaluation_interval": "2s"}
-        config["rule_files"] = [str(FOLDER / "alerts.yaml")]
+        (folder / "rules.yaml").write_text(yaml.safe_dump(GROUPS))
+        config["rule_files"] = [str(folder / "rules.yaml")]
         # clusters that other tests start write the file that Ray keeps, so this one is the test's
         targets = folder / "targets.json"
         targets.write_text(json.dumps([{"targets": [exporter(services)]}]))

@@ -28,7 +28,7 @@ def read_campaign(reference: str, overrides: Iterable[str] = ()) -> Campaign:
     """A campaign from its file, or one that comes with unbraid, by name.
 
     Args:
-        overrides: ``key=value`` of the campaign itself, such as ``budget.minutes=10``.
+        overrides: ``key=value`` of the campaign itself, such as ``budget.minutes=10`` or ``fixed.data.url=s3://bucket/mnist``.
 
     Raises:
         ConfigError: when there is none, or anything in it is wrong.
@@ -77,6 +77,8 @@ def _override(content: Any, override: str) -> None:
     if not separator:
         raise ConfigError(f"{override!r}: expected key=value, such as budget.minutes=10")
     *sections, key = path.split(".")
+    if sections[:1] == ["fixed"]:  # its keys are dotted paths themselves
+        sections, key = ["fixed"], path.removeprefix("fixed.")
     for section in sections:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):

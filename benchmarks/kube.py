@@ -1,0 +1,45 @@
+"""What the checks of the Kubernetes manifests find: in every overlay and job nothing, in broken copies everything.
+
+Needs kubectl on PATH, and KubeRay's CRDs in the folder that UNBRAID_KUBERAY_CRDS names.
+"""
+
+import copy
+import time
+
+from benchmarks.figures import Figures
+from cluster.manifest import render
+from tests.k8s.mutations import MUTATIONS
+from tests.k8s.policies import RULES, Scene, policy_findings
+from tests.k8s.rendering import FOLDERS, K8S, around, documents
+from tests.k8s.schemas import schema_findings
+
+
+def main() -> None:
+    """Print all figures."""
+    figures = Figures("kube", "none")
+    started = time.perf_counter()
+    made = {folder: documents(folder) for folder in FOLDERS}
+    figures.figure("render_seconds", (time.perf_counter() - started) / len(FOLDERS), "s a folder")
+    figures.figure("folders", len(FOLDERS), "overlays and jobs", digits=0)
+    figures.figure("objects", sum(map(len, made.values())), "objects", digits=0)
+    figures.figure("rules", len(RULES) + 1, "rules, of which one is all schemas", digits=0)
+    found = [
+        text for folder, objects in made.items()
+        for text in (*schema_findings(objects), *policy_findings(Scene(objects, around(folder))))
+    ]  # fmt: skip
+    figures.figure("findings", len(found), "findings", "0", digits=0)
+    caught = 0
+    for mutation in MUTATIONS:
+        broken = copy.deepcopy(made[mutation.folder])
+        mutation.apply(broken)
+        scene = Scene(broken, around(mutation.folder))
+        texts = [*(f"schema: {text}" for text in schema_findings(broken)), *policy_findings(scene)]
+        caught += any(text.startswith(f"{mutation.finder}:") for text in texts)
+    figures.figure("mutations", len(MUTATIONS), "mutations", ">= 30", digits=0)
+    figures.figure("mutations_caught", caught, f"of {len(MUTATIONS)}", "all", digits=0)
+    differ = sum(render(K8S / folder) != objects for folder, objects in made.items())
+    figures.figure("renders_that_differ", differ, "folders whose second render is another", "0", digits=0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,392 @@
+"""RayJobs on Kubernetes, with the interface of :class:`cluster.jobs.JobServer`: what KubeRay says of them is the truth.
+
+All goes through kubectl, so that whatever signs a person in there does so here too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cluster.jobs import Job, JobError
+from trainers.errors import in_one_line
+
+NAMESPACE = "unbraid"
+PREFIX = "unbraid.io/"
+"""Of the labels and annotations that are ours."""
+RESOURCE = "rayjobs.ray.io"
+LONGEST_NAME = 47
+"""KubeRay refuses more: it makes the names of pods from it."""
+POLL_SECONDS = 2.0
+NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+PULL_FAILURES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+NO_KUBERAY = ('resource type "rayjobs"', "no matches for kind", "could not find the requested resource")
+INSTALL = (
+    "install it (helm install kuberay-operator kuberay-operator --repo https://ray-project.github.io/kuberay-helm "
+    "--version 1.7.0 --namespace kuberay-system --create-namespace)"
+)
+
+
+class KubeServer:
+    """The RayJobs of one namespace.
+
+    Args:
+        namespace: that an overlay of ``k8s/`` has been applied to.
+
+    Raises:
+        JobError: when there is no kubectl.
+    """
+
+    def __init__(self, namespace: str = NAMESPACE) -> None:
+        require_kubectl()
+        self.namespace = namespace
+        self.address = f"namespace {namespace}"
+
+    def submit(self, manifest: Mapping[str, Any]) -> tuple[Job, bool]:
+        """Create a RayJob, unless it runs or has succeeded; one that failed is taken away and begins again.
+
+        Returns:
+            The job, and whether it is new.
+
+        Raises:
+            JobError: when one of that name runs another command, or Kubernetes refuses.
+        """
+        name = manifest["metadata"]["name"]
+        there = {job.id: job for job in self.jobs()}.get(name)
+        if there is not None and there.status in ("PENDING", "RUNNING", "SUCCEEDED"):
+            if there.entrypoint == manifest["spec"]["entrypoint"]:
+                return there, False
+            if not there.is_over:
+                raise JobError(
+                    f"job {name} runs with other arguments:\n  {there.entrypoint}\nstop it first (unbraid jobs stop --kube "
+                    f"{name}), or give this run another run.name"
+                )
+        if there is not None:
+            self._delete(name)
+        path = f"/apis/ray.io/v1/namespaces/{self.namespace}/rayjobs?fieldValidation=Strict"
+        self._kubectl("create", "--raw", path, "-f", "-", content=json.dumps(manifest))
+        return self.job(name), True
+
+    def retry(self, identifier: str) -> Job:
+        """Begin a job that failed or was stopped once more: it goes on from its newest checkpoint.
+
+        Raises:
+            JobError: when it runs, or has succeeded.
+        """
+        resource = self._get(identifier)
+        old = job_of(resource)
+        if not old.is_over:
+            raise JobError(
+                f"job {old.id} is {old.status}: there is nothing to retry; follow it with `unbraid jobs logs --kube -f`"
+            )
+        if old.status == "SUCCEEDED":
+            raise JobError(f"job {old.id} has succeeded: there is nothing to retry; submit it with a larger run.updates")
+        metadata = {key: resource["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
+        kept = {key: resource[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": metadata}
+        return self.submit(kept)[0]
+
+    def stop(self, identifier: str) -> Job:
+        """Take a job away: its pods save a checkpoint as they end.
+
+        Returns:
+            As it was, but stopped.
+
+        Raises:
+            JobError: when it has ended already.
+        """
+        job = self.job(identifier)
+        if job.is_over:
+            raise JobError(f"job {job.id} has ended already: {job.status}")
+        cluster = self._get(identifier).get("status", {}).get("rayClusterName")
+        self._delete(identifier)
+        while cluster and self._pods(cluster):
+            time.sleep(POLL_SECONDS)
+        return Job(job.id, "STOPPED", "", job.entrypoint, job.metadata, job.started, time.time(), None)
+
+    def job(self, identifier: str) -> Job:
+        """
+        Raises:
+            JobError: when there is no such job, naming the nearest that are there.
+        """
+        return job_of(self._get(identifier))
+
+    def jobs(self) -> list[Job]:
+        """All RayJobs of the namespace, newest first."""
+        found = json.loads(self._kubectl("get", RESOURCE, "-n", self.namespace, "-o", "json"))
+        return sorted((job_of(item) for item in found["items"]), key=lambda job: -job.started)
+
+    def logs(self, identifier: str) -> str:
+        """What the driver has printed so far; nothing before its head runs, or after it has gone."""
+        pod = self._head(self._get(identifier))
+        return self._kubectl("logs", "-n", self.namespace, pod, "-c", "log") if pod else ""
+
+    def follow(self, identifier: str, show: Callable[[str], None], told: Callable[[str], None]) -> Job:
+        """Show a job's output as it comes until the job has ended, and say what it waits for before.
+
+        Args:
+            told: hears what the job waits for, and of clusters that it begins again on.
+
+        Returns:
+            The job as it ended.
+
+        Raises:
+            JobError: when its image cannot be pulled; the job itself goes on trying.
+        """
+        said, printed = "", Printed(self.namespace, show)
+        try:
+            while True:
+                resource = self._get(identifier)
+                job = job_of(resource)
+                if job.is_over:
+                    printed.finish()
+                    return job
+                pod = self._head(resource)
+                if pod:
+                    printed.follow(pod)
+                state = job.message or job.status.lower()
+                if job.status == "PENDING":
+                    state = self._waits(resource) or state
+                if job.status != "RUNNING" and state != said:
+                    told(f"{identifier}: {state}")
+                    said = state
+                if any(word in state for word in PULL_FAILURES):
+                    raise JobError(
+                        f"job {identifier} cannot start, its image cannot be pulled: {state}. Push it, or stop the job "
+                        f"(unbraid jobs stop --kube {identifier}) and submit with --image; it goes on trying meanwhile"
+                    )
+                time.sleep(POLL_SECONDS)
+        finally:
+            printed.close()
+
+    def _waits(self, resource: Mapping[str, Any]) -> str:
+        """What keeps the pods of a job from running, as KubeRay's conditions and the pods' own say."""
+        status = resource.get("status", {})
+        conditions = status.get("rayClusterStatus", {}).get("conditions", [])
+        causes = [
+            f"{c['type']}: {c.get('reason', '')} {c.get('message', '')}".strip() for c in conditions if c["status"] == "False"
+        ]
+        if status.get("rayClusterName"):
+            for pod in self._pods(status["rayClusterName"]):
+                causes += [f"{pod['metadata']['name']}: {cause}" for cause in _causes(pod.get("status", {}))]
+        return in_one_line("; ".join(causes)) if causes else ""
+
+    def _head(self, resource: Mapping[str, Any]) -> str | None:
+        """The pod whose sidecar prints what the driver prints, once that runs."""
+        cluster = resource.get("status", {}).get("rayClusterName")
+        for pod in self._pods(cluster, "ray.io/node-type=head") if cluster else []:
+            states = pod.get("status", {}).get("initContainerStatuses", [])
+            if any(state["name"] == "log" and "waiting" not in state.get("state", {"waiting": {}}) for state in states):
+                return str(pod["metadata"]["name"])
+        return None
+
+    def _pods(self, cluster: str, *selectors: str) -> list[dict[str, Any]]:
+        selector = ",".join((f"ray.io/cluster={cluster}", *selectors))
+        found = json.loads(self._kubectl("get", "pods", "-n", self.namespace, "-l", selector, "-o", "json"))
+        items: list[dict[str, Any]] = found["items"]
+        return items
+
+    def _get(self, identifier: str) -> dict[str, Any]:
+        require_name(identifier)
+        try:
+            text = self._kubectl("get", RESOURCE, identifier, "-n", self.namespace, "-o", "json")
+        except JobError as error:
+            if "not found" not in str(error):
+                raise
+            known = ", ".join(job.id for job in self.jobs()[:5]) or "none"
+            raise JobError(f"{self.address} has no RayJob {identifier}; the newest: {known}") from None
+        resource: dict[str, Any] = json.loads(text)
+        return resource
+
+    def _delete(self, name: str) -> None:
+        self._kubectl("delete", RESOURCE, name, "-n", self.namespace, "--wait=true", "--ignore-not-found")
+
+    def _kubectl(self, *arguments: str, content: str | None = None) -> str:
+        return kubectl(*arguments, content=content, namespace=self.namespace)
+
+
+class Printed:
+    """The output of one head after another, each from its beginning, without a line twice."""
+
+    def __init__(self, namespace: str, show: Callable[[str], None]) -> None:
+        self._namespace = namespace
+        self._show = show
+        self._pod = ""
+        self._shown = 0
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    def follow(self, pod: str) -> None:
+        """Go on with a pod's output, whose stream may have ended meanwhile; another pod's begins at its beginning."""
+        if pod != self._pod:
+            self.close()
+            self._pod, self._shown = pod, 0
+        if self._process is not None and self._process.poll() is None:
+            return
+        if self._reader is not None:
+            self._reader.join()
+        command = ["kubectl", "logs", "-n", self._namespace, pod, "-c", "log", "-f"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def finish(self) -> None:
+        """Show what the stream may still hold, and what it left out."""
+        self.close()
+        if self._pod:
+            with suppress(JobError):  # it may be gone with its cluster
+                text = kubectl("logs", "-n", self._namespace, self._pod, "-c", "log", namespace=self._namespace)
+                self._show(text[self._shown :])
+                self._shown = len(text)
+
+    def close(self) -> None:
+        """End the stream."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+        if self._reader is not None:
+            self._reader.join()
+        self._process = self._reader = None
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        position = 0
+        for line in process.stdout:
+            if not line.endswith("\n"):
+                return  # the stream broke within it: the next one has it whole
+            new = line[max(self._shown - position, 0) :]
+            position += len(line)
+            if position > self._shown:
+                self._shown = position
+                self._show(new)
+
+
+def job_of(resource: Mapping[str, Any]) -> Job:
+    """A RayJob as a job: KubeRay's word where it has ended, the Ray job's while it runs."""
+    metadata, spec, status = resource["metadata"], resource["spec"], resource.get("status", {})
+    deployment, job = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
+    if deployment == "Failed":
+        state = "FAILED"
+    elif deployment == "Complete":
+        state = job or "SUCCEEDED"
+    elif deployment == "Running" and job:
+        state = job
+    else:
+        state = "PENDING"
+    words = [status.get("reason", ""), status.get("message", "")]
+    if state == "PENDING" and not any(words):
+        words = [deployment or ("waits for its queue" if spec.get("suspend") else "waits for KubeRay")]
+    again = status.get("failed", 0)
+    if again and state == "PENDING":
+        words.append(f"(attempt {again + 1} of {spec.get('backoffLimit', 0) + 1})")
+    return Job(
+        id=metadata["name"],
+        status=state,
+        message=": ".join(word for word in words if word),
+        entrypoint=spec["entrypoint"],
+        metadata=metadata_of(metadata.get("annotations", {})),
+        started=_seconds(status.get("startTime") or metadata.get("creationTimestamp")),
+        ended=_seconds(status.get("endTime")),
+        exit_code=None,
+    )
+
+
+def metadata_of(annotations: Mapping[str, str]) -> dict[str, str]:
+    """What was said of the work when it was submitted."""
+    return {key.removeprefix(PREFIX).replace("-", "_"): value for key, value in annotations.items() if key.startswith(PREFIX)}
+
+
+def annotations_of(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The other way round."""
+    return {PREFIX + key.replace("_", "-"): value for key, value in metadata.items()}
+
+
+def require_name(name: str) -> None:
+    """
+    Raises:
+        JobError: when no RayJob can be called so.
+    """
+    if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
+        raise JobError(
+            f"{name}: not a name that a RayJob can have: at most {LONGEST_NAME} lower-case letters, digits and dashes, a "
+            "letter first; `unbraid jobs list --kube` names them"
+        )
+
+
+def require_kubectl() -> None:
+    """
+    Raises:
+        JobError: when it is not there.
+    """
+    if shutil.which("kubectl") is None:
+        raise JobError(
+            "kubectl is not on PATH: install version 1.30 or later, or activate the environment that `make setup` made"
+        )
+
+
+def kubectl(*arguments: str, content: str | None = None, namespace: str = NAMESPACE) -> str:
+    """What kubectl prints.
+
+    Raises:
+        JobError: with the cause and a remedy.
+    """
+    command = ["kubectl", *arguments]
+    done = subprocess.run(command, input=content, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise JobError(_explained(command, done.stderr, namespace))
+    return done.stdout
+
+
+def _explained(command: Sequence[str], text: str, namespace: str) -> str:
+    """kubectl's error, in one line, with what to do."""
+    line = in_one_line(text.replace("Error from server", "").strip(" :"), 400)
+    if any(words in text for words in NO_KUBERAY):
+        return f"this Kubernetes cluster has no KubeRay: {INSTALL}, then kubectl apply -k k8s/overlays/gpu"
+    if f'namespaces "{namespace}" not found' in text:
+        return f"there is no namespace {namespace}: kubectl apply -k k8s/overlays/gpu (or another overlay) makes it"
+    if "Forbidden" in text or "forbidden" in text:
+        return f"you may not do that in namespace {namespace} ({line}): ask for membership of the group unbraid-researchers"
+    if "Unauthorized" in text or "You must be logged in" in text:
+        return f"Kubernetes does not know you ({line}): sign in again, see `kubectl auth whoami`"
+    if "connect" in text.lower() or "no configuration has been provided" in text or "no such host" in text:
+        return f"no Kubernetes cluster answers ({line}): see `kubectl config current-context`, or set KUBECONFIG"
+    return f"{shlex.join(command[:3])}: {line}"
+
+
+def _causes(status: Mapping[str, Any]) -> list[str]:
+    """Why a pod does not run."""
+    causes = [
+        f"{c.get('reason', '')}: {c.get('message', '')}"
+        for c in status.get("conditions", [])
+        if c.get("type") == "PodScheduled" and c.get("status") == "False"
+    ]
+    for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+        waiting = container.get("state", {}).get("waiting", {})
+        if waiting.get("message"):
+            causes.append(f"{waiting.get('reason', '')}: {waiting['message']}")
+    return causes
+
+
+def _seconds(stamp: str | None) -> float:
+    return datetime.fromisoformat(stamp).timestamp() if stamp else 0.0
+
+
+def folder_of(tree: Path) -> Path:
+    """Where the manifests are.
+
+    Raises:
+        JobError: when this runs without a checkout.
+    """
+    folder = tree / "k8s"
+    if not (folder / "overlays").is_dir():
+        raise JobError(f"{tree} has no k8s/overlays: run this from a checkout, or name one with --working-dir")
+    return folder

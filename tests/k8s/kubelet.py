@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.faults.hosts import Host, Network
 from tests.k8s.pods import PodOf
 from tests.k8s.rendering import ROOT, Document
@@ -29,12 +31,13 @@ CONTAINER = """set -e
 root=$1 name=$2 workdir=$3; shift 3
 mount -t tmpfs none "$root"
 for entry in /*; do
-  case $entry in /home|/tmp) mkdir "$root$entry"; continue;; esac
+  case $entry in /home|/tmp|/proc) mkdir "$root$entry"; continue;; esac
   if [ -L "$entry" ]; then cp -P "$entry" "$root/"
   elif [ -d "$entry" ]; then mkdir "$root$entry"; mount --rbind "$entry" "$root$entry"; fi
 done
 while [ "$1" != -- ]; do mkdir -p "$root$2"; mount --rbind "$1" "$root$2"; shift 2; done
 shift
+mount -t proc proc "$root/proc"
 hostname "$name"
 exec chroot "$root" sh -c 'cd "$0" && exec "$@"' "$workdir" "$@"
 """
@@ -57,6 +60,7 @@ class RunningPod:
     maps: Mapping[str, Mapping[str, str]]
     further: Mapping[str, str]
     volumes: dict[str, Path] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self) -> None:
         """All containers, those before the others first, and Ray as KubeRay starts it."""
@@ -69,16 +73,19 @@ class RunningPod:
             self.run(container, [*container["command"], *container.get("args", [])])
 
     def run(self, container: Document, command: list[str]) -> subprocess.Popen[bytes]:
-        """A command in a container: its own, or one that kubelet runs there."""
-        return self.host.start(self._entering(container, command), self.environment(container), self.log(container["name"]))
+        """A container, with its own command: files, name and processes are its own."""
+        process = self.host.start(self._new(container, command), self.environment(container), self.log(container["name"]))
+        self.processes[container["name"]] = process
+        return process
 
     def output(self, container: Document, command: list[str], seconds: float) -> str:
-        """What a command prints in a container.
+        """What a command prints in a container that runs.
 
         Raises:
             subprocess.TimeoutExpired: when it takes longer.
         """
-        whole = ["ip", "netns", "exec", self.host.name, *self._entering(container, command)]
+        (first,) = psutil.Process(self.processes[container["name"]].pid).children()
+        whole = ["nsenter", f"--target={first.pid}", "--mount", "--uts", "--pid", "--net", "--root", "--wd", *command]
         return subprocess.run(
             whole, env=self.environment(container), capture_output=True, text=True, check=True, timeout=seconds
         ).stdout
@@ -148,7 +155,7 @@ class RunningPod:
     def _claims(self) -> Iterator[dict[str, Any]]:
         yield from ({"name": t["metadata"]["name"]} for t in self.of.owner["spec"].get("volumeClaimTemplates", []))
 
-    def _entering(self, container: Document, command: list[str]) -> list[str]:
+    def _new(self, container: Document, command: list[str]) -> list[str]:
         mounts = [str(ROOT), IMAGE_TREE]  # the image's tree; and the programs of this machine's environment, wherever they lie
         for path in {str(ROOT), sys.prefix, sys.base_prefix}:
             mounts += [path, path]
@@ -158,21 +165,8 @@ class RunningPod:
         root = self.folder / f"{self.name}-root"
         root.mkdir(exist_ok=True)
         workdir = IMAGE_TREE if self.of.role else "/"
-        return [
-            "unshare",
-            "--mount",
-            "--uts",
-            "sh",
-            "-c",
-            CONTAINER,
-            "sh",
-            str(root),
-            self.name,
-            workdir,
-            *mounts,
-            "--",
-            *command,
-        ]
+        alone = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
+        return [*alone, "sh", "-c", CONTAINER, "sh", str(root), self.name, workdir, *mounts, "--", *command]
 
 
 class Kubelet:

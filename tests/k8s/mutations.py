@@ -439,6 +439,16 @@ def other_rule(documents: list[Document]) -> None:
     one(documents, "PrometheusRule")["spec"]["groups"][0]["rules"][0]["expr"] = "vector(1)"
 
 
+@mutation(GPU, "logs_are_found")
+def logs_elsewhere(documents: list[Document]) -> None:
+    del one(documents, "RayCluster")["spec"]["headGroupSpec"]["rayStartParams"]["temp-dir"]
+
+
+@mutation(GPU, "logs_are_found")
+def sidecar_that_sees_nothing(documents: list[Document]) -> None:
+    head(documents)["initContainers"][0]["volumeMounts"][0]["mountPath"] = "/logs"
+
+
 @mutation(GPU, "gpus_are_reached")
 def no_toleration(documents: list[Document]) -> None:
     del worker(documents)["tolerations"]

@@ -473,6 +473,20 @@ def _text(name: str) -> str:
 
 
 @rule
+def logs_are_found(scene: Scene) -> Iterator[str]:
+    """Ray's files lie where the head's sidecar, and KubeRay's autoscaler, look for them."""
+    for document in scene.documents:
+        cluster = cluster_spec(document)
+        folder = cluster["headGroupSpec"]["rayStartParams"].get("temp-dir") if cluster else None
+        if cluster and folder != "/tmp/ray":  # noqa: S108 - KubeRay mounts that
+            yield f"{name_of(document)}: Ray's files lie in {folder}"
+        pods = [pod for pod in pods_of([document]) if pod.role == "head"]
+        for container in (c for pod in pods for c in pod.containers):
+            if folder not in [mount["mountPath"] for mount in container["volumeMounts"]]:
+                yield f"{name_of(document)}: {container['name']} does not see {folder}"
+
+
+@rule
 def gpus_are_reached(scene: Scene) -> Iterator[str]:
     """Who asks for a GPU tolerates the taint of GPU nodes, and a queue's flavour is of those nodes."""
     for pod in scene.pods():

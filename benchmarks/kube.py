@@ -9,9 +9,8 @@ import time
 from benchmarks.figures import Figures
 from cluster.manifest import render
 from tests.k8s.mutations import MUTATIONS
-from tests.k8s.policies import RULES, Scene, policy_findings
+from tests.k8s.policies import RULES, Scene, findings
 from tests.k8s.rendering import FOLDERS, K8S, around, documents
-from tests.k8s.schemas import schema_findings
 
 
 def main() -> None:
@@ -23,18 +22,13 @@ def main() -> None:
     figures.figure("folders", len(FOLDERS), "overlays and jobs", digits=0)
     figures.figure("objects", sum(map(len, made.values())), "objects", digits=0)
     figures.figure("rules", len(RULES) + 1, "rules, of which one is all schemas", digits=0)
-    found = [
-        text for folder, objects in made.items()
-        for text in (*schema_findings(objects), *policy_findings(Scene(objects, around(folder))))
-    ]  # fmt: skip
+    found = [text for folder, objects in made.items() for text in findings(Scene(objects, around(folder)))]
     figures.figure("findings", len(found), "findings", "0", digits=0)
     caught = 0
     for mutation in MUTATIONS:
         broken = copy.deepcopy(made[mutation.folder])
         mutation.apply(broken)
-        scene = Scene(broken, around(mutation.folder))
-        texts = [*(f"schema: {text}" for text in schema_findings(broken)), *policy_findings(scene)]
-        caught += any(text.startswith(f"{mutation.finder}:") for text in texts)
+        caught += bool(findings(Scene(broken, around(mutation.folder)), only=mutation.finder))
     figures.figure("mutations", len(MUTATIONS), "mutations", ">= 30", digits=0)
     figures.figure("mutations_caught", caught, f"of {len(MUTATIONS)}", "all", digits=0)
     differ = sum(render(K8S / folder) != objects for folder, objects in made.items())

@@ -14,6 +14,7 @@ from cluster.kube import LONGEST_NAME, NAME
 from cluster.work import work_of
 from tests.k8s.pods import PodOf, cluster_spec, job_spec, name_of, pods_of
 from tests.k8s.rendering import K8S, ROOT, Document
+from tests.k8s.schemas import schema_findings
 from trainers.errors import TrainingError
 
 NAMESPACE = "unbraid"
@@ -498,7 +499,12 @@ def gpus_are_reached(scene: Scene) -> Iterator[str]:
             yield f"{pod.where}: wants a GPU on any node"
 
 
-def policy_findings(scene: Scene) -> Iterator[str]:
-    """What breaks any rule."""
-    for check in RULES:
-        yield from (f"{check.__name__}: {text}" for text in check(scene))
+def findings(scene: Scene, only: str | None = None) -> list[str]:
+    """What breaks a schema or a rule, each with the rule's name before it, or "schema".
+
+    Args:
+        only: the one that is asked; what breaks it may be more than another bears.
+    """
+    checks = {"schema": lambda scene: schema_findings(scene.documents)} | {rule.__name__: rule for rule in RULES}
+    wanted = checks if only is None else {only: checks[only]}
+    return [f"{name}: {text}" for name, check in wanted.items() for text in check(scene)]

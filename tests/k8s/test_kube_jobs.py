@@ -14,9 +14,8 @@ from cluster.cli import main
 from cluster.kube import LONGEST_NAME
 from cluster.manifest import job_name
 from tests.k8s.api_server import ReplayedKubernetes, failure
-from tests.k8s.policies import Scene, policy_findings
+from tests.k8s.policies import Scene, findings
 from tests.k8s.rendering import K8S, documents, needs_crds, needs_kubectl
-from tests.k8s.schemas import schema_findings
 
 pytestmark = needs_kubectl
 TRAIN = ("train", "infogan-mnist", "data.url=s3://b/mnist", "run.storage=s3://b/runs", "run.name=mine")
@@ -75,7 +74,7 @@ def group(job: dict[str, Any]) -> dict[str, Any]:
 )
 def test_the_job_of_every_command_on_every_overlay_passes_all_checks(overlay: str, command: tuple[str, ...]) -> None:
     made = [dry("--overlay", overlay, "--workers", "2", *command)]
-    assert [*schema_findings(made), *policy_findings(Scene(made, documents(f"overlays/{overlay}")))] == []
+    assert findings(Scene(made, documents(f"overlays/{overlay}"))) == []
 
 
 def test_what_is_asked_for_is_what_the_job_says() -> None:

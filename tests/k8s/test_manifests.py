@@ -7,22 +7,17 @@ import pytest
 
 from cluster.manifest import render
 from tests.k8s.mutations import MUTATIONS, Mutation
-from tests.k8s.policies import RULES, Scene, policy_findings
-from tests.k8s.rendering import FOLDERS, K8S, ROOT, Document, around, documents, needs_crds, needs_kubectl
-from tests.k8s.schemas import schema_findings
+from tests.k8s.policies import RULES, Scene, findings
+from tests.k8s.rendering import FOLDERS, K8S, ROOT, around, documents, needs_crds, needs_kubectl
 from trainers.config import preset_names
 
 pytestmark = needs_kubectl
 
 
-def findings(made: list[Document], there: list[Document]) -> list[str]:
-    return [*(f"schema: {text}" for text in schema_findings(made)), *policy_findings(Scene(made, there))]
-
-
 @needs_crds
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_nothing_is_wrong_with(folder: str) -> None:
-    assert findings(documents(folder), around(folder)) == []
+    assert findings(Scene(documents(folder), around(folder))) == []
 
 
 @needs_crds
@@ -30,9 +25,7 @@ def test_nothing_is_wrong_with(folder: str) -> None:
 def test_what_is_broken_is_found(mutation: Mutation) -> None:
     broken = copy.deepcopy(documents(mutation.folder))
     mutation.apply(broken)
-    scene = Scene(broken, around(mutation.folder))
-    checks = {rule.__name__: rule for rule in RULES} | {"schema": lambda scene: schema_findings(scene.documents)}
-    assert list(checks[mutation.finder](scene))
+    assert findings(Scene(broken, around(mutation.folder)), only=mutation.finder)
 
 
 def test_every_rule_is_broken_by_a_mutation() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -175,6 +177,7 @@ class LocalServices:
             sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--node-ip-address={LOOPBACK}",
             f"--port={port}", f"--ray-client-server-port={client}", f"--dashboard-host={LOOPBACK}",
             f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats",
+            f"--temp-dir={self._ray_folder()}",
         ]  # fmt: skip
         # workers inherit S3's keys from here, so that no job description ever holds them; and the address, or Ray's own
         # helpers would look for any cluster on this machine and might find another
@@ -184,6 +187,14 @@ class LocalServices:
         service = self._spawn("ray", command, port, self.environment() | self._ray_token() | variables)
         self._wait("ray", service, lambda service: answers(service.port) and answers(dashboard))
         return service
+
+    def _ray_folder(self) -> Path:
+        """For Ray's files. Not the one that all clusters of a machine share: Ray sends a job to whichever started there last.
+
+        Its sockets lie within, whose paths may have 107 characters, so it is not in ``folder``.
+        """
+        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
+        return Path(tempfile.gettempdir()) / f"ray-{digest}"
 
     def _spawn(self, name: str, command: list[str], port: int, variables: Mapping[str, str]) -> Service:
         import psutil

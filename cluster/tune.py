@@ -50,9 +50,9 @@ def tune() -> None:
 @click.option("--resume", metavar="NAME", help="Go on with a campaign as it is in the storage.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print samples and the cost, start nothing.")
 @click.option("--address", help="Ray cluster. Default: RAY_ADDRESS, else the local services, else one started here.")
-@storage_option
+@click.option("--storage", help="Folder or s3:// prefix of campaigns. Default: what the file says, else campaigns.")
 def run(
-    file: str | None, overrides: tuple[str, ...], resume: str | None, dry_run: bool, address: str | None, storage: str
+    file: str | None, overrides: tuple[str, ...], resume: str | None, dry_run: bool, address: str | None, storage: str | None
 ) -> None:
     """Run a campaign's FILE, or one that comes with unbraid, by name; the same command goes on with it.
 
@@ -67,12 +67,14 @@ def run(
     from trainers.search.journal import Journal
     from trainers.search.reading import read_campaign
 
+    if storage is not None and resume is None:
+        overrides = (*overrides, f"storage={storage}")
     if resume is not None:
         overrides = (*((file,) if file else ()), *overrides)
         if overrides:
             raise ConfigError(f"--resume: goes on with the campaign as it is; to change {overrides[0]}, name its file")
         use_local_services()
-        campaign = Journal.open(storage, resume).campaign()
+        campaign = Journal.open(storage or "campaigns", resume).campaign()
     elif file is None:
         raise ConfigError("name a campaign's file, or --resume NAME; `unbraid tune campaigns` lists those that are there")
     else:

@@ -138,17 +138,22 @@ def _campaign(arguments: tuple[str, ...], folder: Path, here: bool) -> Work:
     params = tune_run.make_context("tune", list(arguments[1:] if first == "run" else arguments)).params
     if params["dry_run"] or params["address"]:
         raise ConfigError("--dry-run and --address are for `unbraid tune`; a job runs on the cluster that it is sent to")
-    storage = absolute(params["storage"])
+    file, given = params["file"], params["storage"]
+    if params["resume"]:
+        name, storage = params["resume"], absolute(given or "campaigns")
+    elif file is None:
+        raise ConfigError("name a campaign's file, or --resume NAME; `unbraid tune campaigns` lists those that are there")
+    else:
+        campaign = read_campaign(file, params["overrides"])
+        name, storage = campaign.name, absolute(given or campaign.storage)
     if "://" not in storage and not here:
         raise ConfigError(
-            f"--storage {params['storage']}: is a folder of this machine, which the cluster does not see; use s3://bucket/prefix"
+            f"--storage {storage}: is a folder of this machine, which the cluster does not see; use s3://bucket/prefix"
         )
-    file = params["file"]
-    name = params["resume"] or read_campaign(file, params["overrides"]).name
     if file is not None and Path(file).exists():
         sent = _sent(Path(file), folder, "campaign")
         arguments = tuple(sent if argument == file else argument for argument in arguments)
-    complete = () if storage == params["storage"] else ("--storage", storage)
+    complete = () if storage == given else ("--storage", storage)
     metadata = {"campaign": name, "storage": storage}
     return _named("tune", submission_id("tune", name, storage), ("tune", *arguments, *complete), metadata)
 

@@ -8,7 +8,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cluster.cli import main
+from cluster.work import work_of
 from tests.trainers.search.campaigns import content
+from trainers.errors import ConfigError
 from trainers.record import open_run
 from trainers.search.history import Configuration, Trial
 from trainers.search.journal import Journal
@@ -133,9 +135,29 @@ def test_a_bucket_that_refuses_writes_is_told_before_a_trial_starts(
     tmp_path: Path, digits_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    refused(
-        unbraid("tune", write(tmp_path, digits_folder, name="keys"), "storage=s3://unbraid/campaigns"), "S3 refused the keys"
-    )
+    file = write(tmp_path, digits_folder, name="keys")
+    refused(unbraid("tune", file, "storage=s3://unbraid/campaigns"), "S3 refused the keys")
+    refused(unbraid("tune", file, "--storage", "s3://unbraid/campaigns"), "S3 refused the keys")
+
+
+def test_a_campaign_that_is_sent_to_a_cluster_keeps_its_storage(tmp_path: Path, digits_folder: Path) -> None:
+    file = write(tmp_path, digits_folder)
+
+    def storage(*further: str, here: bool = True) -> str:
+        return work_of(["tune", file, *further], tmp_path, here, uploaded=True).metadata["storage"]
+
+    assert storage() == str(tmp_path / "campaigns")
+    assert storage("--storage", "s3://b/campaigns", here=False) == "s3://b/campaigns"
+    with pytest.raises(ConfigError, match="is a folder of this machine"):
+        storage(here=False)
+    with pytest.raises(ConfigError, match="name a campaign's file"):
+        work_of(["tune", "run"], tmp_path, here=True, uploaded=True)
+
+
+def test_keys_under_fixed_are_dotted_paths(tmp_path: Path, digits_folder: Path) -> None:
+    campaign = read_campaign(write(tmp_path, digits_folder), ["fixed.data.url=s3://b/other", "fixed.run.updates=9"])
+    assert campaign.fixed["data.url"] == "s3://b/other"
+    assert campaign.fixed["run.updates"] == 9
 
 
 def test_what_is_neither_a_command_nor_a_file_is_told_what_there_is() -> None:

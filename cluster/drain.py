@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from cluster.jobs import require_answer
 from trainers.errors import TrainingError, in_one_line
 
 KINDS = ("train", "tune", "data", "eval")
@@ -41,17 +42,24 @@ def drain(seconds: float) -> None:
     for pid in drivers:
         click.echo(f"driver {pid}: asked for a checkpoint and an end")
         os.kill(pid, signal.SIGTERM)
-    announced = announce(seconds)
-    click.echo("Ray knows that this node goes" if announced else "the head cannot be drained: its drivers end, and that is all")
+    announced, trouble = False, None
+    try:
+        announced = announce(seconds)
+        click.echo("Ray knows that this node goes" if announced else "the head cannot be drained: its drivers end, that is all")
+    except DrainError as error:  # what drivers save does not depend on it
+        trouble = error
     while time.monotonic() < until:
         busy = [pid for pid in drivers if Path(f"/proc/{pid}").exists()]
         if announced:
             busy += list(processes(is_at_work))
         if not busy:
             click.echo("nothing is at work here any more")
-            return
+            break
         time.sleep(POLL_SECONDS)
-    click.echo("the time is up")
+    else:
+        click.echo("the time is up")
+    if trouble is not None:
+        raise trouble
 
 
 def announce(seconds: float) -> bool:
@@ -66,7 +74,9 @@ def announce(seconds: float) -> bool:
     from ray.core.generated import autoscaler_pb2, gcs_pb2
 
     try:
-        store = GcsClient(address=services.canonicalize_bootstrap_address_or_die(os.environ.get("RAY_ADDRESS", "auto")))
+        address = services.canonicalize_bootstrap_address_or_die(os.environ.get("RAY_ADDRESS", "auto"))
+        require_answer(address)
+        store = GcsClient(address=address)
         nodes = store.get_all_node_info(timeout=10)
     except Exception as error:  # of gRPC, and of Ray's own
         raise DrainError(f"Ray's control store does not answer ({in_one_line(error)}): set RAY_ADDRESS to HOST:6379") from None

@@ -89,6 +89,9 @@ class JobServer:
         JobError: when there is no such server, the token is missing or wrong, or it runs another Ray.
     """
 
+    option = ""
+    """What names it on the command line, beside its address."""
+
     def __init__(self, address: str) -> None:
         self.address = address
         self._client = self._connect()

@@ -47,6 +47,9 @@ class KubeServer:
         JobError: when there is no kubectl.
     """
 
+    option = "--kube "
+    """What names it on the command line."""
+
     def __init__(self, namespace: str = NAMESPACE) -> None:
         require_kubectl()
         self.namespace = namespace
@@ -91,7 +94,8 @@ class KubeServer:
             )
         if old.status == "SUCCEEDED":
             raise JobError(f"job {old.id} has succeeded: there is nothing to retry; submit it with a larger run.updates")
-        metadata = {key: resource["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
+        metadata = {key: resource["metadata"].get(key) or {} for key in ("labels", "annotations")}
+        metadata |= {key: resource["metadata"][key] for key in ("name", "namespace")}
         kept = {key: resource[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": metadata}
         return self.submit(kept)[0]
 
@@ -215,27 +219,27 @@ class KubeServer:
 
 
 class Printed:
-    """The output of one head after another, each from its beginning, without a line twice."""
+    """The output of one head after another, without a line twice: Kubernetes tells of each when it was printed."""
 
     def __init__(self, namespace: str, show: Callable[[str], None]) -> None:
         self._namespace = namespace
         self._show = show
         self._pod = ""
-        self._shown = 0
+        self._last = ("", "")
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
     def follow(self, pod: str) -> None:
-        """Go on with a pod's output, whose stream may have ended meanwhile; another pod's begins at its beginning."""
+        """Go on with a pod's output, whose stream may have ended meanwhile."""
         if pod != self._pod:
             self.close()
-            self._pod, self._shown = pod, 0
+            self._pod = pod
         if self._process is not None and self._process.poll() is None:
             return
-        if self._reader is not None:
-            self._reader.join()
-        command = ["kubectl", "logs", "-n", self._namespace, pod, "-c", "log", "-f"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.close()
+        self._process = subprocess.Popen(
+            ["kubectl", *self._arguments(), "-f"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
 
@@ -244,9 +248,8 @@ class Printed:
         self.close()
         if self._pod:
             with suppress(JobError):  # it may be gone with its cluster
-                text = kubectl("logs", "-n", self._namespace, self._pod, "-c", "log", namespace=self._namespace)
-                self._show(text[self._shown :])
-                self._shown = len(text)
+                for line in kubectl(*self._arguments(), namespace=self._namespace).splitlines(keepends=True):
+                    self._print(line)
 
     def close(self) -> None:
         """End the stream."""
@@ -257,17 +260,23 @@ class Printed:
             self._reader.join()
         self._process = self._reader = None
 
+    def _arguments(self) -> list[str]:
+        since = [f"--since-time={self._last[0]}Z"] if self._last[0] else []
+        return ["logs", "-n", self._namespace, self._pod, "-c", "log", "--timestamps", *since]
+
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        position = 0
         for line in process.stdout:
-            if not line.endswith("\n"):
-                return  # the stream broke within it: the next one has it whole
-            new = line[max(self._shown - position, 0) :]
-            position += len(line)
-            if position > self._shown:
-                self._shown = position
-                self._show(new)
+            if line.endswith("\n"):  # else the stream broke within it, and the next one has it whole
+                self._print(line)
+
+    def _print(self, line: str) -> None:
+        stamp, _, text = line.partition(" ")
+        second, _, fraction = stamp.removesuffix("Z").partition(".")
+        printed = (second, fraction.ljust(9, "0"))
+        if printed > self._last:
+            self._last = printed
+            self._show(text)
 
 
 def job_of(resource: Mapping[str, Any]) -> Job:

@@ -120,7 +120,8 @@ def stop(job: str, address: str | None, kube: bool) -> None:
     found = server.stop(job)
     run = _summary(found)
     saved = f"; its checkpoint of update {run.checkpoint} is complete" if run and run.checkpoint is not None else ""
-    click.echo(f"job {found.id} is {found.status.lower()}{saved}\ngo on: unbraid jobs retry {found.id}")
+    again = "submit the same again" if kube else f"unbraid jobs retry {found.id}"
+    click.echo(f"job {found.id} is {found.status.lower()}{saved}\ngo on: {again}")
 
 
 @jobs.command()

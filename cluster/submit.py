@@ -128,16 +128,15 @@ def submit_to_kubernetes(
 
 def follow(server: JobServer | KubeServer, identifier: str) -> int:
     """Show a job's output until it has ended; Ctrl-C leaves it alone. Returns its result."""
-    where = "--kube " if server.address.startswith("namespace ") else ""
     try:
         job = server.follow(identifier, lambda text: click.echo(text, nl=False), lambda text: click.echo(text, err=True))
     except KeyboardInterrupt:
-        click.echo(f"\ndetached: the job runs on; follow it again: unbraid jobs logs {where}-f {identifier}", err=True)
+        click.echo(f"\ndetached: the job runs on; follow it again: unbraid jobs logs {server.option}-f {identifier}", err=True)
         return 0
     cause = f": {job.cause}" if job.cause else ""
     click.echo(f"job {job.id} {job.status.lower()}{cause}", err=True)
     if job.status == "FAILED":
-        click.echo(f"go on with it: unbraid jobs retry {where}{job.id}", err=True)
+        click.echo(f"go on with it: unbraid jobs retry {server.option}{job.id}", err=True)
     return job.result
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from cluster.jobs import require_answer
+from cluster.ports import LOOPBACK
 from trainers.errors import TrainingError, in_one_line
 
 KINDS = ("train", "tune", "data", "eval")
@@ -80,11 +81,9 @@ def announce(seconds: float) -> bool:
         nodes = store.get_all_node_info(timeout=10)
     except Exception as error:  # of gRPC, and of Ray's own
         raise DrainError(f"Ray's control store does not answer ({in_one_line(error)}): set RAY_ADDRESS to HOST:6379") from None
-    here = [
-        info
-        for info in nodes.values()
-        if info.node_manager_hostname == socket.gethostname() and info.state == gcs_pb2.GcsNodeInfo.ALIVE  # type: ignore[attr-defined]
-    ]
+    alive = gcs_pb2.GcsNodeInfo.ALIVE  # type: ignore[attr-defined]
+    own = {socket.gethostname(), LOOPBACK}
+    here = [i for i in nodes.values() if i.state == alive and own & {i.node_manager_hostname, i.node_manager_address}]
     if not here:
         raise DrainError(f"no living node of this cluster is on {socket.gethostname()}: run this where `ray start` ran")
     announced = False

@@ -28,6 +28,10 @@ class Backoff:
         return min(self.longest, self.first * 2.0 ** (failures - 1)) * jitter
 
 
+BRISK = Backoff(attempts=3, longest=0.5)
+"""For what is told when it fails, and tried again by whoever asked for it."""
+
+
 def default_backoff(patience: float = 0.0) -> Backoff:
     """The number of attempts is ``AWS_MAX_ATTEMPTS`` where that is set, as for every AWS client."""
     return Backoff(attempts=max(1, int(os.environ.get("AWS_MAX_ATTEMPTS", Backoff.attempts))), patience=patience)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets.errors import DataError
-from datasets.retry import Backoff
+from datasets.retry import BRISK
 from datasets.store import FolderStore, Store, open_store
 from trainers.errors import CheckpointError, SupersededError
 from trainers.scratch import scratch_folder
@@ -102,7 +102,7 @@ class Checkpoints:
     ) -> None:
         self.store = store
         # what fails is told, and tried again with the newest state, rather than within a request
-        self._brisk = open_store(store.url, backoff=Backoff(attempts=3, longest=0.5))
+        self._brisk = open_store(store.url, backoff=BRISK)
         self.keep = keep
         self.failures = 0
         self.seconds = 0.0

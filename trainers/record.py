@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import yaml
 
 from datasets.errors import DataError
-from datasets.retry import Backoff, default_backoff
+from datasets.retry import BRISK, default_backoff
 from datasets.store import FolderStore, Store, open_store
 from trainers.config import SystemConfig, differences, load
 from trainers.errors import ConfigError, SupersededError
@@ -170,7 +170,7 @@ class RunRecord:
         self.store = store
         self._guard = guard
         # training goes on without this being written, so it does not wait for a server long
-        self._brisk = open_store(store.url, backoff=Backoff(attempts=2, longest=0.5))
+        self._brisk = open_store(store.url, backoff=BRISK)
         self._outbox: dict[str, bytes] = {}
         self._away_since: float | None = None
         self._lines = [line for line in read_metrics(store) if line["step"] <= step]

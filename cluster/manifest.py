@@ -64,6 +64,7 @@ def manifest_of(command: Sequence[str], tree: Path, overlay: str, shape: Shape) 
         JobError: when there is no such overlay, or the numbers do not fit.
     """
     work = work_of(command, tree, here=False, uploaded=True)
+    _require_in_image(work.arguments)
     known = overlays(tree)
     if overlay not in known:
         raise JobError(f"--overlay {overlay}: there is none in {folder_of(tree)}/jobs; there are {', '.join(known)}")
@@ -137,6 +138,20 @@ def _fitted(work: Work, group: Mapping[str, Any], shape: Shape) -> tuple[int, in
     if _setting(arguments, "data.cache") is None:
         arguments = (*arguments, f"data.cache={CACHE}")
     return gpus, workers, arguments
+
+
+def _require_in_image(arguments: Sequence[str]) -> None:
+    """
+    Raises:
+        JobError: when a file of this machine is named, which no pod has.
+    """
+    for argument in arguments:
+        path = Path(argument)
+        if "://" not in argument and (path.is_file() or ("/" in argument and path.exists())):
+            raise JobError(
+                f"{argument}: is of this machine, a RayJob has what its image holds: build an image with it (--image), put data on "
+                "S3, or submit to a cluster that is there, without --kube, where your tree goes along"
+            )
 
 
 def _setting(arguments: Sequence[str], key: str) -> str | None:

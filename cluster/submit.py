@@ -119,7 +119,9 @@ def submit_to_kubernetes(
         return
     server = KubeServer(manifest["metadata"]["namespace"])
     job, is_new = server.submit(manifest)
-    click.echo(f"job {job.id} in {server.address}{'' if is_new else f' is {job.status} already: attaching'}")
+    image = manifest["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"]
+    said = f", code of {image}" if is_new else f" is {job.status} already: attaching"
+    click.echo(f"job {job.id} in {server.address}{said}")
     if detach:
         click.echo(f"follow it: unbraid jobs logs --kube -f {job.id}")
         return

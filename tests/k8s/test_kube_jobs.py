@@ -15,7 +15,7 @@ from cluster.kube import LONGEST_NAME
 from cluster.manifest import job_name
 from tests.k8s.api_server import ReplayedKubernetes, failure
 from tests.k8s.policies import Scene, findings
-from tests.k8s.rendering import K8S, documents, needs_crds, needs_kubectl
+from tests.k8s.rendering import K8S, ROOT, documents, needs_crds, needs_kubectl
 
 pytestmark = needs_kubectl
 TRAIN = ("train", "infogan-mnist", "data.url=s3://b/mnist", "run.storage=s3://b/runs", "run.name=mine")
@@ -221,6 +221,16 @@ def test_what_does_not_fit_is_said_before_anything_is_applied(arguments: tuple[s
 def test_numbers_that_contradict_each_other_are_refused() -> None:
     result = unbraid("submit", "--kube", "--workers", "2", *TRAIN, "run.workers=3")
     assert "run.workers=3: 2 pods with 1 GPU each run 2 workers" in result.output
+
+
+def test_a_file_that_no_pod_has_is_refused(tmp_path: Path) -> None:
+    campaign = ROOT / "trainers/campaigns/infogan-mnist-weights.yaml"
+    result = unbraid("submit", "--kube", "tune", str(campaign), "--storage", "s3://b/campaigns")
+    assert "is of this machine, a RayJob has what its image holds" in result.output
+    photos = tmp_path / "photos.zip"
+    photos.touch()
+    result = unbraid("submit", "--kube", "data", "pack", "folder", str(photos), "s3://b/sets/photos", "--size", "64x64")
+    assert f"{photos}: is of this machine" in result.output
 
 
 def test_without_kubectl_or_a_cluster_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -149,8 +149,8 @@ def _require_in_image(arguments: Sequence[str]) -> None:
         path = Path(argument)
         if "://" not in argument and (path.is_file() or ("/" in argument and path.exists())):
             raise JobError(
-                f"{argument}: is of this machine, a RayJob has what its image holds: build an image with it (--image), put data "
-                "on S3, or submit to a cluster that is there, without --kube, where your tree goes along"
+                f"{argument}: is of this machine, a RayJob has what its image holds: build an image with it (--image), put "
+                "data on S3, or submit to a cluster that is there, without --kube, where your tree goes along"
             )
 
 

@@ -8,7 +8,7 @@ import time
 
 from benchmarks.figures import Figures
 from cluster.manifest import render
-from tests.k8s.mutations import MUTATIONS
+from tests.k8s.object_mutations import MUTATIONS
 from tests.k8s.policies import RULES, Scene, findings
 from tests.k8s.rendering import FOLDERS, K8S, around, documents
 

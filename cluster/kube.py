@@ -1,27 +1,19 @@
-"""RayJobs on Kubernetes, with the interface of :class:`cluster.jobs.JobServer`: what KubeRay says of them is the truth.
-
-All goes through kubectl, so that whatever signs a person in there does so here too.
-"""
+"""RayJobs on Kubernetes, with the interface of :class:`cluster.jobs.JobServer`: what KubeRay says of them is the truth."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
-import shutil
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cluster.jobs import Job, JobError
+from cluster.kubectl import NAMESPACE, Printed, kubectl, require_kubectl
 from trainers.errors import in_one_line
 
-NAMESPACE = "unbraid"
 PREFIX = "unbraid.io/"
 """Of the labels and annotations that are ours."""
 RESOURCE = "rayjobs.ray.io"
@@ -30,11 +22,6 @@ LONGEST_NAME = 47
 POLL_SECONDS = 2.0
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 PULL_FAILURES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
-NO_KUBERAY = ('resource type "rayjobs"', "no matches for kind", "could not find the requested resource")
-INSTALL = (
-    "install it (helm install kuberay-operator kuberay-operator --repo https://ray-project.github.io/kuberay-helm "
-    "--version 1.7.0 --namespace kuberay-system --create-namespace)"
-)
 
 
 class KubeServer:
@@ -218,67 +205,6 @@ class KubeServer:
         return kubectl(*arguments, content=content, namespace=self.namespace)
 
 
-class Printed:
-    """The output of one head after another, without a line twice: Kubernetes tells of each when it was printed."""
-
-    def __init__(self, namespace: str, show: Callable[[str], None]) -> None:
-        self._namespace = namespace
-        self._show = show
-        self._pod = ""
-        self._last = ("", "")
-        self._process: subprocess.Popen[str] | None = None
-        self._reader: threading.Thread | None = None
-
-    def follow(self, pod: str) -> None:
-        """Go on with a pod's output, whose stream may have ended meanwhile."""
-        if pod != self._pod:
-            self.close()
-            self._pod = pod
-        if self._process is not None and self._process.poll() is None:
-            return
-        self.close()
-        self._process = subprocess.Popen(
-            ["kubectl", *self._arguments(), "-f"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
-        self._reader.start()
-
-    def finish(self) -> None:
-        """Show what the stream may still hold, and what it left out."""
-        self.close()
-        if self._pod:
-            with suppress(JobError):  # it may be gone with its cluster
-                for line in kubectl(*self._arguments(), namespace=self._namespace).splitlines(keepends=True):
-                    self._print(line)
-
-    def close(self) -> None:
-        """End the stream."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-        if self._reader is not None:
-            self._reader.join()
-        self._process = self._reader = None
-
-    def _arguments(self) -> list[str]:
-        since = [f"--since-time={self._last[0]}Z"] if self._last[0] else []
-        return ["logs", "-n", self._namespace, self._pod, "-c", "log", "--timestamps", *since]
-
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.endswith("\n"):  # else the stream broke within it, and the next one has it whole
-                self._print(line)
-
-    def _print(self, line: str) -> None:
-        stamp, _, text = line.partition(" ")
-        second, _, fraction = stamp.removesuffix("Z").partition(".")
-        printed = (second, fraction.ljust(9, "0"))
-        if printed > self._last:
-            self._last = printed
-            self._show(text)
-
-
 def job_of(resource: Mapping[str, Any]) -> Job:
     """A RayJob as a job: KubeRay's word where it has ended, the Ray job's while it runs."""
     metadata, spec, status = resource["metadata"], resource["spec"], resource.get("status", {})
@@ -329,46 +255,6 @@ def require_name(name: str) -> None:
             f"{name}: not a name that a RayJob can have: at most {LONGEST_NAME} lower-case letters, digits and dashes, a "
             "letter first; `unbraid jobs list --kube` names them"
         )
-
-
-def require_kubectl() -> None:
-    """
-    Raises:
-        JobError: when it is not there.
-    """
-    if shutil.which("kubectl") is None:
-        raise JobError(
-            "kubectl is not on PATH: install version 1.30 or later, or activate the environment that `make setup` made"
-        )
-
-
-def kubectl(*arguments: str, content: str | None = None, namespace: str = NAMESPACE) -> str:
-    """What kubectl prints.
-
-    Raises:
-        JobError: with the cause and a remedy.
-    """
-    command = ["kubectl", *arguments]
-    done = subprocess.run(command, input=content, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise JobError(_explained(command, done.stderr, namespace))
-    return done.stdout
-
-
-def _explained(command: Sequence[str], text: str, namespace: str) -> str:
-    """kubectl's error, in one line, with what to do."""
-    line = in_one_line(text.replace("Error from server", "").strip(" :"), 400)
-    if any(words in text for words in NO_KUBERAY):
-        return f"this Kubernetes cluster has no KubeRay: {INSTALL}, then kubectl apply -k k8s/overlays/gpu"
-    if f'namespaces "{namespace}" not found' in text:
-        return f"there is no namespace {namespace}: kubectl apply -k k8s/overlays/gpu (or another overlay) makes it"
-    if "Forbidden" in text or "forbidden" in text:
-        return f"you may not do that in namespace {namespace} ({line}): ask for membership of the group unbraid-researchers"
-    if "Unauthorized" in text or "You must be logged in" in text:
-        return f"Kubernetes does not know you ({line}): sign in again, see `kubectl auth whoami`"
-    if "connect" in text.lower() or "no configuration has been provided" in text or "no such host" in text:
-        return f"no Kubernetes cluster answers ({line}): see `kubectl config current-context`, or set KUBECONFIG"
-    return f"{shlex.join(command[:3])}: {line}"
 
 
 def _causes(status: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from cluster.jobs import JobError
-from cluster.kube import LONGEST_NAME, annotations_of, folder_of, kubectl, require_kubectl, require_name
+from cluster.kube import LONGEST_NAME, annotations_of, folder_of, require_name
+from cluster.kubectl import kubectl, require_kubectl
 from cluster.local import JOB_VARIABLE
 from cluster.work import Work, work_of
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from datasets.store import Store, open_store
 from tests.trainers.pairs import cdd_config, pack_coloured_digits
 from tests.trainers.people import pack_people, run, stage_config
 
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's programs first
 os.environ["RAY_AUTH_MODE"] = "token"  # Ray looks when it is imported, which some tests do before the services are up
 TRAIN, TEST, SHARD = 1600, 150, 50
 FIELDS = {"image": image_field((1, 28, 28)), "label": label_field()}

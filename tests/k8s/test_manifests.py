@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 from cluster.manifest import render
-from tests.k8s.mutations import MUTATIONS, Mutation
+from tests.k8s.mutations import Mutation
+from tests.k8s.object_mutations import MUTATIONS
 from tests.k8s.policies import RULES, Scene, findings
 from tests.k8s.rendering import FOLDERS, K8S, ROOT, around, documents, needs_crds, needs_kubectl
 from trainers.config import preset_names

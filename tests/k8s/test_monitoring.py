@@ -48,7 +48,7 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-def tested_by_promtool(groups: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
+def unit_tests(groups: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "rules.yaml").write_text(yaml.safe_dump(groups))
     shutil.copyfile(TESTS, folder / TESTS.name)
     return promtool("test", "rules", folder / TESTS.name)
@@ -61,7 +61,7 @@ def test_names_are_prometheus_names() -> None:
 
 @needs_prometheus
 def test_rules_and_panels_are_valid_and_every_rule_is_tested(tmp_path: Path) -> None:
-    done = tested_by_promtool(GROUPS, tmp_path)
+    done = unit_tests(GROUPS, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     tested = {case["alertname"] for test in yaml.safe_load(TESTS.read_text())["tests"] for case in test["alert_rule_test"]
               if case["exp_alerts"]}  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_threshold_that_is_ten_times_as_high_fails_the_rules_test(
     (rule,) = [rule for group in content["groups"] for rule in group["rules"] if rule["alert"] == alert]
     start, end = threshold
     rule["expr"] = f"{rule['expr'][:start]}{10 * int(rule['expr'][start:end]) + 9}{rule['expr'][end:]}"
-    assert tested_by_promtool(content, tmp_path).returncode != 0
+    assert unit_tests(content, tmp_path).returncode != 0
 
 
 class Prometheus:

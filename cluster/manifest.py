@@ -123,17 +123,15 @@ def _fitted(work: Work, group: Mapping[str, Any], shape: Shape) -> tuple[int, in
     if arguments[0] == "tune":
         return gpus, int(group["replicas"]) if shape.workers is None else shape.workers, arguments
     each = max(gpus, 1)
-    asked = _setting(arguments, "run.workers")
-    if asked is None:
-        workers = 1 if shape.workers is None else shape.workers
-        arguments = (*arguments, f"run.workers={workers * each}")
-    else:
-        workers = -(-int(asked) // each) if shape.workers is None else shape.workers
-        if workers * each != int(asked):
+    workers = -(-work.workers // each) if shape.workers is None else shape.workers
+    if workers * each != work.workers:
+        if _setting(arguments, "run.workers") is not None:
+            what = f"{each} {'GPU' if gpus else 'worker'}{'s' if each > 1 else ''}"
             raise JobError(
-                f"run.workers={asked}: {workers} pods with {each} {'GPU' if gpus else 'worker'}{'s' if each > 1 else ''} each "
-                f"run {workers * each} workers; correct it, --workers or --gpus-per-worker"
+                f"run.workers={work.workers}: {workers} pods with {what} each run {workers * each} workers; correct it, --workers "
+                "or --gpus-per-worker"
             )
+        arguments = (*arguments, f"run.workers={workers * each}")
     if gpus and _setting(arguments, "run.gpus") is None:
         arguments = (*arguments, "run.gpus=1")
     if _setting(arguments, "data.cache") is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +31,13 @@ class Work:
         base: its name among jobs, the same for the same work.
         arguments: of ``unbraid``, complete: folders are absolute.
         metadata: what is kept with the job.
+        workers: the most that it trains on; 0 where that is not what decides.
     """
 
     base: str
     arguments: tuple[str, ...]
     metadata: dict[str, str]
+    workers: int = 0
 
 
 def work_of(command: Sequence[str], folder: Path, here: bool, uploaded: bool) -> Work:
@@ -94,7 +96,8 @@ def _training(params: dict[str, object], command: tuple[str, ...], folder: Path,
     storage = config.with_absolute_folders().run.storage
     name = str(config.run.name)
     metadata = {"run": name, "storage": storage, "preset": str(preset or config_file), "digest": config.digest()}
-    return _named("train", submission_id("train", name, storage), (*command, *complete), metadata)
+    named = _named("train", submission_id("train", name, storage), (*command, *complete), metadata)
+    return replace(named, workers=max(each.run.workers for each in configs))
 
 
 def _sent(file: Path, folder: Path, what: str) -> str:

@@ -94,6 +94,9 @@ def test_workers_follow_from_the_command_where_nothing_is_asked_for() -> None:
     assert group(job)["replicas"] == 8
     assert job["spec"]["entrypoint"].endswith("data.cache=/cache run.gpus=1")
     assert group(dry(*TRAIN))["replicas"] == 1
+    small = dry("train", "infogan-mnist-small", *TRAIN[2:])  # which says run.workers: 2 itself
+    assert group(small)["replicas"] == 2
+    assert "run.workers" not in small["spec"]["entrypoint"]
     assert "nvidia.com/gpu" not in group(dry("--gpus-per-worker", "0", *TRAIN))["template"]["spec"].get("nodeSelector", {})
 
 

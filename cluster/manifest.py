@@ -128,8 +128,8 @@ def _fitted(work: Work, group: Mapping[str, Any], shape: Shape) -> tuple[int, in
         if _setting(arguments, "run.workers") is not None:
             what = f"{each} {'GPU' if gpus else 'worker'}{'s' if each > 1 else ''}"
             raise JobError(
-                f"run.workers={work.workers}: {workers} pods with {what} each run {workers * each} workers; correct it, --workers "
-                "or --gpus-per-worker"
+                f"run.workers={work.workers}: {workers} pods with {what} each run {workers * each} workers; correct it, "
+                "--workers or --gpus-per-worker"
             )
         arguments = (*arguments, f"run.workers={workers * each}")
     if gpus and _setting(arguments, "run.gpus") is None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from tests.faults.hosts import Host, Network
+from tests.faults.hosts import Host, Network, wait_until_answers
 from tests.k8s.pods import PodOf
 from tests.k8s.rendering import ROOT, Document
 
@@ -121,7 +121,7 @@ class RunningPod:
         return {**made, **self.further}
 
     def wait_until_ready(self) -> None:
-        """All probes of the first container, as often as the manifest allows.
+        """All probes of the first container, as often as the manifest allows; then every port that it names is open.
 
         Raises:
             AssertionError: when one fails for good.
@@ -138,6 +138,8 @@ class RunningPod:
                 time.sleep(probe.get("periodSeconds", 10))
             else:
                 raise AssertionError(f"{self.name}: {name} fails: {self.log(container['name']).read_text()[-3000:]}")
+        for port in ports.values():
+            wait_until_answers(self.host.address, port, 30)
 
     def _probe(self, probe: Document, ports: Mapping[str, int]) -> bool:
         asked = probe["httpGet"] if "httpGet" in probe else probe["tcpSocket"]

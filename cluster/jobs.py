@@ -34,8 +34,16 @@ PAUSES = (0.5, 1.0, 2.0, 4.0)
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
+UNKNOWN_TIMES = 5
+"""So often in a row a server says that it knows no such job before that is believed: it may just be reading its tables."""
+
+
 class JobError(TrainingError):
     """A job server that does not do as asked; the message says why and what to do."""
+
+
+class UnknownJobError(JobError):
+    """A job server that answers, and knows no such job."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,7 @@ class JobServer:
             if "404" not in str(error) and "does not exist" not in str(error):
                 raise
             known = ", ".join(job.id for job in self.jobs()[:5]) or "none"
-            raise JobError(f"{self.address} knows no job {identifier}; the newest: {known}") from None
+            raise UnknownJobError(f"{self.address} knows no job {identifier}; the newest: {known}") from None
 
     def jobs(self) -> list[Job]:
         """All submitted ones, newest first."""
@@ -209,8 +217,11 @@ class JobServer:
 
         Returns:
             The job as it ended.
+
+        Raises:
+            JobError: when the server knows it no more: another cluster has taken the place of the one that ran it.
         """
-        shown, failures = 0, 0
+        shown, failures, unknown = 0, 0, 0
         while True:
             before = shown
             try:
@@ -219,9 +230,18 @@ class JobServer:
                 shown, cause = broken.shown, broken.cause
             try:
                 job = self.job(identifier)
+                unknown = 0
                 if job.is_over:
                     show(self._rest(identifier, shown))
                     return job
+            except UnknownJobError as error:
+                unknown += 1
+                if unknown == UNKNOWN_TIMES:
+                    raise JobError(
+                        f"{error}: the cluster that ran it is gone, and another answers there. The same submit again goes on "
+                        "from the newest checkpoint"
+                    ) from None
+                cause = str(error).splitlines()[0]
             except JobError as error:
                 cause = str(error).splitlines()[0]
             failures = 1 if shown > before else failures + 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.jobs import Job, JobError, JobServer, submission_id
+from cluster.jobs import UNKNOWN_TIMES, Job, JobError, JobServer, submission_id
 from cluster.local import LocalServices
 from cluster.tree import zip_tree
 from tests.cluster.test_cli import unbraid
@@ -59,6 +59,16 @@ def test_a_job_that_succeeded_is_not_retried(server: JobServer) -> None:
     assert job.result == 0
     with pytest.raises(JobError, match="has succeeded: there is nothing to retry"):
         server.retry(job.id)
+
+
+def test_following_ends_when_another_cluster_answers_that_never_had_the_job(
+    server: JobServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.jobs.PAUSES", (0.1,))
+    told: list[str] = []
+    with pytest.raises(JobError, match=r"is gone, and another answers there\. The same submit again goes on"):
+        server.follow("train-of-a-cluster-that-was-lost", print, told.append)
+    assert len(told) == UNKNOWN_TIMES - 2  # the first is nothing that a person need know
 
 
 def test_following_shows_every_line_once_although_streams_end_early(server: JobServer, monkeypatch: pytest.MonkeyPatch) -> None:

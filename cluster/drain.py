@@ -12,11 +12,10 @@ from pathlib import Path
 
 import click
 
-from cluster.jobs import require_answer
+from cluster.jobs import KINDS, require_answer
 from cluster.ports import LOOPBACK
 from trainers.errors import TrainingError, in_one_line
 
-KINDS = ("train", "tune", "data", "eval")
 POLL_SECONDS = 0.5
 IDLE = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """What Ray runs on a node that nobody uses."""

@@ -32,8 +32,8 @@ SILENCE_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-
-
+KINDS = ("train", "tune", "data", "eval")
+"""Commands that run as jobs."""
 UNKNOWN_TIMES = 5
 """So often in a row a server says that it knows no such job before that is believed: it may just be reading its tables."""
 
@@ -234,15 +234,13 @@ class JobServer:
                 if job.is_over:
                     show(self._rest(identifier, shown))
                     return job
-            except UnknownJobError as error:
-                unknown += 1
+            except JobError as error:
+                unknown = unknown + 1 if isinstance(error, UnknownJobError) else 0
                 if unknown == UNKNOWN_TIMES:
                     raise JobError(
                         f"{error}: the cluster that ran it is gone, and another answers there. The same submit again goes on "
                         "from the newest checkpoint"
                     ) from None
-                cause = str(error).splitlines()[0]
-            except JobError as error:
                 cause = str(error).splitlines()[0]
             failures = 1 if shown > before else failures + 1
             if failures > 1:  # a single silence or end is nothing that a person need know

@@ -77,7 +77,7 @@ class KubeServer:
         old = job_of(resource)
         if not old.is_over:
             raise JobError(
-                f"job {old.id} is {old.status}: there is nothing to retry; follow it with `unbraid jobs logs --kube -f`"
+                f"job {old.id} is {old.status}: there is nothing to retry; follow it: unbraid jobs logs --kube -f {old.id}"
             )
         if old.status == "SUCCEEDED":
             raise JobError(f"job {old.id} has succeeded: there is nothing to retry; submit it with a larger run.updates")

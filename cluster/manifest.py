@@ -89,7 +89,7 @@ def manifest_of(command: Sequence[str], tree: Path, overlay: str, shape: Shape) 
     if shape.image is not None:
         for container in containers(cluster):
             container["image"] = shape.image
-    return dict(job)
+    return job
 
 
 def job_name(base: str) -> str:
@@ -195,6 +195,6 @@ def _require_quota(platform: Sequence[Mapping[str, Any]], overlay: str, workers:
             most = int(document["spec"]["workerGroupSpecs"][0]["maxReplicas"])
             if workers > most:
                 raise JobError(
-                    f"{workers} workers: overlay {overlay} allows {most}; lower --workers, or raise maxReplicas in "
-                    "k8s/base/cluster.yaml"
+                    f"{workers} workers: overlay {overlay} allows {most}; lower --workers, or raise its RayCluster's "
+                    "maxReplicas"
                 )

@@ -34,7 +34,7 @@ address_option = click.option(
 @click.option("--max-mb", default=50.0, show_default=True, help="Refuse to upload more.")
 @click.option("--detach", is_flag=True, help="Say the job's name and leave.")
 @click.option("--kube", is_flag=True, help="On Kubernetes, as a RayJob with a cluster of its own; what follows is for this.")
-@click.option("--overlay", default="gpu", show_default=True, help="What the cluster has: a folder of k8s/jobs.")
+@click.option("--overlay", help="What the cluster has: a folder of k8s/jobs. Default: gpu.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker pods. Default: as run.workers wants.")
 @click.option("--gpus-per-worker", type=click.IntRange(min=0), help="GPUs of each. Default: the overlay's.")
 @click.option("--image", help="Image of all pods, in place of the overlay's: what it holds is what runs.")
@@ -48,7 +48,7 @@ def submit(
     max_mb: float,
     detach: bool,
     kube: bool,
-    overlay: str,
+    overlay: str | None,
     workers: int | None,
     gpus_per_worker: int | None,
     image: str | None,
@@ -74,10 +74,10 @@ def submit(
 
         if address or install or no_upload:
             raise click.UsageError("--address, --install and --no-upload are for a Ray cluster that is there, not for --kube")
-        submit_to_kubernetes(command, folder, overlay, Shape(workers, gpus_per_worker, image), dry_run, detach)
+        submit_to_kubernetes(command, folder, overlay or "gpu", Shape(workers, gpus_per_worker, image), dry_run, detach)
         return
-    if dry_run or workers or gpus_per_worker is not None or image:
-        raise click.UsageError("--workers, --gpus-per-worker, --image and --dry-run are for --kube")
+    if dry_run or overlay or workers or gpus_per_worker is not None or image:
+        raise click.UsageError("--overlay, --workers, --gpus-per-worker, --image and --dry-run are for --kube")
     local = use_local_services()
     where = cluster_address(address, local)
     work = work_of(command, folder, is_here(where), uploaded=not no_upload)

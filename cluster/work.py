@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cluster.jobs import submission_id
+from cluster.jobs import KINDS, submission_id
 from cluster.tree import files_of
 from trainers.config import absolute
 from trainers.errors import ConfigError
@@ -18,9 +18,6 @@ from trainers.record import provenance
 
 if TYPE_CHECKING:
     from trainers.config import SystemConfig
-
-
-KINDS = ("train", "tune", "data", "eval")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.jobs import Job, JobError
-from cluster.kubectl import NAMESPACE, Printed, kubectl, require_kubectl
+from cluster.kubectl import NAMESPACE, Printed, UnreachableError, kubectl, require_kubectl
 from trainers.errors import in_one_line
 
 PREFIX = "unbraid.io/"
@@ -21,7 +21,10 @@ LONGEST_NAME = 47
 """KubeRay refuses more: it makes the names of pods from it."""
 POLL_SECONDS = 2.0
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-PULL_FAILURES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+PULL_FAILURES = ("ImagePullBackOff", "InvalidImageName")
+"""The first failure of a pull (ErrImagePull) may be the registry's bad moment."""
+LEAVE_SECONDS = 180.0
+"""That a job's pods get to end: the head's grace, and a margin. On a node that is lost they stay for longer."""
 
 
 class KubeServer:
@@ -100,7 +103,8 @@ class KubeServer:
             raise JobError(f"job {job.id} has ended already: {job.status}")
         cluster = self._get(identifier).get("status", {}).get("rayClusterName")
         self._delete(identifier)
-        while cluster and self._pods(cluster):
+        until = time.monotonic() + LEAVE_SECONDS
+        while cluster and self._pods(cluster) and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
         return Job(job.id, "STOPPED", "", job.entrypoint, job.metadata, job.started, time.time(), None)
 
@@ -125,7 +129,7 @@ class KubeServer:
         """Show a job's output as it comes until the job has ended, and say what it waits for before.
 
         Args:
-            told: hears what the job waits for, and of clusters that it begins again on.
+            told: hears what the job waits for, of clusters that it begins again on, and of lost connections.
 
         Returns:
             The job as it ended.
@@ -136,19 +140,16 @@ class KubeServer:
         said, printed = "", Printed(self.namespace, show)
         try:
             while True:
-                resource = self._get(identifier)
-                job = job_of(resource)
-                if job.is_over:
+                try:
+                    job, state = self._look(identifier, printed)
+                except UnreachableError as error:
+                    job, state = None, f"{error}; the job itself is not concerned"
+                if job is not None and job.is_over:
                     printed.finish()
                     return job
-                pod = self._head(resource)
-                if pod:
-                    printed.follow(pod)
-                state = job.message or job.status.lower()
-                if job.status == "PENDING":
-                    state = self._waits(resource) or state
-                if job.status != "RUNNING" and state != said:
-                    told(f"{identifier}: {state}")
+                if state != said:
+                    if state:
+                        told(f"{identifier}: {state}")
                     said = state
                 if any(word in state for word in PULL_FAILURES):
                     raise JobError(
@@ -158,6 +159,16 @@ class KubeServer:
                 time.sleep(POLL_SECONDS)
         finally:
             printed.close()
+
+    def _look(self, identifier: str, printed: Printed) -> tuple[Job, str]:
+        """A job as it is now, whose output is shown from now on, and what it waits for; "" while it runs."""
+        resource = self._get(identifier)
+        job = job_of(resource)
+        pod = None if job.is_over else self._head(resource)
+        if pod:
+            printed.follow(pod)
+        waits = self._waits(resource) or job.message if job.status == "PENDING" else ""
+        return job, waits
 
     def _waits(self, resource: Mapping[str, Any]) -> str:
         """What keeps the pods of a job from running, as KubeRay's conditions and the pods' own say."""

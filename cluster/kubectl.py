@@ -20,6 +20,13 @@ INSTALL = (
 )
 
 
+UNREACHABLE = ("connect", "timeout", "timed out", "EOF", "no such host", "ServiceUnavailable")
+
+
+class UnreachableError(JobError):
+    """Kubernetes does not answer; it may do so later."""
+
+
 def require_kubectl() -> None:
     """
     Raises:
@@ -36,28 +43,31 @@ def kubectl(*arguments: str, content: str | None = None, namespace: str = NAMESP
 
     Raises:
         JobError: with the cause and a remedy.
+        UnreachableError: when nothing answers.
     """
     command = ["kubectl", *arguments]
     done = subprocess.run(command, input=content, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise JobError(_explained(command, done.stderr, namespace))
+        raise _explained(command, done.stderr, namespace)
     return done.stdout
 
 
-def _explained(command: Sequence[str], text: str, namespace: str) -> str:
+def _explained(command: Sequence[str], text: str, namespace: str) -> JobError:
     """kubectl's error, in one line, with what to do."""
     line = in_one_line(text.replace("Error from server", "").strip(" :"), 400)
     if any(words in text for words in NO_KUBERAY):
-        return f"this Kubernetes cluster has no KubeRay: {INSTALL}, then kubectl apply -k k8s/overlays/gpu"
+        return JobError(f"this Kubernetes cluster has no KubeRay: {INSTALL}, then kubectl apply -k k8s/overlays/gpu")
     if f'namespaces "{namespace}" not found' in text:
-        return f"there is no namespace {namespace}: kubectl apply -k k8s/overlays/gpu (or another overlay) makes it"
+        return JobError(f"there is no namespace {namespace}: kubectl apply -k k8s/overlays/gpu (or another overlay) makes it")
     if "Forbidden" in text or "forbidden" in text:
-        return f"you may not do that in namespace {namespace} ({line}): ask for membership of the group unbraid-researchers"
+        return JobError(f"you may not do that in namespace {namespace} ({line}): ask to be in the group unbraid-researchers")
     if "Unauthorized" in text or "You must be logged in" in text:
-        return f"Kubernetes does not know you ({line}): sign in again, see `kubectl auth whoami`"
-    if "connect" in text.lower() or "no configuration has been provided" in text or "no such host" in text:
-        return f"no Kubernetes cluster answers ({line}): see `kubectl config current-context`, or set KUBECONFIG"
-    return f"{shlex.join(command[:3])}: {line}"
+        return JobError(f"Kubernetes does not know you ({line}): sign in again, see `kubectl auth whoami`")
+    if "no configuration has been provided" in text or any(words in text for words in UNREACHABLE):
+        return UnreachableError(
+            f"no Kubernetes cluster answers ({line}): see `kubectl config current-context`, or set KUBECONFIG"
+        )
+    return JobError(f"{shlex.join(command[:3])}: {line}")
 
 
 class Printed:
@@ -73,12 +83,10 @@ class Printed:
 
     def follow(self, pod: str) -> None:
         """Go on with a pod's output, whose stream may have ended meanwhile."""
-        if pod != self._pod:
-            self.close()
-            self._pod = pod
-        if self._process is not None and self._process.poll() is None:
+        if pod == self._pod and self._process is not None and self._process.poll() is None:
             return
         self.close()
+        self._pod = pod
         self._process = subprocess.Popen(
             ["kubectl", *self._arguments(), "-f"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )

@@ -33,6 +33,8 @@ class ReplayedKubernetes:
         refuse: answers in place of everything that changes something.
         objects: RayJobs by name; ``created`` all that were made; ``deleted`` names.
         head_waits: the waiting state of the head's container, when it has one.
+        away: requests that are not answered from now on: their connections are closed. ``away_after`` sets it, by how often
+            the job has been asked for by then.
     """
 
     states: list[dict[str, Any]] = field(default_factory=list)
@@ -41,10 +43,12 @@ class ReplayedKubernetes:
     kuberay: bool = True
     refuse: Answer | None = None
     head_waits: dict[str, str] | None = None
+    away: int = 0
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     created: list[dict[str, Any]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
+    away_after: dict[int, int] = field(default_factory=dict)
 
     @contextmanager
     def serve(self, folder: Path) -> Iterator[Path]:
@@ -72,6 +76,7 @@ class ReplayedKubernetes:
         """A RayJob as it is when it is asked for."""
         number = min(self.asked.get(name, 0), len(self.states) - 1)
         self.asked[name] = self.asked.get(name, 0) + 1
+        self.away = self.away_after.pop(self.asked[name], self.away)
         return self.objects[name] | {"status": self.states[number] if self.states else {}}
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
@@ -95,6 +100,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if self.world.away:
+            self.world.away -= 1
+            self.close_connection = True
+            return
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         path, world = parts.path, self.world

@@ -120,6 +120,17 @@ def test_a_job_is_followed_from_pending_to_its_end(monkeypatch: pytest.MonkeyPat
         assert result.output.splitlines()[-1].endswith("succeeded")
 
 
+def test_following_goes_on_when_kubernetes_was_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    states = [{}, PENDING, RUNNING, RUNNING, RUNNING, RUNNING, DONE]
+    with replayed(monkeypatch, tmp_path, states=states, log=LOG, away_after={4: 12}) as world:
+        result = unbraid("submit", "--kube", *TRAIN)
+        assert result.exit_code == 0, result.output
+        assert "no Kubernetes cluster answers" in result.output
+        assert "the job itself is not concerned" in result.output
+        assert [line for line in result.output.splitlines() if line.startswith(("update", "report"))] == LOG.splitlines()
+        assert world.away == 0
+
+
 def test_the_same_command_attaches_and_after_a_failure_begins_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with replayed(monkeypatch, tmp_path, states=[RUNNING], log=LOG) as world:
         assert "already" not in unbraid("submit", "--kube", "--detach", *TRAIN).output

@@ -132,7 +132,8 @@ class RunningPod:
             probe = container.get(name)
             if probe is None:
                 continue
-            for _ in range(max(probe.get("failureThreshold", 3), 15)):
+            # one that says "not ready" fails nothing, it is asked again
+            for _ in range(30 if name == "readinessProbe" else probe.get("failureThreshold", 3)):
                 if self._probe(probe, ports):
                     break
                 time.sleep(probe.get("periodSeconds", 10))

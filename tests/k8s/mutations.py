@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.k8s.policies import KUBERAY
 from tests.k8s.rendering import Document
 
 Break = Callable[[list[Document]], None]
@@ -16,7 +17,7 @@ class Mutation:
 
     Attributes:
         folder: whose objects are broken.
-        finder: the rule that must find it; "schema" for schemas.
+        finder: the check that must find it.
         name: what is wrong.
         apply: makes it so.
     """
@@ -68,7 +69,7 @@ def job(documents: list[Document]) -> Document:
 GPU, TRAIN, LOCAL, ALL = "overlays/gpu", "jobs/gpu/train", "overlays/local", "overlays/production"
 
 
-@mutation(GPU, "schema")
+@mutation(GPU, KUBERAY)
 def misspelt_field(documents: list[Document]) -> None:
     one(documents, "RayCluster")["spec"]["enableInTreeAutoscalling"] = True
 
@@ -78,32 +79,32 @@ def misspelt_field_of_a_pod(documents: list[Document]) -> None:
     head(documents)["terminationGraceSeconds"] = 1
 
 
-@mutation(GPU, "schema")
+@mutation(GPU, KUBERAY)
 def wrong_type(documents: list[Document]) -> None:
     one(documents, "RayCluster")["spec"]["workerGroupSpecs"][0]["replicas"] = "none"
 
 
-@mutation(GPU, "schema")
+@mutation(GPU, KUBERAY)
 def autoscaler_of_no_known_version(documents: list[Document]) -> None:
     one(documents, "RayCluster")["spec"]["autoscalerOptions"]["version"] = "v3"
 
 
-@mutation(TRAIN, "schema")
+@mutation(TRAIN, KUBERAY)
 def deletion_by_rules_and_by_the_old_fields(documents: list[Document]) -> None:
     job(documents)["deletionStrategy"]["onSuccess"] = {"policy": "DeleteCluster"}
 
 
-@mutation(TRAIN, "schema")
+@mutation(TRAIN, KUBERAY)
 def deletion_rule_about_nothing(documents: list[Document]) -> None:
     job(documents)["deletionStrategy"]["deletionRules"][0]["condition"] = {"ttlSeconds": 0}
 
 
-@mutation(TRAIN, "schema")
+@mutation(TRAIN, KUBERAY)
 def job_of_another_manager(documents: list[Document]) -> None:
     job(documents)["managedBy"] = "nobody"
 
 
-@mutation("jobs/gpu/nightly", "schema")
+@mutation("jobs/gpu/nightly", KUBERAY)
 def cron_job_without_a_schedule(documents: list[Document]) -> None:
     del one(documents, "RayCronJob")["spec"]["schedule"]
 

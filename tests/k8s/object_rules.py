@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -47,10 +47,10 @@ def references_exist(scene: Scene) -> Iterator[str]:
         if store:
             if store["redisPassword"]["valueFrom"]["secretKeyRef"]["name"] not in SECRETS:
                 yield f"{name_of(document)}: Redis' password comes from a Secret that nobody makes"
-            if re.fullmatch(r"rediss?://([^:]+):\d+", store["redisAddress"])[1] not in scene.names("Service"):  # type: ignore[index]
+            if urlsplit(store["redisAddress"]).hostname not in scene.names("Service"):
                 yield f"{name_of(document)}: there is no Service for {store['redisAddress']}"
         endpoint = document.get("data", {}).get("AWS_ENDPOINT_URL") if document["kind"] == "ConfigMap" else None
-        if endpoint and re.fullmatch(r"https?://([^:/]+).*", endpoint)[1] not in scene.names("Service"):  # type: ignore[index]
+        if endpoint and urlsplit(endpoint).hostname not in scene.names("Service"):
             yield f"{name_of(document)}: there is no Service for {endpoint}"
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tests.k8s.pods import PodOf, pods_of
 from tests.k8s.rendering import Document
 
+LETTERS = "KMGTim"
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "m": 1e-3, "": 1.0}
 
 
@@ -50,8 +50,8 @@ def rule(function: Rule) -> Rule:
 
 def quantity(text: object) -> float:
     """A number of Kubernetes: ``500m``, ``2Gi``, ``"4"``."""
-    number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", str(text)).groups()  # type: ignore[union-attr]
-    return float(number) * UNITS[unit]
+    number = str(text).rstrip(LETTERS)
+    return float(number) * UNITS[str(text).removeprefix(number)]
 
 
 def matches(selector: Document, labels: dict[str, str]) -> bool:

@@ -31,19 +31,23 @@ WITHOUT_SCHEMA = {
 
 
 def schema_findings(documents: list[Document]) -> Iterator[str]:
-    """What an API server with KubeRay's CRDs would refuse, or drop without a word."""
+    """What an API server would refuse, or drop without a word, of its own kinds, and of the pods in others."""
     for document in documents:
         kind, version = document.get("kind", ""), document.get("apiVersion", "")
-        if kind in FILES:
-            yield from _custom(document, kind, version)
-        elif kind in WITHOUT_SCHEMA:
-            if version != WITHOUT_SCHEMA[kind]:
-                yield f"{name_of(document)}: apiVersion {version}, expected {WITHOUT_SCHEMA[kind]}"
-        else:
+        if kind in WITHOUT_SCHEMA and version != WITHOUT_SCHEMA[kind]:
+            yield f"{name_of(document)}: apiVersion {version}, expected {WITHOUT_SCHEMA[kind]}"
+        elif kind not in FILES and kind not in WITHOUT_SCHEMA:
             yield from _known(document, name_of(document))
     for pod in pods_of(documents):
         whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "labels": pod.labels}, "spec": pod.spec}
         yield from _known(whole, pod.where)
+
+
+def kuberay_findings(documents: list[Document]) -> Iterator[str]:
+    """The same of KubeRay's kinds; needs its CRDs."""
+    for document in documents:
+        if document.get("kind") in FILES:
+            yield from _custom(document, document["kind"], document.get("apiVersion", ""))
 
 
 def _known(document: Document, where: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from cluster.kube import LONGEST_NAME
 from cluster.manifest import job_name
 from tests.k8s.api_server import ReplayedKubernetes, failure
 from tests.k8s.policies import Scene, findings
-from tests.k8s.rendering import K8S, ROOT, documents, needs_crds, needs_kubectl
+from tests.k8s.rendering import K8S, ROOT, documents, needs_kubectl
 
 pytestmark = needs_kubectl
 TRAIN = ("train", "infogan-mnist", "data.url=s3://b/mnist", "run.storage=s3://b/runs", "run.name=mine")
@@ -61,7 +61,6 @@ def group(job: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-@needs_crds
 @pytest.mark.parametrize("overlay", ["local", "gpu", "gpu-spot", "production"])
 @pytest.mark.parametrize(
     "command",

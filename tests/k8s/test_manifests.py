@@ -8,7 +8,7 @@ import pytest
 from cluster.manifest import render
 from tests.k8s.mutations import Mutation
 from tests.k8s.object_mutations import MUTATIONS
-from tests.k8s.policies import RULES, Scene, findings
+from tests.k8s.policies import CHECKS, KUBERAY, Scene, findings
 from tests.k8s.rendering import FOLDERS, K8S, ROOT, around, documents, needs_crds, needs_kubectl
 from trainers.config import preset_names
 
@@ -42,14 +42,21 @@ TOUCHED = {
 """What somebody who installs this will want to change, by file; what stands before the key's name is left out."""
 
 
-@needs_crds
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_nothing_is_wrong_with(folder: str) -> None:
+    """As far as KubeRay's CRDs are not needed for that."""
     assert findings(Scene(documents(folder), around(folder))) == []
 
 
 @needs_crds
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_nothing_is_wrong_for_kuberay_with(folder: str) -> None:
+    assert findings(Scene(documents(folder), around(folder)), only=KUBERAY) == []
+
+
+@pytest.mark.parametrize(
+    "mutation", [pytest.param(m, id=m.name, marks=[needs_crds] * (m.finder == KUBERAY)) for m in MUTATIONS]
+)
 def test_what_is_broken_is_found(mutation: Mutation) -> None:
     broken = copy.deepcopy(documents(mutation.folder))
     mutation.apply(broken)
@@ -57,7 +64,7 @@ def test_what_is_broken_is_found(mutation: Mutation) -> None:
 
 
 def test_every_rule_is_broken_by_a_mutation() -> None:
-    assert {rule.__name__ for rule in RULES} | {"schema"} == {mutation.finder for mutation in MUTATIONS}
+    assert set(CHECKS) == {mutation.finder for mutation in MUTATIONS}
     assert len(MUTATIONS) >= 30
 
 

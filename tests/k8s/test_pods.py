@@ -1,5 +1,6 @@
 """The pods' life without Kubernetes: rendered containers, hooks and probes as processes; see :mod:`tests.k8s.kubelet`."""
 
+import json
 import os
 import re
 import subprocess
@@ -75,8 +76,6 @@ class Deployment:
     def standing(self, pod: RunningPod) -> dict[str, Any]:
         """Where the run is, read with a pod's own keys."""
         text = pod.output(pod.of.spec["containers"][0], ["python", "-c", STANDING], 60)
-        import json
-
         line = next(line for line in text.splitlines() if line.startswith("STANDING "))
         made: dict[str, Any] = json.loads(line.removeprefix("STANDING "))
         return made

@@ -63,12 +63,11 @@ def run(
       unbraid tune infogan-mnist-codes-small --dry-run
       unbraid tune --resume infogan-mnist-codes-small
     """
+    from trainers.config import absolute
     from trainers.errors import ConfigError
     from trainers.search.journal import Journal
     from trainers.search.reading import read_campaign
 
-    if storage is not None and resume is None:
-        overrides = (*overrides, f"storage={storage}")
     if resume is not None:
         overrides = (*((file,) if file else ()), *overrides)
         if overrides:
@@ -79,6 +78,8 @@ def run(
         raise ConfigError("name a campaign's file, or --resume NAME; `unbraid tune campaigns` lists those that are there")
     else:
         campaign = read_campaign(file, overrides)
+        if storage is not None:
+            campaign = campaign.model_copy(update={"storage": absolute(storage)})
     if dry_run:
         click.echo(dry_run_text(campaign))
         return

@@ -97,7 +97,7 @@ class LocalServices:
                 report(f"{name} is up on {LOOPBACK}:{running[name].port}")
 
     def down(self, report: Callable[[str], None] = print) -> None:
-        """Stop everything; data and keys stay."""
+        """Stop everything; data and keys stay, Ray's own logs go."""
         if not self.folder.exists():
             report("nothing is running")
             return
@@ -107,6 +107,7 @@ class LocalServices:
                 if name in running:
                     stop_tree(running[name].pid)
                     report(f"{name} is down")
+            shutil.rmtree(self.ray_folder(), ignore_errors=True)  # of a cluster that is gone: its logs, and trees of jobs
             self._write_running({})
             if not running:
                 report("nothing is running")
@@ -177,7 +178,7 @@ class LocalServices:
             sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--node-ip-address={LOOPBACK}",
             f"--port={port}", f"--ray-client-server-port={client}", f"--dashboard-host={LOOPBACK}",
             f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats",
-            f"--temp-dir={self._ray_folder()}",
+            f"--temp-dir={self.ray_folder()}",
         ]  # fmt: skip
         # workers inherit S3's keys from here, so that no job description ever holds them; and the address, or Ray's own
         # helpers would look for any cluster on this machine and might find another
@@ -188,7 +189,7 @@ class LocalServices:
         self._wait("ray", service, lambda service: answers(service.port) and answers(dashboard))
         return service
 
-    def _ray_folder(self) -> Path:
+    def ray_folder(self) -> Path:
         """For Ray's files. Not the one that all clusters of a machine share: Ray sends a job to whichever started there last.
 
         Its sockets lie within, whose paths may have 107 characters, so it is not in ``folder``.

@@ -68,6 +68,7 @@ def test_a_whole_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         p for s in local.status().values() for p in [psutil.Process(s.pid), *psutil.Process(s.pid).children(recursive=True)]
     ]
     assert len(tree) > 4
+    assert local.ray_folder().is_dir()
     try:
         for name, value in local.environment().items():
             monkeypatch.setenv(name, value)
@@ -87,3 +88,4 @@ def test_a_whole_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, alive = psutil.wait_procs(tree, 10)
     assert not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     assert (local.folder / "s3.json").exists()
+    assert not local.ray_folder().exists()

@@ -22,13 +22,13 @@ from typing import Any
 import psutil
 
 from benchmarks.figures import Figures
-from cluster.local import use_local_services
-from trainers.record import read_metrics, read_run
-from trainers.search.campaign import Campaign
-from trainers.search.driver import run_campaign
-from trainers.search.history import Trial, ranked
-from trainers.search.journal import Journal
-from trainers.search.reading import parse_campaign, read_campaign
+from unbraid.cluster.local.services import use_local_services
+from unbraid.trainers.runs.record import read_metrics, read_run
+from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.reading import parse_campaign, read_campaign
+from unbraid.trainers.search.plan.history import Trial, ranked
+from unbraid.trainers.search.trials.driver import run_campaign
 
 STORAGE = Path("runs/benchmarks/campaigns")
 CORES = 2
@@ -207,7 +207,7 @@ def _folders(under: str) -> list[Path]:
 
 
 def _start(file: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cluster.cli", "tune", str(file)]
+    command = [sys.executable, "-m", "unbraid.cluster.cli", "tune", str(file)]
     return subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
 
 

@@ -15,22 +15,22 @@ import torch
 
 from benchmarks.figures import Figures
 from benchmarks.runs import STORAGE, run_to_end, train_few
-from cluster.data import RAW_FOLDER
-from cluster.local import use_local_services
-from datasets.packing import pack
-from datasets.sources.mnist_cdcb import read_mnist_cdcb
-from datasets.store import open_store
-from datasets.stream import read_split
-from models.cdd_specs import DOMAINS
-from trainers.cdd.measures import encoded
-from trainers.cdd.probes import Probed, label_accuracy
-from trainers.cdd.runs import load_model
-from trainers.checkpoint import expected_bytes
-from trainers.config import resolve
-from trainers.distributed import World
-from trainers.flops import FlopCounter
-from trainers.record import read_run
-from trainers.system import build_system
+from unbraid.cluster.commands.data import RAW_FOLDER
+from unbraid.cluster.local.services import use_local_services
+from unbraid.datasets.sources.mnist_cdcb import read_mnist_cdcb
+from unbraid.datasets.sources.packing import pack
+from unbraid.datasets.store import open_store
+from unbraid.datasets.stream.stream import read_split
+from unbraid.models.cdd.specs import DOMAINS
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.measures.flops import FlopCounter
+from unbraid.trainers.runs.checkpoint import expected_bytes
+from unbraid.trainers.runs.record import read_run
+from unbraid.trainers.step.distributed import World
+from unbraid.trainers.system import build_system
+from unbraid.trainers.systems.cdd.measures import encoded
+from unbraid.trainers.systems.cdd.probes import Probed, label_accuracy
+from unbraid.trainers.systems.cdd.runs import load_model
 
 SEEDS = (0, 1, 2)
 PRESET = "cdd-mnist-cdcb-small"
@@ -149,7 +149,7 @@ def main() -> None:
     parts: dict[str, Callable[[Figures], None]] = {
         "cost": cost, "full_size": full_size, "learning": learning, "ablations": ablations,
     }  # fmt: skip
-    subprocess.run([sys.executable, "-m", "cluster.cli", "data", "pack", "mnist-cdcb"], check=True, stdout=sys.stderr)
+    subprocess.run([sys.executable, "-m", "unbraid.cluster.cli", "data", "pack", "mnist-cdcb"], check=True, stdout=sys.stderr)
     for name, part in parts.items():
         if figures.wants(name):
             part(figures)

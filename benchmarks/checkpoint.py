@@ -17,17 +17,18 @@ from itertools import count
 import torch
 
 from benchmarks.figures import Figures
-from cluster.local import use_local_services
-from datasets.store import Store, open_store
-from datasets.stream import Position
 from tests.faults.hosts import Host, missing
 from tests.faults.scenario import kill_trainers, scenario, stop_trainers
 from tests.faults.soak import MOST_SILENCE, Soak, check, left_lying
-from trainers.checkpoint import Checkpoints, load_system_state, system_state
-from trainers.config import SystemConfig, resolve
-from trainers.distributed import World
-from trainers.loop import open_stream
-from trainers.system import System, build_system
+from unbraid.cluster.local.services import use_local_services
+from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.stream.stream import Position
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.loop import open_stream
+from unbraid.trainers.runs.checkpoint import Checkpoints, load_system_state, system_state
+from unbraid.trainers.step.distributed import World
+from unbraid.trainers.system import System, build_system
 
 DATA = "s3://unbraid/mnist"
 STORAGE = f"s3://unbraid/bench-checkpoint-{uuid.uuid4().hex[:8]}"
@@ -113,7 +114,7 @@ def faults(figures: Figures) -> None:
         s.up(2)
         for name, strike, goal in (
             ("killed_worker", kill_trainers, "<= 30"),
-            ("hung_worker", stop_trainers, "<= 30 beyond run.silence_seconds=8"),
+            ("hung_worker", stop_trainers, "<= 30 beyond run.worker_timeout_seconds=8"),
             ("cut_node", Host.cut, None),
         ):
             seconds = s.recover(name, UPDATES, strike, "run.min_workers=1")

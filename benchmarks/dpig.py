@@ -16,19 +16,20 @@ from torch.nn import functional as F
 
 from benchmarks.figures import Figures
 from benchmarks.runs import STORAGE, run_to_end, train, train_few
-from cluster.local import use_local_services
-from datasets.people.population import CAMERA, Population
-from models.dpig import TiledConvolution
-from models.dpig_specs import FACTORS
-from models.pose import KEYPOINTS
-from trainers.checkpoint import expected_bytes
-from trainers.config import SystemConfig, resolve
-from trainers.distributed import World
-from trainers.dpig.mapping.config import Config as MappingConfig
-from trainers.dpig.mapping.system import untrained
-from trainers.flops import FlopCounter
-from trainers.record import open_run, read_metrics, read_run
-from trainers.system import System, build_system
+from unbraid.cluster.local.services import use_local_services
+from unbraid.datasets.synthetic.people.population import CAMERA, Population
+from unbraid.models.dpig.generator import TiledConvolution
+from unbraid.models.dpig.pose import KEYPOINTS
+from unbraid.models.dpig.specs import FACTORS
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.measures.flops import FlopCounter
+from unbraid.trainers.runs.checkpoint import expected_bytes
+from unbraid.trainers.runs.record import open_run, read_metrics, read_run
+from unbraid.trainers.step.distributed import World
+from unbraid.trainers.system import System, build_system
+from unbraid.trainers.systems.dpig.mapping.config import Config as MappingConfig
+from unbraid.trainers.systems.dpig.mapping.system import untrained
 
 SEEDS = (0,)
 META, CPU = torch.device("meta"), torch.device("cpu")
@@ -97,7 +98,7 @@ def poses_and_mappings(figures: Figures, seed: int) -> None:
 def data(figures: Figures) -> None:
     """Images a second of `unbraid data make people`, packing included."""
     with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "cluster.cli", "data", "make", "people", f"{folder}/set", "--images", "8"]
+        command = [sys.executable, "-m", "unbraid.cluster.cli", "data", "make", "people", f"{folder}/set", "--images", "8"]
         started = time.perf_counter()
         subprocess.run([*command, "--identities", "250"], check=True, capture_output=True)
         figures.figure("make_people", 2000 / (time.perf_counter() - started), "images/s at 128x64, start included", ">= 200")
@@ -163,7 +164,7 @@ def full_size(figures: Figures) -> None:
 def market(figures: Figures) -> None:
     """Twenty real updates of market1501's stage I at full size on made people, on this CPU."""
     with TemporaryDirectory() as folder:
-        make = [sys.executable, "-m", "cluster.cli", "data", "make", "people", f"{folder}/set", "--identities", "20"]
+        make = [sys.executable, "-m", "unbraid.cluster.cli", "data", "make", "people", f"{folder}/set", "--identities", "20"]
         subprocess.run([*make, "--images", "4"], check=True, capture_output=True)
         overrides = [f"data.url={folder}/set", "data.batch=2", "data.lanes=2", "run.precision=float32", "optim.lr_painter=2e-4"]
         config = resolve("dpig-market1501-appearance", [*overrides, "data.window=16"])
@@ -181,7 +182,9 @@ def main() -> None:
             part(figures)
     if figures.wants("learning"):
         subprocess.run(
-            [sys.executable, "-m", "cluster.cli", "data", "make", "people", "--size", "64x32"], check=True, stdout=sys.stderr
+            [sys.executable, "-m", "unbraid.cluster.cli", "data", "make", "people", "--size", "64x32"],
+            check=True,
+            stdout=sys.stderr,
         )
         for seed in SEEDS:
             stage_one(figures, seed)

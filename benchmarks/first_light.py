@@ -22,12 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.figures import Figures
 from benchmarks.three_step_port import ThreeStepPort
-from cluster.local import use_local_services
-from trainers.config import resolve
-from trainers.distributed import World
-from trainers.infogan.config import Config
-from trainers.infogan.system import InfoGAN
-from trainers.record import open_run, read_metrics
+from unbraid.cluster.local.services import use_local_services
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.runs.record import open_run, read_metrics
+from unbraid.trainers.step.distributed import World
+from unbraid.trainers.systems.infogan.config import Config
+from unbraid.trainers.systems.infogan.system import InfoGAN
 
 PRESET = "infogan-mnist-reference"
 CPU = torch.device("cpu")
@@ -84,7 +84,7 @@ def end_to_end(figures: Figures) -> None:
     before = images_per_second_bare(updates // 4)
     with tempfile.TemporaryDirectory() as storage:
         command = [
-            sys.executable, "-m", "cluster.cli", "train", PRESET, "run.workers=1", f"run.cpus={os.cpu_count()}",
+            sys.executable, "-m", "unbraid.cluster.cli", "train", PRESET, "run.workers=1", f"run.cpus={os.cpu_count()}",
             f"run.updates={updates}", "run.precision=float32", f"run.checkpoint_every={checkpoint_every}",
             "run.preview_every=0", "run.log_every=20", "run.name=first-light", f"run.storage={storage}",
         ]  # fmt: skip
@@ -154,14 +154,14 @@ def starting(figures: Figures) -> None:
         ("config_error", ["train", "infogan-mnist", "loss.info_categrical=1"]),
     ):
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "cluster.cli", *arguments], capture_output=True, check=False)
+        subprocess.run([sys.executable, "-m", "unbraid.cluster.cli", *arguments], capture_output=True, check=False)
         figures.figure(f"seconds_to_{name}", time.perf_counter() - started, "s", "well under 1", digits=2)
     address = use_local_services()
     for name, extra, goal in (("debug", ["--debug"], "<= 6"), ("ray", [], "<= 20")):
         with tempfile.TemporaryDirectory() as storage:
             launched = time.time()
             command = [
-                sys.executable, "-m", "cluster.cli", "train", PRESET, "run.updates=1", f"run.storage={storage}",
+                sys.executable, "-m", "unbraid.cluster.cli", "train", PRESET, "run.updates=1", f"run.storage={storage}",
                 "run.name=start", "run.log_every=1", *extra,
             ]  # fmt: skip
             subprocess.run(command, check=True, stdout=sys.stderr)

@@ -8,10 +8,10 @@ import sys
 import time
 
 from benchmarks.figures import Figures
-from cluster.manifest import render
 from tests.k8s.object_mutations import MUTATIONS
 from tests.k8s.policies import CHECKS, Scene, findings
 from tests.k8s.rendering import CRDS, FOLDERS, K8S, around, documents
+from unbraid.cluster.jobs.rayjob import render
 
 
 def main() -> None:

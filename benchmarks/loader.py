@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.figures import Figures
-from cluster.local import use_local_services
-from datasets.index import INDEX_KEY, Index, write_index
-from datasets.order import Order
-from datasets.shards import write_shard
-from datasets.sources.source import image_field
-from datasets.store import Store, open_store
-from datasets.stream import SampleStream
-from datasets.throughput import decode_alone, read_alone
+from unbraid.cluster.local.services import use_local_services
+from unbraid.datasets.shards.index import INDEX_KEY, Index, write_index
+from unbraid.datasets.shards.tar import write_shard
+from unbraid.datasets.sources.source import image_field
+from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.stream.order import Order
+from unbraid.datasets.stream.stream import SampleStream
+from unbraid.datasets.stream.throughput import decode_alone, read_alone
 
 ENVIRONMENT = Path(".venv-bench")
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
@@ -122,7 +122,7 @@ def peer(name: str, url: str, decoder: str) -> float | None:
 def ours(url: str, window: int = 125, images: int = IMAGES, lanes: int = 8) -> float:
     """Images/s of the stream in a process of its own, the first batch not counted."""
     script = (
-        "import time; from datasets.stream import SampleStream\n"
+        "import time; from unbraid.datasets.stream.stream import SampleStream\n"
         f"s = SampleStream({url!r}, 'train', batch={BATCH}, lanes={lanes}, window={window}, seed=0); next(s)\n"
         f"t = time.perf_counter()\nfor _ in range({images // BATCH}): next(s)\n"
         f"print({images // BATCH * BATCH} / (time.perf_counter() - t)); s.close()"
@@ -217,7 +217,7 @@ def scale(figures: Figures) -> None:
     """Order and lanes for 1,024 ranks over 65,536 shards, without input or output."""
     import json
 
-    from datasets.stream import Position
+    from unbraid.datasets.stream.stream import Position
 
     counts = (12_000,) * 65_536
     seconds = []

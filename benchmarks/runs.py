@@ -7,13 +7,13 @@ import time
 
 import torch
 
-from datasets.store import Store
-from datasets.stream import Position
-from trainers.config import SystemConfig
-from trainers.distributed import World
-from trainers.loop import open_stream
-from trainers.record import open_run, run_status
-from trainers.system import build_system
+from unbraid.datasets.store import Store
+from unbraid.datasets.stream.stream import Position
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.loop import open_stream
+from unbraid.trainers.runs.record import open_run, run_status
+from unbraid.trainers.step.distributed import World
+from unbraid.trainers.system import build_system
 
 STORAGE = "runs/benchmarks"
 
@@ -27,7 +27,7 @@ def train(preset: str, name: str, *overrides: str) -> bool:
         return False
     cpus = os.environ.get("UNBRAID_BENCH_CPUS", "0")
     command = [
-        sys.executable, "-m", "cluster.cli", "train", preset, "--debug", f"run.name={name}", f"run.storage={STORAGE}",
+        sys.executable, "-m", "unbraid.cluster.cli", "train", preset, "--debug", f"run.name={name}", f"run.storage={STORAGE}",
         "run.workers=1", f"run.cpus={cpus}", *overrides,
     ]  # fmt: skip
     subprocess.run(command, check=True, stdout=sys.stderr)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from models.codes import latent_vector, mutual_information, sample_codes, split_head
-from models.infogan import DiscriminatorHead, Generator, QHead, Trunk
-from models.losses import information_loss
-from models.random import RandomSource
-from trainers.infogan.config import Config
+from unbraid.models.infogan.codes import latent_vector, mutual_information, sample_codes, split_head
+from unbraid.models.infogan.networks import DiscriminatorHead, Generator, QHead, Trunk
+from unbraid.models.losses import information_loss
+from unbraid.models.random import RandomSource
+from unbraid.trainers.systems.infogan.config import Config
 
 
 class ThreeStepPort:

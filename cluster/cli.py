@@ -12,32 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cluster.data import data
-from cluster.doctor import doctor
-from cluster.drain import drain
-from cluster.generate import generate
-from cluster.generate_cdd import cdd
-from cluster.generate_dpig import dpig
-from cluster.local import JOB_VARIABLE, use_local_services
-from cluster.operate import jobs
-from cluster.runs import runs
-from cluster.submit import submit
-from cluster.tune import tune
-from datasets.errors import DataError
-from trainers.errors import TrainingError
+from unbraid.cluster.commands.data import data
+from unbraid.cluster.commands.doctor import doctor
+from unbraid.cluster.commands.drain import drain
+from unbraid.cluster.commands.generate.cdd import cdd
+from unbraid.cluster.commands.generate.dpig import dpig
+from unbraid.cluster.commands.generate.group import generate
+from unbraid.cluster.commands.jobs import jobs
+from unbraid.cluster.commands.runs import runs
+from unbraid.cluster.commands.submit import submit
+from unbraid.cluster.commands.tune import tune
+from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
+from unbraid.datasets.errors import DataError
+from unbraid.trainers.errors import TrainingError
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from trainers.config import SystemConfig
-    from trainers.lease import Lease
+    from unbraid.trainers.config.schema import SystemConfig
+    from unbraid.trainers.runs.lease import Lease
 
 
 class ErrorReporting(click.Group):
     """Turns a user's mistake into one message and exit status 1, and Ctrl-C into 130; a bug keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from cluster.local import ServiceError
+        from unbraid.cluster.local.services import ServiceError
 
         try:
             return super().invoke(ctx)
@@ -89,8 +89,8 @@ def train(
     """
     import yaml
 
-    from trainers.config import resolve
-    from trainers.pipeline import is_pipeline, resolve_pipeline
+    from unbraid.trainers.config.overrides import resolve
+    from unbraid.trainers.config.pipeline import is_pipeline, resolve_pipeline
 
     if config_file is not None and preset is not None:
         overrides = (preset, *overrides)
@@ -119,10 +119,10 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
     Args:
         address: of a Ray cluster; None starts one here.
     """
-    from trainers.errors import StoppedError
-    from trainers.launch import is_finished, preflight, run_ended, train_here, train_on_ray
-    from trainers.lease import Lease
-    from trainers.progress import Progress
+    from unbraid.trainers.errors import StoppedError
+    from unbraid.trainers.launch.ray_train import is_finished, preflight, run_ended, train_here, train_on_ray
+    from unbraid.trainers.runs.lease import Lease
+    from unbraid.trainers.runs.progress import Progress
 
     assert config.run.name is not None
     store = preflight(config, " ".join(sys.argv[1:]))
@@ -180,7 +180,7 @@ def evaluate(run: str, storage: str, step: int | None) -> None:
     import json
 
     use_local_services()
-    from trainers.evaluation import evaluate_run
+    from unbraid.trainers.evaluate import evaluate_run
 
     click.echo(json.dumps(evaluate_run(storage, run, step), indent=2))
 
@@ -193,7 +193,7 @@ def presets() -> None:
     Example:
       unbraid presets
     """
-    from trainers.config import PRESETS, preset_names
+    from unbraid.trainers.config.presets import PRESETS, preset_names
 
     for name in preset_names():
         first = (PRESETS / f"{name}.yaml").read_text().splitlines()[0]
@@ -232,7 +232,7 @@ def up(s3_port: int, ray_port: int) -> None:
     Example:
       unbraid local up --s3-port 8333
     """
-    from cluster.local import LocalServices
+    from unbraid.cluster.local.services import LocalServices
 
     LocalServices().up(s3_port, ray_port, click.echo)
 
@@ -249,7 +249,7 @@ def status(as_environment: bool) -> None:
     """
     import shlex
 
-    from cluster.local import LocalServices
+    from unbraid.cluster.local.services import LocalServices
 
     services = LocalServices()
     if as_environment:
@@ -271,18 +271,18 @@ def down() -> None:
     Example:
       unbraid local down
     """
-    from cluster.local import LocalServices
+    from unbraid.cluster.local.services import LocalServices
 
     LocalServices().down(click.echo)
 
 
 def summarise(config: SystemConfig, store: Any) -> None:
     """The last words of a finished run: where the picture is, and what it scored."""
-    from trainers.record import REPORT_KEY, read_run
+    from unbraid.trainers.runs.record import REPORT_KEY, read_run
 
     scores = read_run(store).get("evaluation", {})
-    if config.headline is not None and config.headline[0] in scores:
-        measure, words = config.headline
+    if config.primary_metric is not None and config.primary_metric[0] in scores:
+        measure, words = config.primary_metric
         click.echo(f"{words}: {scores[measure]:.4f}")
     click.echo(f"report: {store.url}/{REPORT_KEY}")
 

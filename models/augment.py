@@ -5,7 +5,7 @@ from kornia.geometry.transform import get_affine_matrix2d, hflip, warp_affine
 from torch import Tensor
 from torch.nn.functional import pad
 
-from models.random import RandomSource
+from unbraid.models.random import RandomSource
 
 
 def random_affine(

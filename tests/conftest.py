@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from cluster.local import FOLDER_VARIABLE, LocalServices
-from datasets.index import Index, write_index
-from datasets.shards import write_shard
-from datasets.sources.source import image_field, label_field
-from datasets.store import Store, open_store
-from tests.trainers.pairs import cdd_config, pack_coloured_digits
-from tests.trainers.people import pack_people, run, stage_config
+from tests.trainers.systems.pairs import cdd_config, pack_coloured_digits
+from tests.trainers.systems.people import pack_people, run, stage_config
+from unbraid.cluster.local.services import FOLDER_VARIABLE, LocalServices
+from unbraid.datasets.shards.index import Index, write_index
+from unbraid.datasets.shards.tar import write_shard
+from unbraid.datasets.sources.source import image_field, label_field
+from unbraid.datasets.store import Store, open_store
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's programs first
 os.environ["RAY_AUTH_MODE"] = "token"  # Ray looks when it is imported, which some tests do before the services are up

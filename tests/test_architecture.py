@@ -23,7 +23,8 @@ def test_no_file_is_too_long_to_hold_in_the_head(folder: str) -> None:
 
 def test_command_line_and_config_import_nothing_heavy() -> None:
     script = (
-        "import sys; import cluster.cli; from trainers.config import resolve; resolve('infogan-mnist', ['run.seed=3']);"
+        "import sys; import unbraid.cluster.cli; "
+        "from unbraid.trainers.config.overrides import resolve; resolve('infogan-mnist', ['run.seed=3']);"
         "print([m for m in ('torch', 'kornia', 'ray', 'boto3', 'webdataset', 'matplotlib', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

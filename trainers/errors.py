@@ -1,6 +1,6 @@
 """Errors of training that are not bugs: each message says what was wrong, where, and what to do."""
 
-from datasets.errors import DataError
+from unbraid.datasets.errors import DataError
 
 
 def in_one_line(text: object, limit: int = 300) -> str:

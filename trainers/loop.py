@@ -15,16 +15,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from datasets.cache import open_cache
-from datasets.store import Store
-from datasets.stream import Position, SampleStream, read_split
-from trainers.checkpoint import Checkpoints, expected_bytes, load_system_state, system_state
-from trainers.config import SystemConfig
-from trainers.distributed import World
-from trainers.errors import DivergenceError, StoppedError
-from trainers.lease import Lookout
-from trainers.record import REPORT_KEY, RunRecord, read_run, write_run
-from trainers.system import Batch, System, build_system
+from unbraid.datasets.store import Store
+from unbraid.datasets.stream.cache import open_cache
+from unbraid.datasets.stream.stream import Position, SampleStream, read_split
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.errors import DivergenceError, StoppedError
+from unbraid.trainers.runs.checkpoint import Checkpoints, expected_bytes, load_system_state, system_state
+from unbraid.trainers.runs.lease import Lookout
+from unbraid.trainers.runs.record import REPORT_KEY, RunRecord, read_run, write_run
+from unbraid.trainers.step.distributed import World
+from unbraid.trainers.system import Batch, System, build_system
 
 EVALUATION_BATCH = 500
 CALIBRATION_IMAGES = 4000
@@ -54,7 +54,7 @@ def train(
     with ExitStack() as opened:
         lookout = opened.enter_context(lookout or Lookout(store))
         checkpoints = opened.enter_context(
-            Checkpoints(store, config.run.keep_checkpoints, 60 * config.run.patience_minutes, guard=lookout.require_lease)
+            Checkpoints(store, config.run.keep_checkpoints, 60 * config.run.storage_retry_minutes, guard=lookout.require_lease)
         )
         if world.is_main:
             checkpoints.require_space(expected_bytes(system))
@@ -140,7 +140,7 @@ def obey(lookout: Lookout, step: int, record: RunRecord, checkpoints: Checkpoint
 
 def finish(system: System, meter: Meter, checkpoints: Checkpoints, device: torch.device) -> None:
     """The last checkpoint first, then measures, pictures and the report; rank 0 only."""
-    from trainers.report import write_report
+    from unbraid.trainers.runs.report import write_report
 
     config, record, step = meter.config, meter.record, system.updates
     assert record is not None
@@ -193,7 +193,7 @@ def open_stream(config: SystemConfig, world: World, position: Position, prefetch
         max_skipped=data.max_skipped,
         cache=open_cache(data.cache, data.cache_gb),
         position=position,
-        patience=60 * config.run.patience_minutes,
+        patience=60 * config.run.storage_retry_minutes,
     )
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models.random import RandomSource
-from trainers.config import SystemConfig
-from trainers.distributed import World
+from unbraid.models.random import RandomSource
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.step.distributed import World
 
 Batch = Mapping[str, Tensor]
 
@@ -60,7 +60,7 @@ class System(Protocol):
 
 def build_system(config: SystemConfig, device: torch.device, world: World) -> System:
     """The system that ``config.system`` names, with fresh weights from ``config.run.seed``, the same on every rank."""
-    module: Any = import_module(f"trainers.{config.system}.system")
+    module: Any = import_module(f"unbraid.trainers.systems.{config.system}.system")
     torch.manual_seed(config.run.seed)
     system: System = module.build(config, device, world)
     return system

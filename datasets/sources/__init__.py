@@ -1,1 +1,1 @@
-"""Raw data sets as they are published, each read as a :class:`datasets.sources.source.Source` of samples to pack."""
+"""Raw data sets as they are published, each read as a :class:`unbraid.datasets.sources.source.Source` of samples to pack."""

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from datasets.errors import DataError
-from datasets.index import Field
-from datasets.sources.files import Files, open_files
-from datasets.sources.source import Item, Source, encode_array, fingerprint, fit_image, image_field
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.index import Field
+from unbraid.datasets.sources.files import Files, open_files
+from unbraid.datasets.sources.source import Item, Source, encode_array, fingerprint, fit_image, image_field
 
 ATTRIBUTES_FILE = "list_attr_celeba.txt"
 PARTITION_FILE = "list_eval_partition.txt"

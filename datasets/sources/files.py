@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from datasets.errors import DataError
+from unbraid.datasets.errors import DataError
 
 
 class Files(Protocol):

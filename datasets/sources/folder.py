@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from datasets.errors import DataError
-from datasets.index import Field
-from datasets.sources.files import Files, open_files
-from datasets.sources.source import (
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.index import Field
+from unbraid.datasets.sources.files import Files, open_files
+from unbraid.datasets.sources.source import (
     IMAGE_SUFFIXES,
     Item,
     Source,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError
+from unbraid.datasets.errors import DataError
 
 _UINT8 = 0x08
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError
-from datasets.sources.idx import read_idx, read_uncompressed
-from datasets.sources.source import Item, Source, encode_png, image_field, label_field
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.sources.idx import read_idx, read_uncompressed
+from unbraid.datasets.sources.source import Item, Source, encode_png, image_field, label_field
 
 MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",

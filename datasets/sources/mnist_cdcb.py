@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets.errors import DataError
-from datasets.index import Field
-from datasets.sources.idx import read_idx
-from datasets.sources.mnist import ORIGIN, SPLITS, check_mnist, find_idx
-from datasets.sources.source import Item, Source, encode_array, encode_png, fingerprint, image_field, label_field
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.index import Field
+from unbraid.datasets.sources.idx import read_idx
+from unbraid.datasets.sources.mnist import ORIGIN, SPLITS, check_mnist, find_idx
+from unbraid.datasets.sources.source import Item, Source, encode_array, encode_png, fingerprint, image_field, label_field
 
 GENERATOR, VERSION = "mnist-cdcb", 1
 GLYPH_SHARE = 28 / 32

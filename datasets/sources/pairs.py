@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from datasets.decoding import image_shape
-from datasets.errors import DataError
-from datasets.sources.files import Files, open_files
-from datasets.sources.folder import key_of
-from datasets.sources.source import (
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.codec import image_shape
+from unbraid.datasets.sources.files import Files, open_files
+from unbraid.datasets.sources.folder import key_of
+from unbraid.datasets.sources.source import (
     IMAGE_SUFFIXES,
     SPLIT_FOLDERS,
     Item,

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
-from datasets.decoding import image_shape
-from datasets.errors import DataError
-from datasets.index import Field
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.codec import image_shape
+from unbraid.datasets.shards.index import Field
 
 IMAGE_EXTENSIONS = ("png", "jpg")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -47,12 +47,12 @@ class Source:
         name, licence, origin: for the index.
         fields: what a batch will hold.
         splits: items of each split, in a fixed order.
-        classes, attributes: names, see :class:`datasets.index.Index`.
+        classes, attributes: names, see :class:`unbraid.datasets.shards.index.Index`.
         shuffle: whether items are shuffled (always in the same way) before they are dealt to shards; needed wherever
             neighbours are alike.
         is_computed: whether loading an item is arithmetic more than reading, so that processes are faster than threads; its
             items can be pickled then.
-        recipe: how images were made, where they are no photographs; see :class:`datasets.index.Index`.
+        recipe: how images were made, where they are no photographs; see :class:`unbraid.datasets.shards.index.Index`.
         left_out: what was found but is not packed, with the reason, for the report.
     """
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError
-from datasets.sources.source import Item, Source, encode_png, image_field, label_field
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.sources.source import Item, Source, encode_png, image_field, label_field
 
 SPLITS = ("train", "test", "extra")
 

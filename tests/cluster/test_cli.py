@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from cluster.cli import main
-from cluster.local import FOLDER_VARIABLE
+from unbraid.cluster.cli import main
+from unbraid.cluster.local.services import FOLDER_VARIABLE
 
 COMMANDS = [
     "", "train", "eval", "presets",
@@ -114,7 +114,16 @@ def test_dry_run_prints_a_config_that_repeats_the_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_debug_trains_from_the_command_line(digits_url: str, tmp_path: Path) -> None:
     overrides = ["data.batch=32", "data.lanes=8", "run.updates=2", "run.name=cli", f"run.storage={tmp_path}"]
-    command = [sys.executable, "-m", "cluster.cli", "train", "infogan-mnist", *overrides, f"data.url={digits_url}", "--debug"]
+    command = [
+        sys.executable,
+        "-m",
+        "unbraid.cluster.cli",
+        "train",
+        "infogan-mnist",
+        *overrides,
+        f"data.url={digits_url}",
+        "--debug",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent.parent)
     assert done.returncode == 0, done.stderr
     assert "update 2/2" in done.stdout

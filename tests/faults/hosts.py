@@ -103,7 +103,7 @@ class Host:
 
     def drivers(self) -> list[psutil.Process]:
         """Processes of jobs that train; a shell that has started one is not it."""
-        return [process for process in self.find("-m cluster.cli train") if "python" in process.name()]
+        return [process for process in self.find("-m unbraid.cluster.cli train") if "python" in process.name()]
 
     def restart(self, part: str, log: Path, pause: float = 0.0) -> None:
         """Kill the process whose command line names a part of Ray, and start the same one again."""

@@ -16,19 +16,20 @@ from pathlib import Path
 
 import torch
 
-from datasets.store import Store
-from tests.datasets.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.datasets.store.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.faults.hosts import Host, Network, network
-from tests.trainers.test_infogan import TINY
-from tests.trainers.test_launch import wait_for
-from trainers.checkpoint import Checkpoints
-from trainers.record import open_run, read_events, read_metrics, read_run
+from tests.trainers.launch.test_launch import wait_for
+from tests.trainers.systems.infogan.test_system import TINY
+from unbraid.datasets.store import Store
+from unbraid.trainers.runs.checkpoint import Checkpoints
+from unbraid.trainers.runs.record import open_run, read_events, read_metrics, read_run
 
 ROOT = Path(__file__).parent.parent.parent
 TRACING = Path(__file__).parent / "tracing.py"
 SETTINGS = [
     *TINY[:-1], "run.cpus=1", "run.log_every=1", "run.preview_every=0", "run.checkpoint_every=20", "run.batch_norm=global",
-    "run.max_failures=100", "run.silence_seconds=8", "run.resize_seconds=5", "run.patience_minutes=5", "optim.decay_from=0.99",
+    "run.max_failures=100", "run.worker_timeout_seconds=8", "run.resize_seconds=5", "run.storage_retry_minutes=5",
+    "optim.decay_from=0.99",
 ]  # fmt: skip
 
 
@@ -118,7 +119,15 @@ class Scenario:
     def jobs(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """``unbraid jobs`` from the laptop."""
         assert self.head is not None
-        command = [sys.executable, "-m", "cluster.cli", "jobs", *arguments, "--address", f"http://{self.head.address}:8265"]
+        command = [
+            sys.executable,
+            "-m",
+            "unbraid.cluster.cli",
+            "jobs",
+            *arguments,
+            "--address",
+            f"http://{self.head.address}:8265",
+        ]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=self._laptop(), check=False)
 
     def command(self, *overrides: str) -> list[str]:
@@ -127,8 +136,8 @@ class Scenario:
         settings = [*SETTINGS, f"data.url={self.data}", f"run.storage={self.storage}", f"run.name={self.name}", *overrides]
         address = f"http://{self.head.address}:8265"
         return [
-            sys.executable, "-m", "cluster.cli", "submit", "--address", address, "--working-dir", str(self.tree), "train",
-            "infogan-mnist", *settings,
+            sys.executable, "-m", "unbraid.cluster.cli", "submit", "--address", address, "--working-dir", str(self.tree),
+            "train", "infogan-mnist", *settings,
         ]  # fmt: skip
 
     def submit(self, *overrides: str) -> Following:
@@ -234,8 +243,8 @@ def scenario(data: str, storage: str) -> Iterator[Scenario]:
         tree, trace, scratch = (Path(folder) / name for name in ("tree", "trace", "scratch"))
         for made_here in (tree, trace, scratch):
             made_here.mkdir()
-        for package in ("models", "datasets", "trainers", "cluster"):
-            shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+        for package in ("unbraid", "models", "datasets", "trainers", "cluster"):
+            shutil.copytree(ROOT / package, tree / package, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copyfile(TRACING, tree / "sitecustomize.py")
         net.environment |= {"AWS_ENDPOINT_URL": proxy.url, "UNBRAID_TRACE": str(trace), "TMPDIR": str(scratch)}
         made = Scenario(net, proxy, data, storage, tree, trace, scratch)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.order import rank_lanes
-from datasets.stream import Position, SampleStream
-from trainers.config import SystemConfig
+from unbraid.datasets.stream.order import rank_lanes
+from unbraid.datasets.stream.stream import Position, SampleStream
+from unbraid.trainers.config.schema import SystemConfig
 
 Images = tuple[int, ...]
 

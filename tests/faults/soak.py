@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.datasets.fault_proxy import Fault
+from tests.datasets.store.fault_proxy import Fault
 from tests.faults.hosts import Host
 from tests.faults.scenario import ROOT, Scenario, every_update_once, kill_trainers, stop_trainers
 from tests.faults.seen import Handed, check_samples
-from tests.trainers.test_launch import wait_for
-from trainers.checkpoint import Checkpoints
-from trainers.record import read_config, run_status
+from tests.trainers.launch.test_launch import wait_for
+from unbraid.trainers.runs.checkpoint import Checkpoints
+from unbraid.trainers.runs.record import read_config, run_status
 
 EVERY_SECONDS = 60.0
 MOST_SILENCE = 300.0
@@ -202,6 +202,6 @@ def left_running(s: Scenario) -> list[str]:
 def left_lying(folder: Path) -> list[str]:
     """Files in a folder for temporary ones that stay when the next process has cleared up what killed ones have left."""
     time.sleep(60)  # what is younger might be in use
-    script = "from trainers.scratch import scratch_folder\nwith scratch_folder():\n    pass"
+    script = "from unbraid.trainers.runs.scratch import scratch_folder\nwith scratch_folder():\n    pass"
     subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"TMPDIR": str(folder)}, cwd=ROOT)
     return [str(path) for path in folder.rglob("unbraid-*")]

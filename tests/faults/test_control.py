@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.hosts import on_hosts, wait_until_answers
 from tests.faults.scenario import Scenario, every_update_once, scenario
-from tests.trainers.test_launch import wait_for
+from tests.trainers.launch.test_launch import wait_for
 
 pytestmark = [
     *on_hosts(),

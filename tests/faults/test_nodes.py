@@ -8,9 +8,9 @@ from torch import Tensor
 from tests.faults.hosts import on_hosts
 from tests.faults.scenario import Scenario, every_update_once, longest_pause, scenario, weights
 from tests.faults.seen import check_samples
-from tests.trainers.test_launch import wait_for
-from trainers.checkpoint import Checkpoints
-from trainers.record import read_config
+from tests.trainers.launch.test_launch import wait_for
+from unbraid.trainers.runs.checkpoint import Checkpoints
+from unbraid.trainers.runs.record import read_config
 
 pytestmark = on_hosts(1200)
 UPDATES = 240

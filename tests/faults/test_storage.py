@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from tests.faults.hosts import on_hosts
 from tests.faults.scenario import Scenario, every_update_once
-from tests.trainers.test_launch import wait_for
-from trainers.checkpoint import Checkpoints
+from tests.trainers.launch.test_launch import wait_for
+from unbraid.trainers.runs.checkpoint import Checkpoints
 
 pytestmark = on_hosts()
 UPDATES = 240

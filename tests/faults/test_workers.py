@@ -7,7 +7,7 @@ import psutil
 from tests.faults.hosts import Host, on_hosts
 from tests.faults.scenario import Scenario, every_update_once, kill_trainers, stop_trainers
 from tests.faults.seen import check_samples
-from trainers.record import read_config
+from unbraid.trainers.runs.record import read_config
 
 pytestmark = on_hosts()
 UPDATES = 120
@@ -49,7 +49,7 @@ def test_a_full_disk_under_a_workers_scratch_space_is_the_runs_cause(cluster: Sc
     scratch = cluster.small_disk(megabytes=1)
     for host in cluster.workers:
         cluster.bring_back(host, {"TMPDIR": str(scratch)})
-    command = cluster.submit("run.workers=2", f"run.updates={UPDATES}", "run.patience_minutes=0.1")
+    command = cluster.submit("run.workers=2", f"run.updates={UPDATES}", "run.storage_retry_minutes=0.1")
     code, text = command.finish()
     assert code != 0
     assert "No space left on device" in text

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-TRACED = "datasets.stream"
+TRACED = "unbraid.datasets.stream.stream"
 HOARD = 1 << 30
 """Bytes that a process takes at each batch from when a file ``hog-PID`` is there."""
 hoard: list[bytearray] = []

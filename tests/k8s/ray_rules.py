@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import click
 
-from cluster.kube import LONGEST_NAME, NAME
-from cluster.work import work_of
 from tests.k8s.pods import cluster_spec, job_spec, name_of, pods_of
 from tests.k8s.rendering import K8S, ROOT, Document
 from tests.k8s.scene import Scene, rule
-from trainers.errors import TrainingError
+from unbraid.cluster.commands.meaning import work_of
+from unbraid.cluster.jobs.kube import LONGEST_NAME, NAME
+from unbraid.trainers.errors import TrainingError
 
 
 @rule
@@ -33,7 +33,7 @@ def ray_is_the_same(scene: Scene) -> Iterator[str]:
 @rule
 def commands_are_ours(scene: Scene) -> Iterator[str]:
     """Entrypoints and hooks are commands that this tree accepts, with its presets and campaigns."""
-    from cluster.cli import main
+    from unbraid.cluster.cli import main
 
     for document in scene.documents:
         job = job_spec(document)

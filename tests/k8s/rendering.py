@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.manifest import render
+from unbraid.cluster.jobs.rayjob import render
 
 ROOT = Path(__file__).parent.parent.parent
 K8S = ROOT / "k8s"

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-import cluster.kube
-from cluster.cli import main
-from cluster.kube import LONGEST_NAME
-from cluster.manifest import job_name
 from tests.k8s.api_server import ReplayedKubernetes, failure
 from tests.k8s.policies import Scene, findings
 from tests.k8s.rendering import K8S, ROOT, documents, needs_kubectl
+from unbraid.cluster.cli import main
+from unbraid.cluster.jobs import kube
+from unbraid.cluster.jobs.kube import LONGEST_NAME
+from unbraid.cluster.jobs.rayjob import job_name
 
 pytestmark = needs_kubectl
 TRAIN = ("train", "infogan-mnist", "data.url=s3://b/mnist", "run.storage=s3://b/runs", "run.name=mine")
@@ -30,12 +30,12 @@ FAILED: dict[str, Any] = {
 LOG = "update 10/40\nupdate 20/40\nupdate 30/40\nupdate 40/40\nreport: s3://b/runs/mine/report.png\n"
 
 
-def unbraid(*arguments: str) -> Result:
+def command(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
 def dry(*arguments: str) -> dict[str, Any]:
-    result = unbraid("submit", "--kube", "--dry-run", *arguments)
+    result = command("submit", "--kube", "--dry-run", *arguments)
     assert result.exit_code == 0, result.output
     made: dict[str, Any] = yaml.safe_load(result.output)
     return made
@@ -43,7 +43,7 @@ def dry(*arguments: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cluster.kube, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(kube, "POLL_SECONDS", 0.05)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setenv("HOME", str(tmp_path))  # kubectl keeps what a server knows there
 
@@ -109,7 +109,7 @@ def test_names_are_labels_and_stay_apart() -> None:
 def test_a_job_is_followed_from_pending_to_its_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     states = [{}, PENDING, PENDING, RUNNING, RUNNING, RUNNING, DONE]
     with replayed(monkeypatch, tmp_path, states=states, log=LOG, cut_after=50) as world:
-        result = unbraid("submit", "--kube", *TRAIN)
+        result = command("submit", "--kube", *TRAIN)
         assert result.exit_code == 0, result.output
         (job,) = world.created
         assert job["spec"]["entrypoint"].startswith("unbraid train infogan-mnist")
@@ -122,7 +122,7 @@ def test_a_job_is_followed_from_pending_to_its_end(monkeypatch: pytest.MonkeyPat
 def test_following_goes_on_when_kubernetes_was_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     states = [{}, PENDING, RUNNING, RUNNING, RUNNING, RUNNING, DONE]
     with replayed(monkeypatch, tmp_path, states=states, log=LOG, away_after={4: 12}) as world:
-        result = unbraid("submit", "--kube", *TRAIN)
+        result = command("submit", "--kube", *TRAIN)
         assert result.exit_code == 0, result.output
         assert "no Kubernetes cluster answers" in result.output
         assert "the job itself is not concerned" in result.output
@@ -132,50 +132,50 @@ def test_following_goes_on_when_kubernetes_was_away(monkeypatch: pytest.MonkeyPa
 
 def test_the_same_command_attaches_and_after_a_failure_begins_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with replayed(monkeypatch, tmp_path, states=[RUNNING], log=LOG) as world:
-        assert "already" not in unbraid("submit", "--kube", "--detach", *TRAIN).output
-        assert "is RUNNING already: attaching" in unbraid("submit", "--kube", "--detach", *TRAIN).output
+        assert "already" not in command("submit", "--kube", "--detach", *TRAIN).output
+        assert "is RUNNING already: attaching" in command("submit", "--kube", "--detach", *TRAIN).output
         assert len(world.created) == 1
-        result = unbraid("submit", "--kube", "--detach", *TRAIN, "run.updates=7")
+        result = command("submit", "--kube", "--detach", *TRAIN, "run.updates=7")
         assert result.exit_code == 1
         assert "runs with other arguments" in result.output
         world.states = [FAILED]
-        assert unbraid("submit", "--kube", "--detach", *TRAIN).exit_code == 0
+        assert command("submit", "--kube", "--detach", *TRAIN).exit_code == 0
         assert len(world.created) == 2
         assert world.deleted == [world.created[0]["metadata"]["name"]]
 
 
 def test_a_failed_job_ends_with_its_cause_and_can_be_retried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with replayed(monkeypatch, tmp_path, states=[RUNNING, RUNNING, FAILED], log=LOG) as world:
-        result = unbraid("submit", "--kube", *TRAIN)
+        result = command("submit", "--kube", *TRAIN)
         name = world.created[0]["metadata"]["name"]
         assert result.exit_code == 1
         assert f"job {name} failed: Error: data.url=s3://b/mnist: no index.json" in result.output
         assert f"unbraid jobs retry --kube {name}" in result.output
         world.states = [FAILED]
-        again = unbraid("jobs", "retry", "--kube", "--detach", name)
+        again = command("jobs", "retry", "--kube", "--detach", name)
         assert again.exit_code == 0, again.output
         assert world.created[1]["spec"] == world.created[0]["spec"]
 
 
 def test_jobs_are_listed_shown_and_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with replayed(monkeypatch, tmp_path, states=[RUNNING], log=LOG) as world:
-        unbraid("submit", "--kube", "--detach", *TRAIN)
+        command("submit", "--kube", "--detach", *TRAIN)
         name = world.created[0]["metadata"]["name"]
-        listed = unbraid("jobs", "list", "--kube").output
+        listed = command("jobs", "list", "--kube").output
         assert name in listed
         assert "RUNNING" in listed
-        assert "command: unbraid train infogan-mnist" in unbraid("jobs", "status", "--kube", name).output
-        assert unbraid("jobs", "logs", "--kube", name).output == LOG
-        stopped = unbraid("jobs", "stop", "--kube", name)
+        assert "command: unbraid train infogan-mnist" in command("jobs", "status", "--kube", name).output
+        assert command("jobs", "logs", "--kube", name).output == LOG
+        stopped = command("jobs", "stop", "--kube", name)
         assert f"job {name} is stopped" in stopped.output, stopped.output
         assert world.deleted == [name]
-        assert "no RayJob" in unbraid("jobs", "status", "--kube", name).output
+        assert "no RayJob" in command("jobs", "status", "--kube", name).output
 
 
 def test_a_queue_and_a_retry_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     retrying = {"jobDeploymentStatus": "Retrying", "failed": 1}
     with replayed(monkeypatch, tmp_path, states=[{}, retrying, retrying, DONE], log="") as world:
-        result = unbraid("submit", "--kube", *TRAIN)
+        result = command("submit", "--kube", *TRAIN)
         assert "Retrying: (attempt 2 of 4)" in result.output, (result.output, world.asked)
 
 
@@ -184,7 +184,7 @@ def test_an_image_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     state = PENDING | {"rayClusterStatus": {"conditions": [condition]}}
     waits = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "registry.example.com/unbraid:0.1.0-gpu"'}
     with replayed(monkeypatch, tmp_path, states=[{}, state], head_waits=waits):
-        result = unbraid("submit", "--kube", *TRAIN)
+        result = command("submit", "--kube", *TRAIN)
         assert result.exit_code == 1
         assert "HeadPodReady" in result.output
         assert "cannot be pulled" in result.output
@@ -209,7 +209,7 @@ def test_what_kubernetes_refuses_is_one_clear_error(
     world: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with replayed(monkeypatch, tmp_path, **world):
-        result = unbraid("submit", "--kube", *TRAIN)
+        result = command("submit", "--kube", *TRAIN)
         assert result.exit_code == 1
         assert said in result.output
         assert result.output.count("Error:") == 1
@@ -226,45 +226,45 @@ def test_what_kubernetes_refuses_is_one_clear_error(
     ids=["overlay", "quota", "replicas", "lanes"],
 )
 def test_what_does_not_fit_is_said_before_anything_is_applied(arguments: tuple[str, ...], said: str) -> None:
-    result = unbraid("submit", "--kube", *arguments, *TRAIN)
+    result = command("submit", "--kube", *arguments, *TRAIN)
     assert result.exit_code == 1
     assert said in result.output
 
 
 def test_numbers_that_contradict_each_other_are_refused() -> None:
-    result = unbraid("submit", "--kube", "--workers", "2", *TRAIN, "run.workers=3")
+    result = command("submit", "--kube", "--workers", "2", *TRAIN, "run.workers=3")
     assert "run.workers=3: 2 pods with 1 GPU each run 2 workers" in result.output
 
 
 def test_a_file_that_no_pod_has_is_refused(tmp_path: Path) -> None:
     campaign = ROOT / "trainers/campaigns/infogan-mnist-weights.yaml"
-    result = unbraid("submit", "--kube", "tune", str(campaign), "--storage", "s3://b/campaigns")
+    result = command("submit", "--kube", "tune", str(campaign), "--storage", "s3://b/campaigns")
     assert "is of this machine, a RayJob has what its image holds" in result.output
     photos = tmp_path / "photos.zip"
     photos.touch()
-    result = unbraid("submit", "--kube", "data", "pack", "folder", str(photos), "s3://b/sets/photos", "--size", "64x64")
+    result = command("submit", "--kube", "data", "pack", "folder", str(photos), "s3://b/sets/photos", "--size", "64x64")
     assert f"{photos}: is of this machine" in result.output
 
 
 def test_without_kubectl_or_a_cluster_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    result = unbraid("submit", "--kube", *TRAIN)
+    result = command("submit", "--kube", *TRAIN)
     assert (result.exit_code, "no Kubernetes cluster answers" in result.output) == (1, True), result.output
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "kubectl is not on PATH" in unbraid("submit", "--kube", "--dry-run", *TRAIN).output
-    assert "kubectl is not on PATH" in unbraid("jobs", "list", "--kube").output
+    assert "kubectl is not on PATH" in command("submit", "--kube", "--dry-run", *TRAIN).output
+    assert "kubectl is not on PATH" in command("jobs", "list", "--kube").output
 
 
 @pytest.mark.parametrize("name", ["My_Run", "1st", "x" * 48, "-x"])
 def test_a_name_that_is_no_label_is_said(name: str) -> None:
-    result = unbraid("jobs", "status", "--kube", "--", name)
+    result = command("jobs", "status", "--kube", "--", name)
     assert result.exit_code == 1
     assert "not a name that a RayJob can have" in result.output
 
 
 def test_options_of_the_other_kind_are_refused() -> None:
-    assert "are for --kube" in unbraid("submit", "--workers", "2", *TRAIN).output
-    assert "not for --kube" in unbraid("submit", "--kube", "--address", "http://h:8265", *TRAIN).output
-    assert "leave one out" in unbraid("jobs", "list", "--kube", "--address", "http://h:8265").output
+    assert "are for --kube" in command("submit", "--workers", "2", *TRAIN).output
+    assert "not for --kube" in command("submit", "--kube", "--address", "http://h:8265", *TRAIN).output
+    assert "leave one out" in command("jobs", "list", "--kube", "--address", "http://h:8265").output
 
 
 def test_overlays_that_have_jobs_are_those_that_can_be_named() -> None:

@@ -5,12 +5,12 @@ import subprocess
 
 import pytest
 
-from cluster.manifest import render
 from tests.k8s.mutations import Mutation
 from tests.k8s.object_mutations import MUTATIONS
 from tests.k8s.policies import CHECKS, KUBERAY, Scene, findings
 from tests.k8s.rendering import FOLDERS, K8S, ROOT, around, documents, needs_crds, needs_kubectl
-from trainers.config import preset_names
+from unbraid.cluster.jobs.rayjob import render
+from unbraid.trainers.config.presets import preset_names
 
 pytestmark = needs_kubectl
 TOUCHED = {

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.local import LocalServices
-from tests.trainers.test_launch import ROOT, finish, start, wait_for
-from trainers.telemetry import metric_name
+from tests.trainers.launch.test_launch import ROOT, finish, start, wait_for
+from unbraid.cluster.local.services import LocalServices
+from unbraid.trainers.runs.telemetry import metric_name
 
 FOLDER = ROOT / "k8s/components/monitoring"
 TESTS = Path(__file__).parent / "alerts.test.yaml"

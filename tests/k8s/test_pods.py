@@ -16,14 +16,14 @@ import pytest
 import yaml
 from ray.job_submission import JobSubmissionClient
 
-from cluster.manifest import Shape, manifest_of
-from datasets.store import open_store
 from tests.faults.hosts import network, on_hosts
 from tests.faults.scenario import SETTINGS
 from tests.k8s.kubelet import IMAGE_TREE, Kubelet, RunningPod, generated_keys
 from tests.k8s.pods import PodOf, pods_of
 from tests.k8s.rendering import ROOT, documents, needs_kubectl
-from tests.trainers.test_launch import wait_for
+from tests.trainers.launch.test_launch import wait_for
+from unbraid.cluster.jobs.rayjob import Shape, manifest_of
+from unbraid.datasets.store import open_store
 
 pytestmark = [*on_hosts(400), needs_kubectl]
 UPDATES = 100_000
@@ -31,7 +31,7 @@ UPDATES = 100_000
 COPY = """
 import sys
 from pathlib import Path
-from datasets.store import open_store
+from unbraid.datasets.store import open_store
 store = open_store("s3://unbraid/digits", create=True)
 for path in Path(sys.argv[1]).rglob("*"):
     if path.is_file():
@@ -39,8 +39,8 @@ for path in Path(sys.argv[1]).rglob("*"):
 """
 STANDING = """
 import json
-from trainers.record import open_run, read_metrics, read_run
-from trainers.checkpoint import Checkpoints
+from unbraid.trainers.runs.record import open_run, read_metrics, read_run
+from unbraid.trainers.runs.checkpoint import Checkpoints
 store = open_run("s3://unbraid/runs", "pods")
 steps = [line["step"] for line in read_metrics(store) if "loss/d" in line]
 saved = Checkpoints(store, 9).steps()

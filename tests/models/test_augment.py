@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.augment import random_affine, random_colour, random_cutout, random_flip, random_shift
-from models.random import RandomSource
+from unbraid.models.augment import random_affine, random_colour, random_cutout, random_flip, random_shift
+from unbraid.models.random import RandomSource
 
 CHANGES: dict[str, Callable[[Tensor, RandomSource], Tensor]] = {
     "affine": lambda images, source: random_affine(images, source, 15.0, 0.1, 0.2, 2.0),

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.losses import discriminator_loss, generator_loss, information_loss, pose_loss
+from unbraid.models.losses import discriminator_loss, generator_loss, information_loss, pose_loss
 
 
 def test_undecided_discriminator_pays_log_four() -> None:

@@ -8,16 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.stream import SampleStream
-from tests.trainers.test_infogan import TINY
-from trainers.checkpoint import Checkpoints
-from trainers.config import SystemConfig, resolve
-from trainers.distributed import World
-from trainers.errors import ConfigError, DivergenceError
-from trainers.evaluation import evaluate_run
-from trainers.launch import is_finished, preflight
-from trainers.loop import train
-from trainers.record import open_run, read_config, read_metrics, read_run
+from tests.trainers.systems.infogan.test_system import TINY
+from unbraid.datasets.stream.stream import SampleStream
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.errors import ConfigError, DivergenceError
+from unbraid.trainers.evaluate import evaluate_run
+from unbraid.trainers.launch.ray_train import is_finished, preflight
+from unbraid.trainers.loop import train
+from unbraid.trainers.runs.checkpoint import Checkpoints
+from unbraid.trainers.runs.record import open_run, read_config, read_metrics, read_run
+from unbraid.trainers.step.distributed import World
 
 
 def config_for(url: str, storage: Path | str, *overrides: str) -> SystemConfig:

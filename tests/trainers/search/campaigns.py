@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from trainers.search.campaign import Campaign
-from trainers.search.reading import parse_campaign
+from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.reading import parse_campaign
 
 FIXED = {
     "run.updates": 8,

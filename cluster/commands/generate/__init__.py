@@ -1,0 +1,1 @@
+"""What trained systems are used for; a module for each system's uses."""

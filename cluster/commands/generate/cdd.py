@@ -1,0 +1,177 @@
+"""``unbraid generate cdd``: images of two domains by what they share and what only one has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unbraid.cluster.commands.generate.group import device, run_options, with_data, write_picture
+from unbraid.cluster.local.services import use_local_services
+from unbraid.models.cdd.specs import DOMAINS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unbraid.models.random import RandomSource
+    from unbraid.trainers.systems.cdd.config import Config
+    from unbraid.trainers.systems.cdd.model import Model
+    from unbraid.trainers.systems.cdd.pairs import Pairs
+
+
+@click.group()
+def cdd() -> None:
+    """Pairs of images by their shared part S and their exclusive parts E.
+
+    RUN is a run of cdd; it translates both ways. Images are held-out ones of its data set, or of --data.
+
+    \b
+    Examples:
+      unbraid generate cdd translate RUN --from x --samples 8
+      unbraid generate cdd transfer RUN --from y
+      unbraid generate cdd interpolate RUN --moving shared
+      unbraid generate cdd retrieve RUN --from x --top 5
+    """
+
+
+def pair_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What every use takes."""
+    rows = click.option("--rows", default=6, show_default=True, type=click.IntRange(1, 64), help="Images to show.")
+    return run_options(rows(command))
+
+
+direction = click.option(
+    "--from", "domain", default="x", show_default=True, type=click.Choice(DOMAINS), help="The domain to start from."
+)
+
+
+@cdd.command()
+@pair_options
+@direction
+@click.option("--samples", default=8, show_default=True, type=click.IntRange(1, 64), help="Translations of each image.")
+@click.option("--image", "files", multiple=True, type=click.Path(path_type=Path), help="Your own image; may repeat.")
+def translate(domain: str, samples: int, files: tuple[Path, ...], **options: Any) -> None:
+    """Translate images, each with several draws of E: left the image, then one column a draw.
+
+    \b
+    Examples:
+      unbraid generate cdd translate RUN --from y --samples 12 --seed 3
+      unbraid generate cdd translate RUN --from x --image facade.png --image other.jpg
+    """
+    from unbraid.trainers.systems.cdd.pairs import read_images
+    from unbraid.trainers.systems.cdd.sheets import translation_sheet
+
+    def draw(model: Model, images: Tensor, random: RandomSource) -> Tensor:
+        return translation_sheet(model, images, domain, samples, random)
+
+    if not files:
+        _draw("translate", options, options["rows"], lambda m, pairs, random: draw(m, pairs.images[domain], random))
+        return
+    model, _ = _load(options)
+    images = read_images(files, model.image.shape).to(model.device)
+    write_picture(draw(model, images, _random(options, model)), options["output"], "translate")
+
+
+@cdd.command()
+@pair_options
+@direction
+@click.option("--references", default=6, show_default=True, type=click.IntRange(1, 64), help="Images that give their E.")
+def transfer(domain: str, references: int, **options: Any) -> None:
+    """Translate images so that each has the E of a reference: rows keep S, columns give E.
+
+    \b
+    Example:
+      unbraid generate cdd transfer RUN --from x --references 8
+    """
+    from unbraid.trainers.systems.cdd.sheets import transfer_sheet
+
+    rows = options["rows"]
+
+    def draw(model: Model, pairs: Pairs, random: RandomSource) -> Tensor:
+        if len(pairs) < rows + references:
+            raise click.ClickException(
+                f"--rows {rows} --references {references}: only {len(pairs)} held-out pairs are there; ask for fewer"
+            )
+        return transfer_sheet(model, pairs[:rows], domain, pairs[rows:])
+
+    _draw("transfer", options, rows + references, draw)
+
+
+@cdd.command()
+@pair_options
+@click.option("--domain", default="x", show_default=True, type=click.Choice(DOMAINS), help="Of the images.")
+@click.option(
+    "--moving", default="both", show_default=True, type=click.Choice(["exclusive", "shared", "both"]), help="Part that changes."
+)
+@click.option("--columns", default=8, show_default=True, type=click.IntRange(2, 64), help="Steps of each row.")
+def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
+    """From one image of a domain to another in equal steps of E, S or both.
+
+    \b
+    Examples:
+      unbraid generate cdd interpolate RUN --moving exclusive
+      unbraid generate cdd interpolate RUN --moving shared --domain y
+    """
+    from unbraid.trainers.systems.cdd.sheets import interpolation_sheet
+
+    rows = options["rows"]
+
+    def draw(model: Model, pairs: Pairs, random: RandomSource) -> Tensor:
+        if len(pairs) < 2:
+            raise click.ClickException("the held-out split has one pair only: there is nothing to go to from it")
+        return interpolation_sheet(model, pairs, domain, moving, columns)
+
+    _draw("interpolate", options, 2 * rows, draw)
+
+
+@cdd.command()
+@pair_options
+@direction
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1, 20), help="Found images of each query.")
+@click.option("--gallery", default=500, show_default=True, type=click.IntRange(2, 5000), help="Images to search.")
+@click.option(
+    "--by", default="shared", show_default=True, type=click.Choice(["shared", "exclusive", "pixels"]), help="What is compared."
+)
+def retrieve(domain: str, top: int, gallery: int, by: Any, **options: Any) -> None:
+    """Find images' partners in the other domain: the query, then the nearest, framed green where it is the partner, else red.
+
+    \b
+    Examples:
+      unbraid generate cdd retrieve RUN
+      unbraid generate cdd retrieve RUN --from y --by pixels --top 10
+    """
+    from unbraid.trainers.systems.cdd import sheets
+
+    def draw(model: Model, pairs: Pairs, random: RandomSource) -> Tensor:
+        if top > len(pairs):
+            raise click.ClickException(f"--top {top}: only {len(pairs)} images can be searched; ask for fewer")
+        found = sheets.retrieve(model, pairs, domain, options["rows"], top, by)
+        first = int(found.right[:, 0].sum())
+        click.echo(f"{first} of {len(found.right)} queries find their partner first among {len(pairs)} images by {by}")
+        return sheets.retrieval_sheet(pairs, domain, found)
+
+    _draw("retrieve", options, gallery, draw)
+
+
+def _draw(use: str, options: dict[str, Any], count: int, draw: Callable[[Model, Pairs, RandomSource], Tensor]) -> None:
+    """Load the run and so many pairs of its evaluation split, draw, and write the picture."""
+    from unbraid.trainers.systems.cdd.pairs import held_out
+
+    model, config = _load(options)
+    pairs = held_out(with_data(config, options["url"]), model.device, count)
+    write_picture(draw(model, pairs, _random(options, model)), options["output"], use)
+
+
+def _load(options: dict[str, Any]) -> tuple[Model, Config]:
+    from unbraid.trainers.systems.cdd.runs import load_model
+
+    use_local_services()
+    return load_model(options["run"], options["storage"], device())
+
+
+def _random(options: dict[str, Any], model: Model) -> RandomSource:
+    from unbraid.models.random import RandomSource
+
+    return RandomSource(options["seed"], model.device)

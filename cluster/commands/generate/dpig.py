@@ -1,0 +1,169 @@
+"""``unbraid generate dpig``: people by their foreground, background and pose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unbraid.cluster.commands.generate.group import device, run_options, with_data, write_picture
+from unbraid.cluster.local.services import use_local_services
+from unbraid.models.dpig.specs import FACTORS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unbraid.models.random import RandomSource
+    from unbraid.trainers.systems.dpig.model import Model
+    from unbraid.trainers.systems.dpig.people import People
+
+
+@click.group()
+def dpig() -> None:
+    """People by their foreground, background and pose.
+
+    RUN is a run of stage II, or for what needs no noise (reconstruct, transfer, swap) of stage I's appearance.
+
+    \b
+    Examples:
+      unbraid generate dpig swap RUN --factor pose
+      unbraid generate dpig sample RUN --factor all --seed 3 --output people.png
+      unbraid generate dpig export RUN ./virtual --identities 500 --images 8
+    """
+
+
+def people_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What every use takes that shows people."""
+    shown = click.option("--people", "count", default=6, show_default=True, type=click.IntRange(2, 64), help="People to show.")
+    return run_options(shown(command))
+
+
+@dpig.command()
+@people_options
+def reconstruct(**options: Any) -> None:
+    """People above, what RUN makes of them below.
+
+    \b
+    Example:
+      unbraid generate dpig reconstruct RUN --people 12
+    """
+    from unbraid.trainers.systems.dpig import uses
+
+    _draw("reconstruct", options, lambda model, people, source: uses.reconstruct(model, people))
+
+
+@dpig.command()
+@people_options
+@click.option("--factor", default="all", show_default=True, type=click.Choice([*FACTORS, "all"]), help="Drawn from noise.")
+@click.option("--columns", default=10, show_default=True, type=click.IntRange(1, 64))
+def sample(factor: str, columns: int, **options: Any) -> None:
+    """Draw one factor anew for real people, or all of them.
+
+    \b
+    Examples:
+      unbraid generate dpig sample RUN
+      unbraid generate dpig sample RUN --factor background --people 4
+    """
+    from unbraid.trainers.systems.dpig import uses
+
+    _draw("sample", options, lambda model, people, source: uses.sample(model, people, factor, columns, source))
+
+
+@dpig.command()
+@people_options
+def transfer(**options: Any) -> None:
+    """Each person in the next one's pose: person, pose, result, owner of the pose.
+
+    \b
+    Example:
+      unbraid generate dpig transfer RUN
+    """
+    from unbraid.trainers.systems.dpig import uses
+
+    _draw("transfer", options, lambda model, people, source: uses.transfer(model, people))
+
+
+@dpig.command()
+@people_options
+@click.option("--factor", default="foreground", show_default=True, type=click.Choice(FACTORS), help="To exchange.")
+def swap(factor: str, **options: Any) -> None:
+    """A matrix of people who lend each other one factor: rows keep the rest, columns give it.
+
+    \b
+    Example:
+      unbraid generate dpig swap RUN --factor background
+    """
+    from unbraid.trainers.systems.dpig import uses
+
+    _draw("swap", options, lambda model, people, source: uses.swap(model, people, factor))
+
+
+@dpig.command()
+@people_options
+@click.option("--factor", multiple=True, type=click.Choice(FACTORS), help="That moves; may repeat.  [default: all]")
+@click.option("--columns", default=8, show_default=True, type=click.IntRange(2, 64))
+@click.option("--real", is_flag=True, help="Between real people, whose embeddings are inverted to noise.")
+def interpolate(factor: tuple[str, ...], columns: int, real: bool, **options: Any) -> None:
+    """From one person to another in small steps.
+
+    \b
+    Examples:
+      unbraid generate dpig interpolate RUN --factor pose
+      unbraid generate dpig interpolate RUN --real --people 8
+    """
+    from unbraid.trainers.systems.dpig import uses
+
+    moving = factor or FACTORS
+
+    def draw(model: Model, people: People, source: RandomSource) -> Tensor:
+        if not real:
+            return uses.interpolate(model, len(people), moving, columns, source)
+        picture, left = uses.interpolate_people(model, people, moving, columns)
+        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in left.items())
+        click.echo(f"of the embeddings no noise gives: {shares}")
+        return picture
+
+    _draw("interpolate", options, draw)
+
+
+@dpig.command()
+@click.argument("run")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--identities", default=100, show_default=True, type=click.IntRange(2, 9999), help="People, all drawn.")
+@click.option("--images", default=8, show_default=True, type=click.IntRange(1), help="Of each of them.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of what is drawn.")
+@click.option("--storage", default="runs", show_default=True, help="Folder or s3:// prefix that holds runs.")
+def export(run: str, folder: Path, identities: int, images: int, seed: int, storage: str) -> None:
+    """Write a virtual re-identification set to FOLDER, in Market-1501's layout and with keypoints.
+
+    \b
+    Example:
+      unbraid generate dpig export RUN ./virtual --identities 500 --images 8
+      unbraid data pack market1501 ./virtual --keypoints ./virtual/keypoints.csv
+    """
+    from unbraid.models.random import RandomSource
+    from unbraid.trainers.systems.dpig import uses
+
+    use_local_services()
+    model, _ = _load(run, storage)
+    counts = uses.export(model, folder, identities, images, RandomSource(seed, model.device), click.echo)
+    click.echo(f"{folder}: " + ", ".join(f"{count:,} in {name}" for name, count in counts.items()))
+
+
+def _draw(use: str, options: dict[str, Any], draw: Callable[[Model, People, RandomSource], Tensor]) -> None:
+    """Load the run and people of its evaluation split, draw, and write the picture."""
+    from unbraid.models.random import RandomSource
+    from unbraid.trainers.systems.dpig.people import sitters
+
+    use_local_services()
+    model, config = _load(options["run"], options["storage"])
+    people = sitters(with_data(config, options["url"]), model.device, options["count"])
+    write_picture(draw(model, people, RandomSource(options["seed"], model.device)), options["output"], use)
+
+
+def _load(run: str, storage: str) -> tuple[Model, Any]:
+    from unbraid.trainers.systems.dpig.stages import load_model
+
+    return load_model(run, storage, device())

@@ -1,0 +1,221 @@
+"""``unbraid tune``: campaigns, from the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from unbraid.cluster.local.services import use_local_services
+
+if TYPE_CHECKING:
+    from unbraid.trainers.search.campaign.file import Campaign
+    from unbraid.trainers.search.campaign.journal import Journal
+
+SAMPLES = 5
+"""Points of the space that a dry run shows."""
+storage_option = click.option("--storage", default="campaigns", show_default=True, help="Folder or s3:// prefix of campaigns.")
+
+
+class FileOrCommand(click.Group):
+    """``tune FILE`` means ``tune run FILE``: what is not a command's name is what to run."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=FileOrCommand)
+def tune() -> None:
+    """Search configurations: tune FILE starts a campaign, or goes on with it.
+
+    \b
+    Examples:
+      unbraid tune infogan-mnist-weights-small --dry-run   what it would try, and what that costs
+      unbraid tune infogan-mnist-weights-small             run it; Ctrl-C and the same again go on
+      unbraid tune --resume NAME                           go on with what is in the storage
+      unbraid tune status NAME                             how it stands, from anywhere
+      unbraid tune export NAME --best                      the best configuration as a preset
+    """
+
+
+@tune.command()
+@click.argument("file", required=False)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--resume", metavar="NAME", help="Go on with a campaign as it is in the storage.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print samples and the cost, start nothing.")
+@click.option("--address", help="Ray cluster. Default: RAY_ADDRESS, else the local services, else one started here.")
+@click.option("--storage", help="Folder or s3:// prefix of campaigns. Default: what the file says, else campaigns.")
+def run(
+    file: str | None, overrides: tuple[str, ...], resume: str | None, dry_run: bool, address: str | None, storage: str | None
+) -> None:
+    """Run a campaign's FILE, or one that comes with unbraid, by name; the same command goes on with it.
+
+    \b
+    Examples:
+      unbraid tune my-campaign.yaml budget.minutes=60 concurrency=4
+      unbraid tune infogan-mnist-weights fixed.data.url=s3://bucket/mnist --storage s3://bucket/campaigns
+      unbraid tune infogan-mnist-codes-small --dry-run
+      unbraid tune --resume infogan-mnist-codes-small
+    """
+    from unbraid.trainers.config.schema import absolute
+    from unbraid.trainers.errors import ConfigError
+    from unbraid.trainers.search.campaign.journal import Journal
+    from unbraid.trainers.search.campaign.reading import read_campaign
+
+    if resume is not None:
+        overrides = (*((file,) if file else ()), *overrides)
+        if overrides:
+            raise ConfigError(f"--resume: goes on with the campaign as it is; to change {overrides[0]}, name its file")
+        use_local_services()
+        campaign = Journal.open(storage or "campaigns", resume).campaign()
+    elif file is None:
+        raise ConfigError("name a campaign's file, or --resume NAME; `unbraid tune campaigns` lists those that are there")
+    else:
+        campaign = read_campaign(file, overrides)
+        if storage is not None:
+            campaign = campaign.model_copy(update={"storage": absolute(storage)})
+    if dry_run:
+        click.echo(dry_run_text(campaign))
+        return
+    local_address = use_local_services()
+    run_to_end(campaign, address or os.environ.get("RAY_ADDRESS") or local_address)
+
+
+def run_to_end(campaign: Campaign, address: str | None) -> None:
+    """Run a campaign until it is over or cut, and say what came out; exits 130 when cut by Ctrl-C."""
+    from unbraid.trainers.errors import RunError
+    from unbraid.trainers.launch.ray_train import check_inputs
+    from unbraid.trainers.search.campaign.journal import Journal
+    from unbraid.trainers.search.campaign.space import corners
+    from unbraid.trainers.search.report.page import PAGE_KEY, write_report
+    from unbraid.trainers.search.report.table import LiveTable
+    from unbraid.trainers.search.trials.driver import run_campaign
+
+    check_inputs(campaign.config(next(corners(campaign.space)), 0, "corner"))
+    journal = Journal.claim(campaign, " ".join(sys.argv[1:]))
+    click.echo(f"campaign {campaign.name} → {journal.store.url}")
+    started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))
+    table = LiveTable(campaign, lambda: earlier + time.monotonic() - started, sys.stdout)
+    try:
+        plan, ending = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
+    except KeyboardInterrupt:  # before trials run, or a second time while they are stopped
+        _exit_interrupted()
+    table(plan.configurations, last=True)
+    if ending.halted:
+        raise RunError(f"the campaign has stopped: {ending.halted}\nOnce that is repaired, the same command goes on.")
+    write_report(journal, campaign)
+    click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
+    if ending.interrupted:
+        _exit_interrupted()
+    if ending.out_of_time:
+        click.echo("budget.minutes are used up: a larger budget goes on with what was running")
+
+
+def _exit_interrupted() -> NoReturn:
+    click.echo("interrupted: the same command goes on, running trials from their checkpoints", err=True)
+    sys.exit(130)
+
+
+def dry_run_text(campaign: Campaign) -> str:
+    """What a campaign would do: samples, trials at most, updates and arithmetic at most."""
+    import yaml
+
+    from unbraid.trainers.search.campaign.cost import campaign_cost
+    from unbraid.trainers.search.plan.proposals import propose
+
+    samples = [params for number in range(SAMPLES) if (params := propose(campaign, number, [])) is not None]
+    lines = [f"campaign {campaign.name}: {campaign.preset}, {campaign.searcher.kind}, scheduler {campaign.scheduler.kind}"]
+    lines += [f"objective: {o.metric} ({o.mode})" for o in campaign.objectives] + ["", "configurations such as"]
+    lines += [yaml.safe_dump(params, default_flow_style=True, width=120).strip() for params in samples]
+    return "\n".join([*lines, "", *campaign_cost(campaign)])
+
+
+@tune.command()
+@click.argument("name")
+@storage_option
+def status(name: str, storage: str) -> None:
+    """Show how a campaign stands, from wherever its storage can be read.
+
+    \b
+    Examples:
+      unbraid tune status infogan-mnist-weights-small
+      unbraid tune status faces --storage s3://bucket/campaigns
+    """
+    from unbraid.trainers.search.report.table import campaign_table, outcome_line
+
+    journal = _journal(storage, name)
+    content = journal.status()
+    click.echo(f"{journal.store.url}: {outcome_line(content)}")
+    click.echo(campaign_table(journal.campaign(), journal.read(), float(content.get("seconds", 0.0))))
+
+
+@tune.command()
+@click.argument("name")
+@click.option("--best", is_flag=True, help="The best configuration; the default.")
+@click.option("--configuration", type=click.IntRange(min=0), help="This one instead, by its number in the table.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. Default: NAME-best.yaml.")
+@storage_option
+def export(name: str, best: bool, configuration: int | None, output: Path | None, storage: str) -> None:
+    """Write a configuration as a preset, which trains to the number that the campaign found.
+
+    \b
+    Examples:
+      unbraid tune export infogan-mnist-weights-small --best
+      unbraid train --config infogan-mnist-weights-small-best.yaml --debug
+    """
+    from unbraid.datasets.store import FolderStore
+    from unbraid.trainers.errors import ConfigError
+    from unbraid.trainers.search.campaign.export import export_preset
+
+    if best and configuration is not None:
+        raise ConfigError("--best and --configuration: name one of them")
+    journal = _journal(storage, name)
+    trial, text = export_preset(journal, journal.campaign(), configuration)
+    path = output or Path(f"{name}-{'best' if configuration is None else f'{configuration:04d}'}.yaml")
+    FolderStore(path.parent).put(path.name, text.encode())
+    click.echo(f"trial {trial} → {path}; unbraid train --config {path} trains it again")
+
+
+@tune.command()
+@click.argument("name")
+@storage_option
+def report(name: str, storage: str) -> None:
+    """Draw the report of a campaign, finished or not.
+
+    \b
+    Example:
+      unbraid tune report infogan-mnist-weights-small
+    """
+    from unbraid.trainers.search.report.page import PAGE_KEY, write_report
+
+    journal = _journal(storage, name)
+    write_report(journal, journal.campaign())
+    click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
+
+
+@tune.command()
+def campaigns() -> None:
+    """List the campaigns that come with unbraid.
+
+    \b
+    Example:
+      unbraid tune campaigns
+    """
+    from unbraid.trainers.search.campaign.reading import CAMPAIGNS, campaign_names
+
+    for name in campaign_names():
+        first = (CAMPAIGNS / f"{name}.yaml").read_text().splitlines()[0]
+        click.echo(f"{name:32} {first.lstrip('# ')}")
+
+
+def _journal(storage: str, name: str) -> Journal:
+    from unbraid.trainers.search.campaign.journal import Journal
+
+    use_local_services()
+    return Journal.open(storage, name)

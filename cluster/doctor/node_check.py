@@ -1,0 +1,142 @@
+"""What the doctor asks of a node, run there as a Ray actor: every number is measured on the node itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import time
+import uuid
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "ray", "webdataset", "kornia", "boto3", "numpy")
+TRANSFER_BYTES = 16 << 20
+REDUCED_BYTES = 32 << 20
+REDUCTIONS = 3
+
+
+class NodeProbe:
+    """One node, asked from the doctor's process."""
+
+    def clock(self) -> float:
+        """This node's, in seconds since the epoch."""
+        return time.time()
+
+    def facts(self, folder: str) -> dict[str, Any]:
+        """Versions, memory and disk; ``folder`` is where training writes, or "" when that is not a folder."""
+        disk = Path(folder or "/tmp")  # noqa: S108  # Ray's own default for what it spills
+        while not disk.exists():
+            disk = disk.parent
+        shm = Path("/dev/shm")  # noqa: S108
+        return {
+            "host": socket.gethostname(),
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in PACKAGES},
+            "disk": str(disk),
+            "disk_free": shutil.disk_usage(disk).free,
+            "shm_total": shutil.disk_usage(shm).total if shm.exists() else 0,
+        }
+
+    def gpus(self) -> list[dict[str, Any]]:
+        """What torch sees of this node's GPUs, all of them, whatever Ray has given to whom."""
+        import torch
+
+        found = []
+        for number in range(torch.cuda.device_count()):
+            about = torch.cuda.get_device_properties(number)
+            found.append({"name": about.name, "memory": about.total_memory, "cuda": torch.version.cuda})
+        return found
+
+    def driver(self) -> str:
+        """The version of NVIDIA's driver; "" without one."""
+        path = Path("/proc/driver/nvidia/version")
+        return path.read_text().split("Kernel Module")[-1].split()[0] if path.exists() else ""
+
+    def transfer(self, url: str) -> dict[str, float]:
+        """Write, read and delete one object under ``url``; megabytes a second each way.
+
+        Raises:
+            DataError: with S3's own reason.
+        """
+        from unbraid.datasets.store import open_store
+        from unbraid.datasets.store.retry import Backoff
+
+        store = open_store(url, create=True, backoff=Backoff(attempts=2))
+        key, content = f"doctor/{uuid.uuid4().hex}", os.urandom(TRANSFER_BYTES)
+        try:
+            started = time.perf_counter()
+            store.put(key, content)
+            written = time.perf_counter()
+            if store.get(key) != content:
+                raise OSError(f"{url}: what was read is not what was written")
+            read = time.perf_counter()
+        finally:
+            store.delete(key)
+        return {"write": TRANSFER_BYTES / 1e6 / (written - started), "read": TRANSFER_BYTES / 1e6 / (read - written)}
+
+    def read(self, url: str) -> float:
+        """Read the head of a set's shards; megabytes a second.
+
+        Raises:
+            DataError: with S3's own reason.
+        """
+        from unbraid.datasets.shards.index import read_index
+        from unbraid.datasets.store import open_store
+        from unbraid.datasets.store.retry import Backoff
+
+        store = open_store(url, backoff=Backoff(attempts=2))
+        index = read_index(store)
+        shards = next(iter(index.splits.values()))
+        started, count = time.perf_counter(), 0
+        for shard in shards[:8]:
+            length = min(shard.bytes, TRANSFER_BYTES // 8)
+            store.get_range(shard.name, 0, length)
+            count += length
+        return count / 1e6 / (time.perf_counter() - started)
+
+    def meeting_point(self) -> str:
+        """An address at which all nodes can meet here."""
+        import ray
+
+        host = ray.util.get_node_ip_address()
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            return f"tcp://{host}:{probe.getsockname()[1]}"
+
+    def reduce(self, where: str, rank: int, size: int, gpus: bool) -> float:
+        """Sum a tensor over all nodes a few times; the bandwidth of each node in megabytes a second.
+
+        A ring moves 2·(n-1)/n of the tensor in and out of each node (Patarasu & Yuan, 2009).
+        """
+        from datetime import timedelta
+
+        import torch
+        import torch.distributed as dist
+
+        backend = "nccl" if gpus else "gloo"
+        dist.init_process_group(backend, init_method=where, rank=rank, world_size=size, timeout=timedelta(seconds=20))
+        try:
+            tensor = torch.ones(REDUCED_BYTES // 4, device="cuda" if gpus else "cpu")
+            dist.all_reduce(tensor)
+            started = time.perf_counter()
+            for _ in range(REDUCTIONS):
+                dist.all_reduce(tensor)
+            if gpus:
+                torch.cuda.synchronize()
+            seconds = (time.perf_counter() - started) / REDUCTIONS
+        finally:
+            dist.destroy_process_group()
+        expected = float(size) ** (REDUCTIONS + 1)
+        if tensor[0].item() != expected:
+            raise ArithmeticError(f"the sum of ones over {size} nodes is {tensor[0].item()}, not {expected}")
+        return REDUCED_BYTES / 1e6 * 2 * (size - 1) / size / seconds
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,1 @@
+"""Jobs on a cluster: job servers, the uploaded tree, the RayJob."""

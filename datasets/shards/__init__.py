@@ -1,0 +1,1 @@
+"""The format of packed sets: tars, tables, the index."""

@@ -1,0 +1,147 @@
+"""Plain WebDataset tars: written deterministically, read sample by sample without a tar library."""
+
+import hashlib
+import io
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from webdataset.writer import TarWriter
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.index import Field, Shard
+from unbraid.datasets.shards.table import Table, make_table, read_table
+from unbraid.datasets.store import Store
+
+BLOCK = tarfile.BLOCKSIZE
+Sample = dict[str, bytes]
+"""One sample: ``__key__`` (as bytes) and its members' contents by extension, such as ``png`` and ``cls``."""
+
+
+def write_shard(store: Store, name: str, fields: Mapping[str, Field], samples: Iterable[Mapping[str, object]]) -> Shard:
+    """Write one tar and its table, both whole or not at all, the table last: a shard with a table is complete.
+
+    The same samples give the same bytes: members are ordered, owners and times are fixed.
+
+    Args:
+        samples: webdataset's form, ``{"__key__": "000012", "png": b"...", "cls": b"7"}``, members already encoded.
+
+    Raises:
+        DataError: when a sample lacks a field's member, or there is no room for the shard.
+    """
+    try:
+        return _write_shard(store, name, fields, samples)
+    except OSError as error:
+        where = tempfile.gettempdir()
+        raise DataError(
+            f"{where}: {error.strerror or error}: a shard is written there first; free space, or set TMPDIR"
+        ) from error
+
+
+def _write_shard(store: Store, name: str, fields: Mapping[str, Field], samples: Iterable[Mapping[str, object]]) -> Shard:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "shard.tar"
+        with (
+            path.open("wb") as file,
+            closing(TarWriter(file, encoder=False, mtime=0, user="unbraid", group="unbraid")) as writer,
+        ):
+            for sample in samples:
+                _require_members(sample, fields, f"{store.url}/{name}")
+                writer.write(sample)
+        content = memoryview(path.read_bytes())
+        shard, table = describe_shard(content, name, fields, f"{store.url}/{name}")
+        store.put_file(name, path)
+        store.put(shard.table_key, table)
+    return shard
+
+
+def _require_members(sample: Mapping[str, object], fields: Mapping[str, Field], where: str) -> None:
+    for name, field in fields.items():
+        if not any(extension in sample for extension in field.members):
+            raise DataError(f"{where}: sample {sample['__key__']} has no {' or '.join(field.members)} for the field {name!r}")
+
+
+def describe_shard(content: memoryview, name: str, fields: Mapping[str, Field], where: str) -> tuple[Shard, bytes]:
+    """What the index says of a tar, and its encoded table."""
+    table, keys = make_table(content, fields, where)
+    encoded = table.encoded()
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Shard(name, len(content), sha256, len(keys), hashlib.sha256(encoded).hexdigest()), encoded
+
+
+def read_samples(store: Store, shard: Shard, first: int, last: int) -> Iterator[Sample]:
+    """Samples ``first`` to ``last`` (exclusive) of a shard, by one ranged GET, in webdataset's form.
+
+    Raises:
+        DataError: when a sample's bytes are not the ones that were packed.
+    """
+    table = read_table(store, shard)
+    start, length = table.span(first, last)
+    content = memoryview(store.get_range(shard.name, start, length))
+    for i in range(first, last):
+        begin = int(table.offsets[i]) - start
+        stretch = content[begin : begin + int(table.sizes[i])]
+        if not table.is_whole(stretch, i, i + 1):
+            raise DataError(damaged(store, shard, table, i))
+        try:
+            yield parse_sample(stretch)
+        except ValueError as error:
+            where = f"{store.url}/{shard.name}"
+            raise DataError(f"{where}: sample {i} is not a sequence of plain tar members ({error}); pack it again") from None
+
+
+def damaged(store: Store, shard: Shard, table: Table, sample: int) -> str:
+    """The words for a sample whose checksum differs."""
+    begin = int(table.offsets[sample])
+    return (
+        f"{store.url}/{shard.name}: the checksum of sample {sample} (bytes {begin} to {begin + int(table.sizes[sample])}) "
+        "differs from the one packed: the shard was changed or damaged; `unbraid data inspect` lists all such shards, "
+        "then pack them again"
+    )
+
+
+def parse_sample(content: memoryview) -> Sample:
+    """Members of one sample, from its own stretch of a tar.
+
+    Raises:
+        ValueError: when it is not a sequence of whole members of one key.
+    """
+    sample: Sample = {}
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        try:
+            members = archive.getmembers()
+        except tarfile.TarError as error:
+            raise ValueError(error) from None
+        for member in members:
+            if not member.isfile():
+                raise ValueError(f"member {member.name!r} is not a regular file")
+            folder, slash, file = member.name.rpartition("/")
+            stem, _, extension = file.partition(".")
+            key = (folder + slash + stem).encode()
+            if sample.setdefault("__key__", key) != key:
+                raise ValueError(f"members of {sample['__key__'].decode()!r} and {key.decode()!r} are mixed")
+            body = content[member.offset_data : member.offset_data + member.size]
+            if len(body) != member.size:
+                raise ValueError(f"member {member.name!r} is cut off")
+            sample[extension] = bytes(body)
+    if not sample:
+        raise ValueError("no members")
+    return sample
+
+
+def check_shard(store: Store, shard: Shard) -> str | None:
+    """What is wrong with a stored shard, or None: size, checksum, and every sample where its table says."""
+    try:
+        table = read_table(store, shard)
+        content = store.get(shard.name)
+    except DataError as error:
+        return str(error)
+    if len(content) != shard.bytes:
+        return f"{shard.name}: has {len(content)} bytes, the index says {shard.bytes}"
+    if hashlib.sha256(content).hexdigest() != shard.sha256:
+        return f"{shard.name}: its SHA-256 is not the one in the index"
+    if len(table.offsets) != shard.count:
+        return f"{shard.name}: its table has {len(table.offsets)} samples, the index says {shard.count}"
+    return None

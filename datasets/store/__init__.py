@@ -1,0 +1,35 @@
+"""Objects under a URL, ``s3://bucket/prefix`` or a folder: the one place that speaks to either."""
+
+from pathlib import Path
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.store.folder import FolderStore
+from unbraid.datasets.store.protocol import Store, StoreStatistics
+from unbraid.datasets.store.retry import Backoff
+
+__all__ = ["FolderStore", "Store", "StoreStatistics", "open_store"]
+
+
+def open_store(url: str, create: bool = False, backoff: Backoff | None = None) -> Store:
+    """The store at ``s3://bucket/prefix`` or at a folder.
+
+    Args:
+        create: make the folder or the bucket when it is missing.
+        backoff: for how long a server that fails is asked again; default :func:`unbraid.datasets.store.retry.default_backoff`.
+
+    Raises:
+        DataError: on a malformed URL, a missing bucket, wrong keys or a server that does not answer.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return FolderStore(Path(url).expanduser(), create)
+    if scheme == "file":
+        return FolderStore(Path(rest), create)
+    if scheme != "s3":
+        raise DataError(f"{url}: unknown kind of store {scheme!r}; use s3://bucket/prefix or a folder")
+    bucket, _, prefix = rest.partition("/")
+    if len(bucket) < 3:
+        raise DataError(f"{url}: {bucket!r} is not a bucket name (at least 3 letters); use s3://bucket/prefix")
+    from unbraid.datasets.store.s3 import S3Store
+
+    return S3Store(bucket, prefix.strip("/"), create, backoff)

@@ -1,0 +1,93 @@
+"""From encoded members to a batch's arrays, each image straight to its place."""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unbraid.datasets.shards.codec import decode_image
+from unbraid.datasets.shards.index import Field
+from unbraid.datasets.stream.read import Block
+
+_DTYPES = {"image": np.uint8, "integer": np.int64, "array": np.float32}
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+class BatchDecoder:
+    """Decodes samples into arrays that were allocated for a whole batch; any number of threads may use one.
+
+    Args:
+        fields: of the data set.
+
+    Raises:
+        ValueError: when a field's images are of several sizes, which no batch can hold.
+    """
+
+    def __init__(self, fields: Mapping[str, Field]) -> None:
+        for name, field in fields.items():
+            if field.shape is None:
+                raise ValueError(f"the images of field {name!r} are of several sizes and make no batch: pack with --size")
+        self.fields = dict(fields)
+
+    def allocate(self, samples: int) -> Arrays:
+        """Arrays for so many samples: images (N, H, W, C) uint8, integers (N,) int64, arrays (N, …) float32."""
+        shapes = {name: self._stored_shape(field) for name, field in self.fields.items()}
+        return {name: np.empty((samples, *shape), _DTYPES[self.fields[name].kind]) for name, shape in shapes.items()}
+
+    def decode(self, block: Block, first: int, last: int, arrays: Arrays, row: int) -> dict[int, str]:
+        """All fields of samples ``first`` to ``last`` (exclusive) of a block, into the arrays from ``row`` on.
+
+        Returns:
+            Of each sample that is not what its fields say: its row, and why.
+        """
+        unusable: dict[int, str] = {}
+        for column, (name, field) in enumerate(self.fields.items()):
+            decode, array = _DECODERS[field.kind], arrays[name]
+            for at, content in enumerate(block.encoded(first, last, column), row):
+                try:
+                    if content is None:
+                        unusable[at] = f"it has no {' or '.join(field.members)} for the field {name!r}"
+                    else:
+                        decode(content, array[at : at + 1])
+                except ValueError as error:
+                    unusable[at] = f"its {name} cannot be decoded ({error})"
+        for sample in np.flatnonzero(block.damaged[first:last]).tolist():
+            unusable[row + sample] = "its checksum differs from the one packed: the shard was changed or damaged"
+        return unusable
+
+    def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
+        """The arrays as tensors; images as (N, C, H, W), whose memory stays in the order in which they were decoded."""
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        images = {name: tensors[name].permute(0, 3, 1, 2) for name, field in self.fields.items() if field.kind == "image"}
+        return tensors | images
+
+    @staticmethod
+    def _stored_shape(field: Field) -> tuple[int, ...]:
+        assert field.shape is not None
+        if field.kind != "image":
+            return field.shape
+        channels, height, width = field.shape
+        return height, width, channels
+
+
+def _decode_image(content: memoryview, out: NDArray[np.generic]) -> None:
+    decode_image(content, out[0])
+
+
+def _decode_integer(content: memoryview, out: NDArray[np.generic]) -> None:
+    out[0] = int(bytes(content))
+
+
+def _decode_array(content: memoryview, out: NDArray[np.generic]) -> None:
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    if array.shape != out.shape[1:]:
+        raise ValueError(f"it has shape {array.shape}, the index says {out.shape[1:]}")
+    out[0] = array
+
+
+_DECODERS = {"image": _decode_image, "integer": _decode_integer, "array": _decode_array}
+"""Each writes one value into an array of length 1, its place in the batch."""

@@ -1,0 +1,243 @@
+"""Encoded samples of a rank's lanes, fetched ahead in the order in which they are needed, within a budget of bytes."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unbraid.datasets.shards.index import Shard
+from unbraid.datasets.shards.table import ABSENT, CHECKSUM_ATTEMPTS, Table, read_table
+from unbraid.datasets.store import Store
+from unbraid.datasets.stream.cache import ShardCache
+from unbraid.datasets.stream.order import Order, Stretch
+
+SMALLEST_READ, LARGEST_READ = 1 << 20, 8 << 20
+"""Windows are read together up to a size that the budget allows, within these: a request costs client and server a millisecond
+or more of processor each, whatever its size."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some successive samples of a lane, encoded, in the order in which they come.
+
+    Attributes:
+        contents: the stretches that were read.
+        stretch: (N,) which of them holds each sample.
+        members: (N, F, 2) int64: for each field, where its content begins in its stretch, and its length or ``ABSENT``.
+        shards: (N, 2): shard number and place in that shard, for messages.
+        damaged: (N,) bool: the checksum differs, repeatedly.
+    """
+
+    contents: list[memoryview]
+    stretch: NDArray[np.int64]
+    members: NDArray[np.int64]
+    shards: NDArray[np.int64]
+    damaged: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.stretch)
+
+    def encoded(self, first: int, last: int, field: int) -> Iterator[memoryview | None]:
+        """The encoded content of one field of some samples, one after the other; None where a sample has none."""
+        members, stretches = self.members[first:last, field].tolist(), self.stretch[first:last].tolist()
+        for (begin, length), stretch in zip(members, stretches, strict=True):
+            yield None if length == ABSENT else self.contents[stretch][begin : begin + length]
+
+
+class ShardReader:
+    """Reads stretches of shards: through the node's cache where there is one, checked against their tables.
+
+    Args:
+        shards: of the split, by number.
+        tables: kept at a time; twice the lanes, so that none is fetched twice while its shard is read.
+    """
+
+    def __init__(self, store: Store, shards: tuple[Shard, ...], cache: ShardCache | None = None, tables: int = 8) -> None:
+        self.store = store
+        self._tables_kept = tables
+        self.shards = shards
+        self.cache = cache
+        self._tables: OrderedDict[int, Table] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def table(self, number: int) -> Table:
+        """The table of a shard; the most recently used ones are kept."""
+        with self._lock:
+            if number in self._tables:
+                self._tables.move_to_end(number)
+                return self._tables[number]
+        table = read_table(self.store, self.shards[number])
+        with self._lock:
+            self._tables[number] = table
+            if len(self._tables) > self._tables_kept:
+                self._tables.popitem(last=False)
+        return table
+
+    def read(self, stretches: tuple[Stretch, ...], permutation: NDArray[np.int64]) -> Block:
+        """Fetch stretches, one ranged GET each, check every sample, and put the samples in order.
+
+        Raises:
+            DataError: when a shard cannot be read.
+        """
+        contents, owner, members, shards, damaged = [], [], [], [], []
+        for i, stretch in enumerate(stretches):
+            table = self.table(stretch.shard)
+            rows = slice(stretch.first, stretch.last)
+            content, wrong = self._checked(stretch, table)
+            begins = table.members[rows].astype(np.int64)
+            begins[:, :, 0] += (table.offsets[rows] - table.offsets[stretch.first])[:, None]
+            contents.append(content)
+            members.append(begins)
+            owner.append(np.full(stretch.last - stretch.first, i))
+            shards.append(np.stack([np.full(len(begins), stretch.shard), np.arange(stretch.first, stretch.last)], axis=1))
+            damaged.append(wrong)
+        return Block(
+            contents,
+            np.concatenate(owner)[permutation],
+            np.concatenate(members)[permutation],
+            np.concatenate(shards)[permutation],
+            np.concatenate(damaged)[permutation],
+        )
+
+    def _checked(self, stretch: Stretch, table: Table) -> tuple[memoryview, NDArray[np.bool_]]:
+        """The stretch's bytes, and which of its samples are damaged, even after reading again."""
+        shard = self.shards[stretch.shard]
+        start, length = table.span(stretch.first, stretch.last)
+        for _ in range(CHECKSUM_ATTEMPTS):
+            content = self._get(shard, start, length)
+            if table.is_whole(content, stretch.first, stretch.last):
+                return content, np.zeros(stretch.last - stretch.first, dtype=bool)
+            self.store.statistics.retried("Checksum")
+            if self.cache is not None:
+                self.cache.drop(shard, start, length)
+        ends = (table.offsets + table.sizes - start).tolist()
+        begins = (table.offsets - start).tolist()
+        samples = range(stretch.first, stretch.last)
+        return content, np.array([not table.is_whole(content[begins[i] : ends[i]], i, i + 1) for i in samples])
+
+    def _get(self, shard: Shard, start: int, length: int) -> memoryview:
+        if self.cache is not None:
+            return self.cache.get_range(self.store, shard, start, length)
+        return self.store.get_range(shard.name, start, length)
+
+
+@dataclass(frozen=True, order=True)
+class _Plan:
+    """Successive windows of a lane that are read together; sorted by the batch that needs them first.
+
+    Attributes:
+        bytes: about how many are read.
+    """
+
+    epoch: int
+    batch: int
+    lane: int
+    begin: int
+    end: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A block to be consumed from its sample ``first`` on; the ones before were consumed in an earlier run."""
+
+    block: Block
+    first: int
+    budgeted: int
+
+
+class Fetcher:
+    """Fetches blocks of some lanes ahead of their use.
+
+    Blocks are asked for in the order in which they will be needed, as long as all that are held and on
+    their way stay within ``budget``; what is needed *now* is fetched in any case, so a small budget is slow, not stuck.
+    One thread calls :meth:`next_block` and :meth:`release`.
+
+    Args:
+        lanes: of this rank.
+        epoch, batch: where to begin.
+        budget: bytes.
+        threads: reads at a time.
+    """
+
+    def __init__(
+        self, reader: ShardReader, order: Order, lanes: range, epoch: int, batch: int, budget: int, threads: int
+    ) -> None:
+        self.reader = reader
+        self.order = order
+        samples, size = sum(s.count for s in reader.shards), sum(s.bytes for s in reader.shards)
+        self.budget = min(budget, size * len(lanes) // order.lanes)  # an epoch ahead is far enough
+        self.held = 0
+        self.peak = 0
+        self._sample_bytes = max(size // max(samples, 1), 1)
+        together = min(max(budget // (2 * len(lanes)), SMALLEST_READ), LARGEST_READ)
+        self._windows_together = max(1, together // (order.window * self._sample_bytes))
+        self._first = dict.fromkeys(lanes, batch * order.per_lane)
+        self._plans = self._all_plans(lanes, epoch, batch)
+        self._upcoming = next(self._plans)
+        self._fetched: dict[int, deque[tuple[_Plan, Future[Block]]]] = {lane: deque() for lane in lanes}
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read-shards")
+
+    def next_block(self, lane: int) -> Fetched:
+        """The lane's next block.
+
+        Raises:
+            DataError: when it cannot be read.
+        """
+        self._admit()
+        while not self._fetched[lane]:
+            self._submit()  # needed now, whatever the budget says
+        plan, future = self._fetched[lane].popleft()
+        skipped = max(self._first.pop(lane, 0) - self.order.window_bounds(lane, plan.begin)[0], 0)
+        return Fetched(future.result(), skipped, plan.bytes)
+
+    def release(self, fetched: Fetched) -> None:
+        """All samples of the block are used."""
+        self.held -= fetched.budgeted
+        self._admit()
+
+    def close(self) -> None:
+        """Let go of the threads; reads under way end on their own, which may take as long as S3 does."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _admit(self) -> None:
+        while self.held + self._upcoming.bytes <= self.budget:
+            self._submit()
+
+    def _submit(self) -> None:
+        plan, self._upcoming = self._upcoming, next(self._plans)
+        self.held += plan.bytes
+        self.peak = max(self.peak, self.held)
+        self._fetched[plan.lane].append((plan, self._threads.submit(self._read, plan)))
+
+    def _read(self, plan: _Plan) -> Block:
+        order, (epoch, lane) = self.order, (plan.epoch, plan.lane)
+        begin, end = order.window_bounds(lane, plan.begin)[0], order.window_bounds(lane, plan.end - 1)[1]
+        return self.reader.read(
+            order.stretches(epoch, lane, begin, end), order.permutation(epoch, lane, range(plan.begin, plan.end))
+        )
+
+    def _all_plans(self, lanes: range, epoch: int, batch: int) -> Iterator[_Plan]:
+        """For ever, epoch after epoch."""
+        while True:
+            yield from heapq.merge(*(self._lane_plans(epoch, lane, batch) for lane in lanes))
+            epoch, batch = epoch + 1, 0
+
+    def _lane_plans(self, epoch: int, lane: int, batch: int) -> Iterator[_Plan]:
+        order = self.order
+        used, length = order.batches(epoch) * order.per_lane, order.lane_length(epoch, lane)
+        window = order.window_at(lane, batch * order.per_lane)[0]
+        while (begin := order.window_bounds(lane, window)[0]) < used:
+            following = window + self._windows_together
+            while order.window_bounds(lane, following - 1)[0] >= used:  # the epoch ends before
+                following -= 1
+            samples = min(order.window_bounds(lane, following - 1)[1], length) - begin
+            yield _Plan(epoch, max(begin // order.per_lane, batch), lane, window, following, samples * self._sample_bytes)
+            window = following

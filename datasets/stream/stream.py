@@ -1,0 +1,343 @@
+"""Ordered, endless, equal batches for one rank, streamed from shards."""
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.index import Index, read_index
+from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.store.retry import default_backoff
+from unbraid.datasets.stream.cache import ShardCache
+from unbraid.datasets.stream.decode import Arrays, BatchDecoder
+from unbraid.datasets.stream.order import Order, Stretch, rank_lanes
+from unbraid.datasets.stream.read import Fetched, Fetcher, ShardReader
+
+READ_THREADS = min(8, max(2, os.cpu_count() or 2))
+"""More than cores take the interpreter lock from the decoding threads for nothing; two hide a request's latency."""
+MOST_BATCHES = 16
+"""Decoded ahead however small they are: more smooths nothing, and is work in vain when a stream is closed."""
+DECODE_TOGETHER = 32
+"""Samples that a thread decodes before it takes the next piece of work."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far the global sequence has been consumed; the same record on every rank, for any number of ranks."""
+
+    epoch: int = 0
+    batch: int = 0
+
+    def after(self, order: Order) -> "Position":
+        """The position one global batch later."""
+        if self.batch + 1 < order.batches(self.epoch):
+            return Position(self.epoch, self.batch + 1)
+        return Position(self.epoch + 1, 0)
+
+
+@dataclass
+class StreamStatistics:
+    """Counters that a person watches; what is transferred is counted by the store.
+
+    Attributes:
+        wait_seconds: that the consumer stood still for data.
+        samples: handed out.
+        skipped: of them, copies of a neighbour because the sample itself could not be used.
+    """
+
+    wait_seconds: float = 0.0
+    samples: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Successive samples of one block, and the rows of the batch that they go to."""
+
+    fetched: Fetched
+    first: int
+    last: int
+    row: int
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A batch whose samples are being decoded; each future gives what could not be, by row."""
+
+    arrays: Arrays
+    futures: list[Future[dict[int, str]]]
+
+
+class SampleStream:
+    """An endless iterator over this rank's share of the global batches.
+
+    A batch holds one tensor for each field of the set: images uint8 (B, C, H, W), integers int64 (B,), arrays float32
+    (B, …), on the CPU. Reading and decoding happen in background threads. Nothing depends on their number.
+
+    Args:
+        url, split: the packed set.
+        batch: size of the *global* batch.
+        lanes, window, seed: of the order, see :class:`unbraid.datasets.stream.order.Order`.
+        rank, world_size: which share of each batch this is.
+        prefetch_bytes: encoded samples and decoded batches that are held at a time, half of it each.
+        decode_threads: default: the processor's cores, two at least; training gives each worker its share.
+        max_skipped: samples that cannot be used, of this rank, before it is an error. Each is replaced by a copy of its
+            neighbour in the same lane and batch, so that batches stay equal on any number of ranks.
+        cache: of the node, if there is one.
+        position: where to go on.
+        patience: seconds that a server which is away is waited for.
+
+    Raises:
+        DataError: when the set cannot be read or its shards do not fit the numbers.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        split: str,
+        *,
+        batch: int,
+        lanes: int,
+        window: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        prefetch_bytes: int = 256 << 20,
+        decode_threads: int | None = None,
+        max_skipped: int = 0,
+        cache: ShardCache | None = None,
+        position: Position | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        self.store: Store = open_store(url, backoff=default_backoff(patience))
+        self.index: Index = read_index(self.store)
+        self.cache = cache
+        self.max_skipped = max_skipped
+        self.statistics = StreamStatistics()
+        self.position = position or Position()
+        shards = self.index.shards(split)
+        try:
+            self.order = Order(tuple(s.count for s in shards), batch, lanes, window, seed)
+            self._lanes = rank_lanes(lanes, rank, world_size)
+            self._decoder = BatchDecoder(self.index.fields)
+        except ValueError as error:
+            raise DataError(f"{url}: {error}") from None
+        self._reader = ShardReader(self.store, shards, cache, tables=2 * len(self._lanes))
+        self._rows = batch // lanes * len(self._lanes)
+        start = self.position
+        self._fetcher = Fetcher(
+            self._reader, self.order, self._lanes, start.epoch, start.batch, prefetch_bytes // 2, READ_THREADS
+        )
+        batch_bytes = sum(array.nbytes for array in self._decoder.allocate(1).values()) * self._rows
+        ahead = min(max(2, prefetch_bytes // 2 // batch_bytes), MOST_BATCHES)
+        self._ready: queue.Queue[_Pending | BaseException] = queue.Queue(ahead)
+        self._closed = threading.Event()
+        self._threads = ThreadPoolExecutor(decode_threads or max(2, os.cpu_count() or 2), thread_name_prefix="decode")
+        self._assembler = threading.Thread(target=self._assemble, name="assemble-batches", daemon=True)
+        self._assembler.start()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> dict[str, Tensor]:
+        started = time.perf_counter()
+        pending = self._ready.get()
+        if isinstance(pending, BaseException):
+            self._ready.put(pending)  # whoever asks again is told again
+            raise pending
+        unusable: dict[int, str] = {}
+        for future in pending.futures:
+            unusable |= future.result()
+        self.statistics.wait_seconds += time.perf_counter() - started
+        if unusable:
+            self._replace(unusable, pending.arrays)
+        self.statistics.samples += self._rows
+        self.position = self.position.after(self.order)
+        return self._decoder.tensors(pending.arrays)
+
+    def close(self) -> None:
+        """Stop the background threads; batches already decoded are dropped. A read that hangs is given up at its timeout."""
+        self._closed.set()
+        self.store.close()
+        while self._assembler.is_alive():
+            try:
+                self._ready.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._fetcher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _assemble(self) -> None:
+        """Deal the samples of this rank's lanes out to batches, and the batches to the threads that decode."""
+        try:
+            for pieces in self._all_pieces():
+                arrays = self._decoder.allocate(self._rows)
+                work = [self._threads.submit(self._decode, part, arrays) for part in _shared_out(pieces)]
+                if not self._offer(_Pending(arrays, work)):
+                    return
+        except Exception as error:  # handed to the consumer, which raises it
+            self._offer(error)
+
+    def _all_pieces(self) -> Iterator[list[_Piece]]:
+        """The pieces of one batch after the other, from the starting position on, epoch after epoch."""
+        epoch, first = self.position.epoch, self.position.batch
+        while True:
+            blocks: dict[int, tuple[Fetched, int]] = {}
+            for _ in range(first, self.order.batches(epoch)):
+                pieces: list[_Piece] = []
+                for lane in self._lanes:
+                    self._take(lane, blocks, pieces)
+                yield pieces
+            for fetched, _ in blocks.values():
+                self._fetcher.release(fetched)
+            epoch, first = epoch + 1, 0
+
+    def _take(self, lane: int, blocks: dict[int, tuple[Fetched, int]], pieces: list[_Piece]) -> None:
+        """The lane's share of one batch, from its block and, where that ends, from the next."""
+        wanted = self.order.per_lane
+        while wanted:
+            if lane not in blocks:
+                fetched = self._fetcher.next_block(lane)
+                blocks[lane] = (fetched, fetched.first)
+            fetched, begin = blocks[lane]
+            end = min(begin + wanted, len(fetched.block))
+            pieces.append(_Piece(fetched, begin, end, sum(p.last - p.first for p in pieces)))
+            wanted -= end - begin
+            blocks[lane] = (fetched, end)
+            if end == len(fetched.block):
+                self._fetcher.release(fetched)
+                del blocks[lane]
+
+    def _decode(self, pieces: list[_Piece], arrays: Arrays) -> dict[int, str]:
+        """Decode some pieces of a batch; what cannot be used, by row, and why."""
+        unusable: dict[int, str] = {}
+        for piece in pieces:
+            block = piece.fetched.block
+            for row, reason in self._decoder.decode(block, piece.first, piece.last, arrays, piece.row).items():
+                shard, place = block.shards[piece.first + row - piece.row].tolist()
+                unusable[row] = f"{self.store.url}/{self._reader.shards[shard].name}: sample {place}: {reason}"
+        return unusable
+
+    def _replace(self, unusable: dict[int, str], arrays: Arrays) -> None:
+        """Put a neighbour of the same lane in place of each sample that cannot be used.
+
+        Raises:
+            DataError: when there have been too many, or a lane has no other sample in this batch.
+        """
+        self.statistics.skipped += len(unusable)
+        if self.statistics.skipped > self.max_skipped:
+            reason = next(iter(unusable.values()))
+            skipping = f", after {self.max_skipped} samples that were skipped" if self.max_skipped else ""
+            raise DataError(
+                f"{reason}{skipping}; `unbraid data inspect` lists what is damaged, packing again mends it, "
+                "data.max_skipped allows for some"
+            )
+        for row, reason in unusable.items():
+            lane = row // self.order.per_lane
+            mates = range(lane * self.order.per_lane, (lane + 1) * self.order.per_lane)
+            good = [mate for mate in mates if mate not in unusable]
+            if not good:
+                raise DataError(f"{reason}; and all others of its lane in this batch: the shard is damaged throughout")
+            nearest = min(good, key=lambda mate: abs(mate - row))
+            for array in arrays.values():
+                array[row] = array[nearest]
+
+    def _offer(self, item: _Pending | BaseException) -> bool:
+        while not self._closed.is_set():
+            try:
+                self._ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+
+def _shared_out(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
+    """Pieces in portions of about ``DECODE_TOGETHER`` samples, large ones cut."""
+    portion: list[_Piece] = []
+    size = 0
+    for piece in pieces:
+        begin = piece.first
+        while begin < piece.last:
+            end = min(piece.last, begin + DECODE_TOGETHER - size)
+            portion.append(_Piece(piece.fetched, begin, end, piece.row + begin - piece.first))
+            size += end - begin
+            begin = end
+            if size == DECODE_TOGETHER:
+                yield portion
+                portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def read_split(url: str, split: str, batch: int, limit: int | None = None) -> Iterator[dict[str, Tensor]]:
+    """Every sample of a split once, in packed order, in batches; the last may be smaller.
+
+    Args:
+        limit: stop after so many samples.
+
+    Raises:
+        DataError: naming shard and sample, when one cannot be used.
+    """
+    store = open_store(url)
+    index = read_index(store)
+    shards = index.shards(split)
+    reader = ShardReader(store, shards)
+    try:
+        decoder = BatchDecoder(index.fields)
+    except ValueError as error:
+        raise DataError(f"{url}: {error}") from None
+    total = sum(s.count for s in shards) if limit is None else min(limit, sum(s.count for s in shards))
+    done = 0
+    pending = _stretches([s.count for s in shards], batch)
+    while done < total:
+        samples = min(batch, total - done)
+        arrays = decoder.allocate(samples)
+        filled = 0
+        for stretch in next(pending):
+            block = reader.read((stretch,), straight(stretch))
+            taken = min(len(block), samples - filled)
+            for row, reason in decoder.decode(block, 0, taken, arrays, filled).items():
+                name = shards[stretch.shard].name
+                raise DataError(f"{store.url}/{name}: sample {stretch.first + row - filled}: {reason}")
+            filled += taken
+        yield decoder.tensors(arrays)
+        done += samples
+
+
+def _stretches(counts: list[int], batch: int) -> Iterator[list[Stretch]]:
+    """Where the samples of successive batches lie."""
+    found: list[Stretch] = []
+    room = batch
+    for shard, count in enumerate(counts):
+        first = 0
+        while first < count:
+            last = min(count, first + room)
+            found.append(Stretch(shard, first, last))
+            room -= last - first
+            first = last
+            if room == 0:
+                yield found
+                found, room = [], batch
+    if found:
+        yield found
+
+
+def straight(stretch: Stretch) -> NDArray[np.int64]:
+    """The permutation that leaves a stretch in its order."""
+    return np.arange(stretch.last - stretch.first)

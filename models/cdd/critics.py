@@ -1,0 +1,131 @@
+"""CDD's critics (Gonzalez-Garcia et al., NeurIPS 2018): WGAN-GP, of images given the other domain's, and of exclusive parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from unbraid.models.cdd.specs import DOMAINS, OTHER, CriticSpec, FeatureCriticSpec, RepresentationSpec
+from unbraid.models.cdd.translators import Parts, Translation
+from unbraid.models.image_spec import ImageSpec
+from unbraid.models.initialisation import normal_weights
+from unbraid.models.layers import VectorCritic
+from unbraid.models.losses import gradient_penalty
+
+
+class ImageCritic(nn.Module):
+    """Scores (B,) of images (B, C, s, s), given the images of the other domain: one fully connected layer sees all of a map."""
+
+    def __init__(self, spec: CriticSpec, image: ImageSpec) -> None:
+        super().__init__()
+        side, _ = image.divided(1 << len(spec.channels), "a critic")
+        layers: list[nn.Module] = []
+        channels = 2 * image.channels
+        for width in spec.channels:
+            layers += [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(spec.slope)]
+            channels = width
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, 1))
+        normal_weights(self)
+
+    def forward(self, given: Tensor, images: Tensor) -> Tensor:
+        scores: Tensor = self.layers(torch.cat([given, images], 1))
+        return scores.squeeze(1)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One critic's view of a batch: scores (B,) of real and of made samples, and the gradient penalty."""
+
+    real: Tensor
+    made: Tensor
+    penalty: Tensor
+
+
+class Critics(nn.Module):
+    """The player against :class:`Translators`: of each domain, critics of translations, exclusive drawings and E.
+
+    Args:
+        kinds: of the critics that there are, of ``image``, ``exclusive``, ``prior``.
+    """
+
+    def __init__(
+        self,
+        critic: CriticSpec,
+        feature: FeatureCriticSpec,
+        parts: RepresentationSpec,
+        image: ImageSpec,
+        kinds: tuple[str, ...] = ("image", "exclusive", "prior"),
+    ) -> None:
+        super().__init__()
+        self.kinds = kinds
+        self.of_kind = nn.ModuleDict()
+        for kind in kinds:
+            of_domain = nn.ModuleDict()
+            for d in DOMAINS:
+                if kind == "prior":
+                    of_domain[d] = VectorCritic(parts.exclusive, feature.hidden, feature.layers, feature.slope)
+                else:
+                    of_domain[d] = ImageCritic(critic, image)
+            self.of_kind[kind] = of_domain
+
+    def forward(
+        self, images: dict[str, Tensor], translation: Translation, normal: dict[str, Tensor], share: Tensor
+    ) -> dict[str, Judgement]:
+        """Of every critic, by ``KIND_DOMAIN``.
+
+        Args:
+            images: real ones of each domain.
+            translation: without gradients.
+            normal: draws of N(0, I) of each domain, (B, width): to a feature critic these are the real ones.
+            share: (B, 1) in [0, 1], see :func:`unbraid.models.losses.gradient_penalty`.
+        """
+        results = {}
+        for kind in self.kinds:
+            for d in DOMAINS:
+                real, made = self._compared(kind, d, images, translation, normal)
+                results[f"{kind}_{d}"] = self._judge(kind, d, images[OTHER[d]], real, made, share)
+        return results
+
+    def score(self, images: dict[str, Tensor], translation: Translation) -> dict[str, Tensor]:
+        """Scores (B,) of what the translators made, by ``KIND_DOMAIN``."""
+        scores = {}
+        for kind in self.kinds:
+            for d in DOMAINS:
+                scores[f"{kind}_{d}"] = self._scores(kind, d, images[OTHER[d]], _made(kind, d, translation))
+        return scores
+
+    def _compared(
+        self, kind: str, domain: str, images: dict[str, Tensor], translation: Translation, normal: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """What one critic tells apart, real ones first: both of the domain that is named, and of nothing else."""
+        return normal[domain] if kind == "prior" else images[domain], _made(kind, domain, translation)
+
+    def _judge(self, kind: str, domain: str, given: Tensor, real: Tensor, made: Tensor, share: Tensor) -> Judgement:
+        both = self._scores(kind, domain, torch.cat([given, given]), torch.cat([real, made.to(real.dtype)]))
+        penalty = gradient_penalty(lambda between: self._scores(kind, domain, given, between), real, made.to(real.dtype), share)
+        of_real, of_made = both.chunk(2)
+        return Judgement(of_real, of_made, penalty)
+
+    def _scores(self, kind: str, domain: str, given: Tensor, samples: Tensor) -> Tensor:
+        critics = self.of_kind[kind]
+        assert isinstance(critics, nn.ModuleDict)
+        scores: Tensor = critics[domain](samples) if kind == "prior" else critics[domain](given, samples)
+        return scores
+
+
+def _made(kind: str, domain: str, translation: Translation) -> Tensor:
+    if kind == "prior":
+        return translation.parts[domain].exclusive
+    return (translation.made if kind == "image" else translation.excluded)[domain]
+
+
+def detached(translation: Translation) -> Translation:
+    """As critics learn from it: without gradients to the translators."""
+    return replace(
+        translation,
+        parts={d: Parts(p.shared.detach(), p.exclusive.detach()) for d, p in translation.parts.items()},
+        made={d: images.detach() for d, images in translation.made.items()},
+        excluded={d: images.detach() for d, images in translation.excluded.items()},
+    )

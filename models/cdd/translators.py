@@ -1,0 +1,222 @@
+"""CDD's networks (Gonzalez-Garcia et al., NeurIPS 2018): images of two domains to shared and exclusive parts, and back.
+
+Layers before a batch norm have no bias: the norm takes it away again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from unbraid.models.cdd.specs import (
+    DOMAINS,
+    OTHER,
+    SHARED_SIDE,
+    RepresentationSpec,
+    TranslatorSpec,
+    halvings,
+)
+from unbraid.models.image_spec import ImageSpec
+from unbraid.models.initialisation import normal_weights
+from unbraid.models.normalization import kept_statistics
+
+
+class ReverseGradient(torch.autograd.Function):
+    """Nothing on the way forth, the gradient times −scale on the way back (Ganin & Lempitsky, 2015)."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, tensor: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale  # type: ignore[attr-defined]
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.scale * gradient, None  # type: ignore[attr-defined]
+
+
+def reverse_gradient(tensor: Tensor, scale: float) -> Tensor:
+    """``tensor`` itself, to whoever learns from it with the opposite sign."""
+    reversed_: Tensor = ReverseGradient.apply(tensor, scale)  # type: ignore[no-untyped-call]
+    return reversed_
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What images are made of.
+
+    Attributes:
+        shared: S, (B, C, 8, 8).
+        exclusive: E, (B, width).
+    """
+
+    shared: Tensor
+    exclusive: Tensor
+
+    def __len__(self) -> int:
+        return len(self.exclusive)
+
+    def __getitem__(self, rows: Tensor | slice) -> Parts:
+        return Parts(self.shared[rows], self.exclusive[rows])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Parts]) -> Parts:
+        """All of some, in order."""
+        return cls(torch.cat([p.shared for p in parts]), torch.cat([p.exclusive for p in parts]))
+
+
+class Encoder(nn.Module):
+    """Images (B, C, s, s) → their parts, by two last layers side by side: S by a convolution, E by a fully connected one."""
+
+    def __init__(self, spec: TranslatorSpec, parts: RepresentationSpec, image: ImageSpec) -> None:
+        super().__init__()
+        widths = spec.widths(image)
+        layers: list[nn.Module] = []
+        channels = image.channels
+        for i, width in enumerate(widths):
+            layers.append(nn.Conv2d(channels, width, 4, 2, 1, bias=not i))
+            layers += [nn.BatchNorm2d(width)] if i else []
+            layers.append(nn.LeakyReLU(spec.slope))
+            for _ in range(spec.extra):
+                layers += [*_convolution(width), nn.LeakyReLU(spec.slope)]
+            channels = width
+        self.trunk = nn.Sequential(*layers)
+        self.shared = nn.Sequential(nn.Conv2d(channels, parts.shared, 4, 2, 1, bias=False), nn.BatchNorm2d(parts.shared))
+        self.exclusive = nn.Linear(channels * (2 * SHARED_SIDE) ** 2, parts.exclusive)
+
+    def forward(self, images: Tensor) -> Parts:
+        maps: Tensor = self.trunk(images)
+        return Parts(self.shared(maps), self.exclusive(maps.flatten(1)))
+
+
+class Decoder(nn.Module):
+    """Parts → images (B, C, s, s) in [-1, 1]; E alone, where ``shared`` is 0. Nothing skips from an encoder to here."""
+
+    def __init__(self, spec: TranslatorSpec, shared: int, exclusive: int, image: ImageSpec) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = shared + exclusive
+        for i, width in enumerate(reversed(spec.widths(image))):
+            layers += [nn.ReLU()] if i or spec.rectified else []
+            layers += [
+                nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(width),
+            ]
+            for _ in range(spec.extra):
+                layers += [nn.ReLU(), *_convolution(width)]
+            layers += [nn.Dropout(spec.dropout)] if i < 2 and spec.dropout else []
+            channels = width
+        layers += [nn.ReLU(), nn.ConvTranspose2d(channels, image.channels, 4, 2, 1), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, exclusive: Tensor, shared: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        """Images.
+
+        Args:
+            exclusive: (B, width).
+            shared: (B, C, 8, 8).
+            noise: (B, C + width, 8, 8), added to the input in training.
+        """
+        tiled = exclusive[:, :, None, None].expand(-1, -1, SHARED_SIDE, SHARED_SIDE)
+        x = tiled if shared is None else torch.cat([shared, tiled.to(shared.dtype)], 1)
+        images: Tensor = self.layers(x if noise is None else x + noise)
+        return images
+
+
+@dataclass(frozen=True)
+class Noises:
+    """What one pass of the translators draws, by the domain of the image that is made.
+
+    Attributes:
+        exclusive: z in place of E, (B, width), for translations; one for each direction.
+        translation, reconstruction: on the decoders' input, (B, C + width, 8, 8); None is no noise.
+        exclusion: on the exclusive decoders', (B, width, 8, 8).
+    """
+
+    exclusive: dict[str, Tensor]
+    translation: dict[str, Tensor | None]
+    reconstruction: dict[str, Tensor | None]
+    exclusion: dict[str, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What the translators make of one batch of pairs, all by domain.
+
+    Attributes:
+        drawn: the noise that stood for E in the images of this domain, (B, width).
+        parts: of the real images.
+        made: the images of this domain, of the other one's S and noise as E.
+        made_parts: of these again; empty where no loss needs them.
+        rebuilt: the images of this domain, of the other one's S and their own E.
+        excluded: what the exclusive decoder of this domain draws of the other one's E; empty where there is none.
+    """
+
+    drawn: dict[str, Tensor]
+    parts: dict[str, Parts]
+    made: dict[str, Tensor]
+    made_parts: dict[str, Parts]
+    rebuilt: dict[str, Tensor]
+    excluded: dict[str, Tensor]
+
+
+class Translators(nn.Module):
+    """The one player: encoders and decoders of both domains, and the exclusive decoders that E must disappoint.
+
+    Args:
+        has_exclusive_decoders: without them no gradient is reversed.
+    """
+
+    def __init__(
+        self, spec: TranslatorSpec, parts: RepresentationSpec, image: ImageSpec, has_exclusive_decoders: bool = True
+    ) -> None:
+        super().__init__()
+        halvings(image)  # says what is wrong with a size
+        self.encoders = nn.ModuleDict({d: Encoder(spec, parts, image) for d in DOMAINS})
+        self.decoders = nn.ModuleDict({d: Decoder(spec, parts.shared, parts.exclusive, image) for d in DOMAINS})
+        exclusive = DOMAINS if has_exclusive_decoders else ()
+        self.exclusive_decoders = nn.ModuleDict({d: Decoder(spec, 0, parts.exclusive, image) for d in exclusive})
+        normal_weights(self, norms=True)
+
+    def encode(self, domain: str, images: Tensor) -> Parts:
+        """Parts of images (B, C, s, s) in [-1, 1] of one domain."""
+        parts: Parts = self.encoders[domain](images)
+        return parts
+
+    def decode(self, domain: str, shared: Tensor, exclusive: Tensor) -> Tensor:
+        """Images of one domain, without noise."""
+        images: Tensor = self.decoders[domain](exclusive, shared)
+        return images
+
+    def forward(
+        self, images: dict[str, Tensor], noises: Noises, reversal: float, encodes_again: bool, rebuilds: bool
+    ) -> Translation:
+        """All that the losses look at.
+
+        Args:
+            images: of each domain, row by row pairs.
+            reversal: scale of the reversed gradient.
+            encodes_again, rebuilds: whether any loss needs the parts of made images, and rebuilt ones.
+        """
+        parts = {d: self.encode(d, images[d]) for d in DOMAINS}
+        shared = {d: parts[OTHER[d]].shared for d in DOMAINS}
+        made = {d: self.decoders[d](noises.exclusive[d], shared[d], noises.translation[d]) for d in DOMAINS}
+        made_parts = {}
+        if encodes_again:
+            with kept_statistics(self.encoders):
+                made_parts = {d: self.encode(d, made[d]) for d in DOMAINS}
+        rebuilt = {}
+        if rebuilds:
+            rebuilt = {d: self.decoders[d](parts[d].exclusive, shared[d], noises.reconstruction[d]) for d in DOMAINS}
+        excluded = {
+            d: decoder(reverse_gradient(parts[OTHER[d]].exclusive, reversal), noise=noises.exclusion[d])
+            for d, decoder in self.exclusive_decoders.items()
+        }
+        return Translation(noises.exclusive, parts, made, made_parts, rebuilt, excluded)
+
+
+def _convolution(channels: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)]

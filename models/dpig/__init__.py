@@ -1,0 +1,1 @@
+"""DPIG's sizes, networks and poses (Ma et al., CVPR 2018)."""

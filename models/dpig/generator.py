@@ -1,0 +1,265 @@
+"""DPIG's networks of stage I (Ma et al., CVPR 2018): what becomes of an image and its keypoints, and an image again.
+
+Convolutions are 3×3 with ReLU; embeddings and the image itself are linear.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unbraid.models.dpig.pose import KEYPOINTS, body_mask, crop_regions, heat_maps, region_boxes
+from unbraid.models.dpig.specs import CriticSpec, DecoderSpec, DrawingSpec, EncoderSpec
+from unbraid.models.image_spec import ImageSpec
+
+Change = Callable[[Tensor], Tensor]
+
+
+class ResidualBlock(nn.Module):
+    """(B, C, H, W) → the same: x + two convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.second = nn.Conv2d(channels, channels, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + F.relu(self.second(F.relu(self.first(x))))
+
+
+class Pyramid(nn.Module):
+    """Residual blocks k = 1…R of n·k channels, halving the image between them: (B, n, H, W) → the output of each block."""
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(ResidualBlock(channels * k) for k in range(1, blocks + 1))
+        self.halvings = nn.ModuleList(nn.Conv2d(channels * k, channels * (k + 1), 3, 2, 1) for k in range(1, blocks))
+
+    def forward(self, x: Tensor, changes: Sequence[Change] = ()) -> list[Tensor]:
+        """The output of each block.
+
+        Args:
+            changes: of each block's input; empty changes nothing.
+        """
+        kept: list[Tensor] = []
+        for i, block in enumerate(self.blocks):
+            if i:
+                x = F.relu(self.halvings[i - 1](kept[-1]))
+            kept.append(block(changes[i](x) if changes else x))
+        return kept
+
+
+class Modulation(nn.Module):
+    """Vectors (B, V) scale and shift the channels of maps (B, C, H, W), each where its mask is; at first nothing changes."""
+
+    def __init__(self, widths: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.linears = nn.ModuleList(nn.Linear(width, 2 * channels) for width in widths)
+
+    def forward(self, maps: Tensor, vectors: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
+        """Changed maps.
+
+        Args:
+            vectors: of the widths that this was made for.
+            masks: (B, 1, H', W') in [0, 1] of each, of any multiple of the maps' size; None is everywhere.
+        """
+        scale, shift = 1.0, 0.0
+        for linear, vector, mask in zip(self.linears, vectors, masks, strict=True):
+            mine, added = linear(vector)[:, :, None, None].chunk(2, 1)
+            where = 1.0 if mask is None else F.adaptive_avg_pool2d(mask, (maps.shape[2], maps.shape[3]))
+            scale, shift = scale + where * mine, shift + where * added
+        return maps * scale + shift
+
+
+class Branch(nn.Module):
+    """Feature maps (B, n, h, w) → embedding (B, width): a pyramid, flattened, one linear layer."""
+
+    def __init__(self, channels: int, blocks: int, size: tuple[int, int], width: int) -> None:
+        super().__init__()
+        self.pyramid = Pyramid(channels, blocks)
+        height, columns = halved(size, blocks - 1)
+        self.linear = nn.Linear(channels * blocks * height * columns, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        embedding: Tensor = self.linear(self.pyramid(x)[-1].flatten(1))
+        return embedding
+
+
+class AppearanceEncoder(nn.Module):
+    """Images (B, 3, H, W) and keypoints (B, 18, 3) → foreground (B, 7·region) and background (B, background).
+
+    DPIG's shared stem and two branches: 7 regions of the masked features, resized and encoded by one set of weights, and the
+    features under the inverse mask.
+    """
+
+    def __init__(self, spec: EncoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
+        super().__init__()
+        self.spec, self.drawing, self.size = spec, drawing, (image.height, image.width)
+        self.stem = nn.Sequential(nn.Conv2d(image.channels, spec.channels, 3, 1, 1), nn.ReLU(), ResidualBlock(spec.channels))
+        width = spec.region if spec.kind == "factored" else spec.foreground
+        self.foreground = Branch(spec.channels, spec.region_blocks, (spec.crop, spec.crop), width)
+        self.background = Branch(spec.channels, spec.blocks, self.size, spec.background)
+        initialise(self)
+
+    def forward(self, images: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        features: Tensor = self.stem(images)
+        if self.spec.kind == "plain":
+            resized = F.interpolate(features, (self.spec.crop, self.spec.crop), mode="bilinear", align_corners=True)
+            return self.foreground(resized), self.background(features)
+        drawing = self.drawing
+        mask = body_mask(keypoints, self.size, drawing.mask_radius, drawing.closing).to(features.dtype)
+        boxes, visible = region_boxes(keypoints, self.size, drawing.region_margin, drawing.lone_margin)
+        crops = crop_regions(features * mask, boxes, self.spec.crop)
+        regions = self.foreground(crops).view(len(images), -1, self.spec.region) * visible[:, :, None]
+        return regions.flatten(1), self.background(features * (1 - mask))
+
+
+class TiledConvolution(nn.Module):
+    """A 3×3 convolution of maps (B, M, H, W) joined by a vector (B, V) tiled over the image, without tiling it.
+
+    Over a constant map the convolution is a matrix product for each of its 9 taps, added wherever that tap lies inside of the
+    image: the same numbers for 1 / (H·W) of the arithmetic.
+    """
+
+    inside: Tensor
+
+    def __init__(self, vector: int, maps: int, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.maps = nn.Conv2d(maps, channels, 3, 1, 1)
+        self.vector = nn.Parameter(torch.empty(channels, vector, 3, 3))
+        inside = F.unfold(torch.ones(1, 1, *size), 3, padding=1).view(9, -1)
+        self.register_buffer("inside", inside, persistent=False)
+
+    def forward(self, vector: Tensor, maps: Tensor) -> Tensor:
+        """(B, channels, H, W)."""
+        taps = F.linear(vector, self.vector.permute(0, 2, 3, 1).flatten(0, 2))
+        spread = taps.view(-1, 9) @ self.inside.to(taps.dtype)
+        convolved: Tensor = self.maps(maps)
+        return convolved + spread.view(convolved.shape)
+
+
+class Decoder(nn.Module):
+    """Foreground, background and keypoints → images (B, 3, H, W): a U-Net over the tiled appearance and the heat-maps."""
+
+    def __init__(self, spec: DecoderSpec, encoder: EncoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
+        super().__init__()
+        self.drawing, self.size = drawing, (image.height, image.width)
+        n, blocks = spec.channels, spec.blocks
+        self.first = TiledConvolution(encoder.foreground + encoder.background, KEYPOINTS, n, self.size)
+        self.pyramid = Pyramid(n, blocks)
+        self.smallest = (n, *halved(self.size, blocks - 1))
+        flat = self.smallest[1] * self.smallest[2]
+        self.squeeze = nn.Linear(n * blocks * flat, spec.bottleneck)
+        self.widen = nn.Linear(spec.bottleneck, n * flat)
+        self.ascent = nn.ModuleList()
+        self.narrowing = nn.ModuleList()
+        channels = n
+        widths = [n * level for level in range(1, blocks + 1)]
+        for level in range(blocks, 0, -1):
+            joined = channels + n * level
+            self.ascent.append(ResidualBlock(joined))
+            widths.append(joined)
+            channels = n * max(level - 1, 1)
+            if level > 1:
+                self.narrowing.append(nn.Conv2d(joined, channels, 1))
+        self.last = nn.Conv2d(joined, image.channels, 3, 1, 1)
+        self.is_factored = encoder.kind == "factored"
+        vectors = (encoder.foreground, encoder.background) if self.is_factored else (encoder.foreground + encoder.background,)
+        modulated = widths if spec.conditioning == "modulated" else []
+        self.modulations = nn.ModuleList(Modulation(vectors, width) for width in modulated)
+        initialise(self)
+
+    def forward(self, foreground: Tensor, background: Tensor, keypoints: Tensor) -> Tensor:
+        heat = heat_maps(keypoints, self.size, self.drawing.heat_radius).to(foreground.dtype)
+        changes = self._changes(foreground, background, keypoints)
+        kept = self.pyramid(F.relu(self.first(torch.cat([foreground, background], 1), heat)), changes[: len(self.ascent)])
+        x: Tensor = self.widen(self.squeeze(kept[-1].flatten(1))).view(-1, *self.smallest)
+        for i, (block, features) in enumerate(zip(self.ascent, reversed(kept), strict=True)):
+            x = torch.cat([x, features], 1)
+            x = block(changes[len(self.ascent) + i](x) if changes else x)
+            if i < len(self.narrowing):
+                x = self.narrowing[i](F.interpolate(x, scale_factor=2, mode="nearest"))
+        images: Tensor = self.last(x)
+        return images
+
+    def _changes(self, foreground: Tensor, background: Tensor, keypoints: Tensor) -> list[Change]:
+        """What appearance does to the input of every block."""
+        if not len(self.modulations):
+            return []
+        vectors: list[Tensor] = [torch.cat([foreground, background], 1)]
+        masks: list[Tensor | None] = [None]
+        if self.is_factored:
+            mask = body_mask(keypoints, self.size, self.drawing.mask_radius, self.drawing.closing).to(foreground.dtype)
+            vectors, masks = [foreground, background], [mask, 1 - mask]
+        return [partial(modulation, vectors=vectors, masks=masks) for modulation in self.modulations]
+
+
+class Painter(nn.Module):
+    """The player of stage I: encoder and decoder of appearance, as one module."""
+
+    def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
+        super().__init__()
+        self.encoder = AppearanceEncoder(encoder, drawing, image)
+        self.decoder = Decoder(decoder, encoder, drawing, image)
+
+    def forward(self, images: Tensor, keypoints: Tensor) -> Tensor:
+        """The images again, through their embeddings."""
+        foreground, background = self.encoder(images, keypoints)
+        rebuilt: Tensor = self.decoder(foreground, background, keypoints)
+        return rebuilt
+
+
+class Discriminator(nn.Module):
+    """DCGAN's (Radford et al., 2016), with 5×5 kernels: images (B, 3, H, W) → logits (B,)."""
+
+    def __init__(self, spec: CriticSpec, image: ImageSpec) -> None:
+        super().__init__()
+        channels, layers = image.channels, nn.ModuleList()
+        for i, out in enumerate(spec.channels):
+            norm: list[nn.Module] = [nn.BatchNorm2d(out)] if i else []
+            layers.append(nn.Sequential(nn.Conv2d(channels, out, 5, 2, 2, bias=not i), *norm, nn.LeakyReLU(spec.slope)))
+            channels = out
+        self.layers = nn.Sequential(*layers)
+        height, width = halved((image.height, image.width), len(spec.channels))
+        self.linear = nn.Linear(channels * height * width, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+
+    def judge(self, images: Tensor) -> Tensor:
+        """One logit an image."""
+        logits: Tensor = self.linear(self.layers(images).flatten(1))
+        return logits.squeeze(1)
+
+    def forward(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of real and of made images, each half normalised by its own statistics."""
+        return self.judge(real), self.judge(made)
+
+
+def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
+    """Height and width after so many convolutions of stride 2, which round up."""
+    height, width = size
+    for _ in range(times):
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return height, width
+
+
+@torch.no_grad()
+def initialise(network: nn.Module) -> None:
+    """Xavier's uniform weights and zero biases, the default of the framework that the reference code was written in."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, TiledConvolution):  # one weight in two parts
+            joined = torch.empty(module.vector.shape[0], module.vector.shape[1] + KEYPOINTS, 3, 3, device=module.vector.device)
+            nn.init.xavier_uniform_(joined)
+            module.vector.copy_(joined[:, : module.vector.shape[1]])
+            module.maps.weight.copy_(joined[:, module.vector.shape[1] :])
+        elif isinstance(module, Modulation):
+            for weight in module.parameters():
+                nn.init.zeros_(weight)

@@ -1,0 +1,167 @@
+"""InfoGAN's networks (Chen et al., NIPS 2016, appendix C): generator, the trunk that D and Q share, their heads.
+
+Layers before a batch norm have no bias: the norm takes it away again, and Adam would turn its rounding noise into steps.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from unbraid.models.image_spec import ImageSpec
+from unbraid.models.infogan.specs import CodeSpec, GeneratorSpec, LayerSpec, TrunkSpec
+from unbraid.models.initialisation import normal_weights
+from unbraid.models.normalization import NORMS
+
+
+class Generator(nn.Module):
+    """Latent (B, latent_width) → image (B, C, H, W) in [0, 1] (sigmoid) or [-1, 1] (tanh)."""
+
+    def __init__(self, spec: GeneratorSpec, codes: CodeSpec, image: ImageSpec) -> None:
+        super().__init__()
+        self.latent_width = codes.latent_width
+        self.start = (spec.start_channels, *image.divided(spec.upsampling, "the generator"))
+        width = self.latent_width
+        fully_connected: list[nn.Module] = []
+        for out in [spec.hidden, self.start[0] * self.start[1] * self.start[2]]:
+            if out is not None:
+                fully_connected += [nn.Linear(width, out, bias=False), nn.BatchNorm1d(out), nn.ReLU(inplace=True)]
+                width = out
+        self.fully_connected = nn.Sequential(*fully_connected)
+        channels = spec.start_channels
+        layers: list[nn.Module] = []
+        for layer in spec.layers:
+            layers += _up(channels, layer)
+            channels = layer.channels
+        layers.append(nn.ConvTranspose2d(channels, image.channels, 4, 2, 1))
+        layers.append(nn.Sigmoid() if spec.output == "sigmoid" else nn.Tanh())
+        self.layers = nn.Sequential(*layers)
+        normal_weights(self)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        if latent.ndim != 2 or latent.shape[1] != self.latent_width:
+            raise ValueError(f"the generator takes (B, {self.latent_width}) latents, got {tuple(latent.shape)}")
+        x: Tensor = self.fully_connected(latent)
+        image: Tensor = self.layers(x.view(-1, *self.start))
+        return image
+
+
+class Trunk(nn.Module):
+    """Image (B, C, H, W) → features (B, width), shared by D and Q."""
+
+    def __init__(self, spec: TrunkSpec, image: ImageSpec) -> None:
+        super().__init__()
+        self.image = image
+        height, width = image.divided(spec.downsampling, "the trunk")
+        channels = image.channels
+        layers: list[nn.Module] = []
+        for layer in spec.layers:
+            layers += _down(channels, layer, spec.slope)
+            channels = layer.channels
+        layers.append(nn.Flatten())
+        self.width = channels * height * width
+        if spec.hidden is not None:
+            layers += [
+                nn.Linear(self.width, spec.hidden, bias=False),
+                nn.BatchNorm1d(spec.hidden),
+                nn.LeakyReLU(spec.slope, inplace=True),
+            ]
+            self.width = spec.hidden
+        self.layers = nn.Sequential(*layers)
+        normal_weights(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.ndim != 4 or tuple(image.shape[1:]) != self.image.shape:
+            raise ValueError(f"the trunk takes (B, {', '.join(map(str, self.image.shape))}) images, got {tuple(image.shape)}")
+        features: Tensor = self.layers(image)
+        return features
+
+    def forward_pair(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of real and of made images, as two calls would give them, at the price of less than two.
+
+        Convolutions and matrix products run once on both, which uses the processor better and makes one weight gradient
+        instead of two and their sum. Each half is normalised by its own statistics.
+        """
+        x = torch.cat([real, made])
+        for layer in self.layers:
+            if isinstance(layer, NORMS):
+                of_real, of_made = x.split([len(real), len(made)])
+                x = torch.cat([layer(of_real), layer(of_made)])
+            else:
+                x = layer(x)
+        of_real, of_made = x.split([len(real), len(made)])
+        return of_real, of_made
+
+
+class DiscriminatorHead(nn.Module):
+    """Features (B, width) → one logit an image, (B,)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+        normal_weights(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.linear(features)
+        return logits.squeeze(1)
+
+
+class QHead(nn.Module):
+    """Features (B, width) → parameters of Q(c | x), (B, head_width), see :func:`unbraid.models.infogan.codes.split_head`."""
+
+    def __init__(self, spec: TrunkSpec, codes: CodeSpec, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(width, spec.q_hidden, bias=False),
+            nn.BatchNorm1d(spec.q_hidden),
+            nn.LeakyReLU(spec.slope, inplace=True),
+            nn.Linear(spec.q_hidden, codes.head_width),
+        )
+        normal_weights(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        head: Tensor = self.layers(features)
+        return head
+
+
+class Critics(nn.Module):
+    """The player against G: trunk, D and Q, in one module."""
+
+    def __init__(self, spec: TrunkSpec, codes: CodeSpec, image: ImageSpec) -> None:
+        super().__init__()
+        self.trunk = Trunk(spec, image)
+        self.discriminator_head = DiscriminatorHead(self.trunk.width)
+        self.q_head = QHead(spec, codes, self.trunk.width)
+
+    def forward(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All that this player's loss needs: logits of real images and of made ones (B,), Q's head on these (B, head_width)."""
+        of_real, of_made = self.trunk.forward_pair(real, made)
+        return self.discriminator_head(of_real), self.discriminator_head(of_made), self.q_head(of_made)
+
+    def judge(self, made: Tensor) -> tuple[Tensor, Tensor]:
+        """For G's loss: logits of made images (B,) and Q's head (B, head_width)."""
+        features = self.trunk(made)
+        return self.discriminator_head(features), self.q_head(features)
+
+    def read(self, images: Tensor) -> Tensor:
+        """Q's head (B, head_width) on any images."""
+        head: Tensor = self.q_head(self.trunk(images))
+        return head
+
+
+def _up(channels: int, layer: LayerSpec) -> list[nn.Module]:
+    kernel = 4 if layer.stride == 2 else 3
+    norm: list[nn.Module] = [nn.BatchNorm2d(layer.channels)] if layer.norm else []
+    return [
+        nn.ConvTranspose2d(channels, layer.channels, kernel, layer.stride, 1, bias=not layer.norm),
+        *norm,
+        nn.ReLU(inplace=True),
+    ]
+
+
+def _down(channels: int, layer: LayerSpec, slope: float) -> list[nn.Module]:
+    kernel = 4 if layer.stride == 2 else 3
+    norm: list[nn.Module] = [nn.BatchNorm2d(layer.channels)] if layer.norm else []
+    return [
+        nn.Conv2d(channels, layer.channels, kernel, layer.stride, 1, bias=not layer.norm),
+        *norm,
+        nn.LeakyReLU(slope, inplace=True),
+    ]

@@ -1,0 +1,144 @@
+"""Sizes of latent codes and networks, as numbers only.
+
+Nothing here imports torch, so that a config can be validated in milliseconds. The networks in
+:mod:`unbraid.models.infogan.networks` and the code distribution in :mod:`unbraid.models.infogan.codes` are built from these.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+NoisePrior = Literal["uniform", "normal"]
+OutputActivation = Literal["sigmoid", "tanh"]
+Variance = Literal["fixed", "learnt"]
+
+
+@dataclass(frozen=True)
+class CodeSpec:
+    """Layout of a latent vector: noise, then one-hot categorical codes, then continuous codes.
+
+    Attributes:
+        noise: length of the incompressible noise ``z``.
+        categorical: number of classes of each categorical code, uniform prior.
+        continuous: number of continuous codes, prior ``Unif(-1, 1)`` each.
+        noise_prior: ``uniform`` draws z from Unif(-1, 1) as the reference code does, ``normal`` from N(0, 1).
+        variance: what Q predicts for the continuous codes: ``fixed`` sigma = 1 (the log-likelihood is then a
+            squared error), ``learnt`` a log-variance beside each mean; or a tuple, one choice for each code.
+    """
+
+    noise: int = 62
+    categorical: tuple[int, ...] = (10,)
+    continuous: int = 2
+    noise_prior: NoisePrior = "uniform"
+    variance: Variance | tuple[Variance, ...] = "fixed"
+
+    def __post_init__(self) -> None:
+        if self.noise < 0 or self.continuous < 0:
+            raise ValueError("noise and continuous must not be negative")
+        for classes in self.categorical:
+            if classes < 2:
+                raise ValueError(f"a categorical code needs at least 2 classes, got {classes}")
+        if self.head_width == 0:
+            raise ValueError("at least one categorical or continuous code is needed: without any, Q has nothing to predict")
+        if not isinstance(self.variance, str) and len(self.variance) != self.continuous:
+            raise ValueError(
+                f"variance has {len(self.variance)} entries for {self.continuous} continuous codes: "
+                "give one word for all, or one for each"
+            )
+
+    @property
+    def variances(self) -> tuple[Variance, ...]:
+        """The choice for each continuous code."""
+        if isinstance(self.variance, str):
+            return (self.variance,) * self.continuous
+        return self.variance
+
+    @property
+    def latent_width(self) -> int:
+        """Length of the generator's input: noise, one-hots, continuous."""
+        return self.noise + sum(self.categorical) + self.continuous
+
+    @property
+    def head_width(self) -> int:
+        """Numbers that Q must output: all logits, all means, one log-variance for each code that learns it."""
+        return sum(self.categorical) + self.continuous + sum(v == "learnt" for v in self.variances)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name for each code, the same in metrics, plots and files."""
+        categorical = tuple(f"categorical_{i}" for i in range(len(self.categorical)))
+        return categorical + tuple(f"continuous_{i}" for i in range(self.continuous))
+
+    @property
+    def entropies(self) -> dict[str, float]:
+        """H(c) of each code's prior in nats: ``log K``, or the differential entropy ``log 2`` of Unif(-1, 1)."""
+        entropies = [math.log(k) for k in self.categorical] + [math.log(2.0)] * self.continuous
+        return dict(zip(self.names, entropies, strict=True))
+
+    @property
+    def ceilings(self) -> dict[str, float]:
+        """The largest L_I that each code can show, in nats.
+
+        ``log K`` for a categorical code. With sigma fixed at 1 a continuous code that is read without error still
+        shows only ``log 2 - log(2 pi) / 2 = -0.226``. With a learnt variance there is no ceiling: infinity.
+        """
+        ceilings = dict(self.entropies)
+        for i, variance in enumerate(self.variances):
+            fixed = math.log(2.0) - 0.5 * math.log(2 * math.pi)
+            ceilings[f"continuous_{i}"] = fixed if variance == "fixed" else math.inf
+        return ceilings
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One convolution of a trunk, or one transposed convolution of a generator.
+
+    ``stride`` 2 is a kernel of 4 that halves (doubles) the image, ``stride`` 1 a kernel of 3 that keeps it.
+    ``norm`` puts a batch norm before the activation.
+    """
+
+    channels: int
+    stride: Literal[1, 2] = 2
+    norm: bool = True
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise ValueError(f"channels must be at least 1, got {self.channels}")
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """``latent → [FC hidden BN ReLU] → FC start BN ReLU → layers → upconv to the image → output``.
+
+    Attributes:
+        hidden: width of the first fully connected layer; None leaves it out.
+        start_channels: channels of the first feature map.
+        layers: transposed convolutions between the first map and the image.
+        output: activation of the last layer, which fixes the range of the data: ``[0, 1]`` or ``[-1, 1]``.
+    """
+
+    hidden: int | None = 1024
+    start_channels: int = 128
+    layers: tuple[LayerSpec, ...] = (LayerSpec(64),)
+    output: OutputActivation = "sigmoid"
+
+    @property
+    def upsampling(self) -> int:
+        """Factor from the first feature map to the image (the last upconv doubles too)."""
+        doublings = 1 + sum(layer.stride == 2 for layer in self.layers)
+        return 1 << doublings
+
+
+@dataclass(frozen=True)
+class TrunkSpec:
+    """``image → layers → [FC hidden BN LReLU]``, shared by D and Q, then ``D: FC 1`` and ``Q: FC q_hidden BN LReLU → FC``."""
+
+    layers: tuple[LayerSpec, ...] = (LayerSpec(64, norm=False), LayerSpec(128))
+    hidden: int | None = 1024
+    q_hidden: int = 128
+    slope: float = 0.1
+
+    @property
+    def downsampling(self) -> int:
+        """Factor from the image to the last feature map."""
+        return 1 << sum(layer.stride == 2 for layer in self.layers)

@@ -1,0 +1,65 @@
+"""All stages of DPIG by one command, stopped and repeated, as a user would."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.trainers.systems.people import TINY, overrides
+from unbraid.cluster.cli import main
+from unbraid.cluster.local.services import FOLDER_VARIABLE
+from unbraid.trainers.runs.record import open_run, read_run, run_status
+
+STAGES = ("appearance", "pose", "mapping")
+
+
+def train(url: str, storage: Path, *further: str) -> Result:
+    arguments = [o for o in overrides("pose", url, storage) if not o.startswith(("networks.pose", "run.name"))]
+    for stage in STAGES:
+        own = [o for o in overrides(stage, url, storage) if o.startswith(("networks.", "loss."))]
+        assert len(own) >= len(TINY[stage])
+        arguments += [f"{stage}.{o}" for o in own]
+    return CliRunner().invoke(
+        main, ["train", "dpig-people-small", *arguments, "run.updates=4", "run.name=all", "--debug", *further]
+    )
+
+
+def test_one_command_trains_all_stages_and_goes_on_where_it_was(
+    people_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "none"))
+    storage = tmp_path / "runs"
+    from unbraid.trainers import loop
+
+    finish = loop.finish
+    ended: list[object] = []
+
+    def interrupted(*arguments: Any) -> None:
+        if ended:
+            raise KeyboardInterrupt
+        ended.append(arguments)
+        finish(*arguments)
+
+    monkeypatch.setattr(loop, "finish", interrupted)
+    stopped = train(people_url, storage)
+    assert stopped.exit_code == 130, stopped.output
+    assert "stage 2 of 3: pose" in stopped.output
+    assert run_status(open_run(str(storage), "all-appearance")) == "finished"
+    assert not (storage / "all-mapping").exists()
+    monkeypatch.setattr(loop, "finish", finish)
+    done = train(people_url, storage)
+    assert done.exit_code == 0, done.output
+    assert "run all-appearance is finished" in done.output
+    for stage in STAGES:
+        assert read_run(open_run(str(storage), f"all-{stage}"))["step"] == 4
+        assert (storage / f"all-{stage}" / "report.png").stat().st_size > 10_000
+    again = train(people_url, storage)
+    assert again.output.count("is finished") == 3
+
+
+def test_a_dry_run_shows_every_stage(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(main, ["train", "dpig-people-small", "--dry-run", f"run.storage={tmp_path}"])
+    assert shown.exit_code == 0
+    assert shown.output.count("\n---\n") == 2
+    assert shown.output.count("system: dpig.") == 3

@@ -1,0 +1,145 @@
+"""Packing: equal shards, the same bytes each time, going on where it stopped, nothing half written."""
+
+import errno
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.index import INDEX_KEY, read_index
+from unbraid.datasets.sources.packing import describe_plan, pack, plan_shards
+from unbraid.datasets.sources.source import Item, Source, UnusableSampleError, encode_png, image_field, label_field
+from unbraid.datasets.store import FolderStore, Store, open_store
+from unbraid.datasets.stream.stream import read_split
+
+
+def image(i: int) -> bytes:
+    return encode_png(np.random.default_rng(i).integers(0, 256, (8, 8), dtype=np.uint8))
+
+
+def source(
+    train: int = 100,
+    test: int = 10,
+    load: Callable[[int], Mapping[str, bytes]] = lambda i: {"png": image(i), "cls": b"%d" % (i % 7)},
+    mark: str = "",
+) -> Source:
+    splits = {
+        name: [Item(f"{name}-{i:03d}", lambda i=i: load(i), f"{i} {mark}") for i in range(count)]  # type: ignore[misc]
+        for name, count in (("train", train), ("test", test))
+    }
+    return Source("tiny", {"image": image_field((1, 8, 8)), "label": label_field()}, splits, shuffle=True)
+
+
+def silent(text: str) -> None: ...
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return open_store(
+        str(tmp_path / "out") if request.param == "folder" else request.getfixturevalue("bucket_url"), create=True
+    )
+
+
+def test_every_sample_is_packed_once_into_shards_of_equal_size(store: Store) -> None:
+    index = pack(source(103), store, silent, shards=10)
+    assert sorted({s.count for s in index.shards("train")}) == [10, 11]
+    assert read_index(store) == index
+    labels = np.concatenate([batch["label"].numpy() for batch in read_split(store.url, "train", 50)])
+    assert sorted(labels.tolist()) == sorted(i % 7 for i in range(103))
+    assert labels.tolist() != [i % 7 for i in range(103)]  # shuffled
+    assert not store.keys("packing/")
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_same_files_give_the_same_bytes(tmp_path: Path, threads: int) -> None:
+    for name, used in (("a", 1), ("b", threads)):
+        pack(source(), FolderStore(tmp_path / name, create=True), silent, threads=used)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_repeated_call_goes_on_where_the_first_was_stopped(store: Store) -> None:
+    loaded: list[int] = []
+
+    def load(i: int, stop_at: int | None = None) -> Mapping[str, bytes]:
+        if i == stop_at:
+            raise KeyboardInterrupt
+        loaded.append(i)
+        return {"png": image(i), "cls": b"1"}
+
+    plans = plan_shards(source(), 10)["train"]
+    last = int(plans[6].items[-1].key.rpartition("-")[2])
+    with pytest.raises(KeyboardInterrupt):
+        pack(source(load=lambda i: load(i, last)), store, silent, shards=10, threads=1)
+    assert not store.exists(INDEX_KEY)
+    finished = len(store.keys("packing/"))
+    assert finished >= 6
+    loaded.clear()
+    index = pack(source(load=load), store, silent, shards=10, threads=1)
+    probes = 10
+    assert len(loaded) <= 110 - 10 * finished + probes
+    assert sum(s.count for s in index.shards("train")) == 100
+
+
+def test_a_shard_whose_files_changed_is_written_again(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path, create=True)
+    bad = source(load=lambda i: {"png": image(i)} if i == 99 else {"png": image(i), "cls": b"1"})
+    with pytest.raises(DataError, match="has no cls for the field 'label'"):
+        pack(bad, store, silent, shards=10, threads=1)
+    index = pack(source(load=lambda i: {"png": image(i + 1), "cls": b"2"}, mark="new"), store, silent, shards=10)
+    labels = np.concatenate([batch["label"].numpy() for batch in read_split(str(tmp_path), "train", 50)])
+    assert set(labels.tolist()) == {2}
+    assert sum(s.count for s in index.shards("train")) == 100
+
+
+def test_unusable_samples_are_an_error_or_counted(tmp_path: Path) -> None:
+    def load(i: int) -> Mapping[str, bytes]:
+        if i in (5, 6):
+            raise UnusableSampleError(f"image-{i}.png: not a whole PNG or JPEG")
+        return {"png": image(i), "cls": b"1"}
+
+    with pytest.raises(DataError, match=r"image-[56]\.png: not a whole PNG or JPEG.*--max-skipped"):
+        pack(source(test=0, load=load), FolderStore(tmp_path / "strict", create=True), silent)
+    told: list[str] = []
+    index = pack(source(test=0, load=load), FolderStore(tmp_path / "lenient", create=True), told.append, max_skipped=2)
+    assert sum(s.count for s in index.shards("train")) == 98
+    assert sum(text.startswith("skipped: image-") for text in told) == 2
+
+
+def test_a_dry_run_says_what_would_be_written() -> None:
+    told: list[str] = []
+    opened = source(103)
+    describe_plan(opened, plan_shards(opened, 10), told.append)
+    text = "\n".join(told)
+    assert "103 samples in 10 shards of 10 or 11" in text
+    assert "image (image, (1, 8, 8))" in text
+
+
+def test_no_room_for_a_shard_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> object:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("unbraid.datasets.shards.tar.TarWriter", full)
+    with pytest.raises(DataError, match="No space left on device: a shard is written there first; free space, or set TMPDIR"):
+        pack(source(), FolderStore(tmp_path, create=True), silent)
+
+
+def test_two_samples_of_one_key_are_refused() -> None:
+    twice = source()
+    twice.splits["train"].append(twice.splits["train"][3])  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="2 samples of train have the key 'train-003'"):
+        plan_shards(twice)
+
+
+@pytest.mark.parametrize(
+    ("opened", "shards", "message"),
+    [(source(0, 0), None, "no samples to pack"), (source(5, 0), 6, "6 shards for 5 samples")],
+)
+def test_what_cannot_be_packed_is_told(opened: Source, shards: int | None, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        plan_shards(opened, shards)

@@ -1,0 +1,133 @@
+"""The order of samples is a pure function, and every promise of it is checked without input or output."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unbraid.datasets.stream.order import Order, rank_lanes
+
+
+def epoch_sequence(order: Order, epoch: int, ranks: int = 1) -> list[list[tuple[int, int]]]:
+    """Global batches of an epoch as (shard, sample), put together from what each rank would take."""
+    lanes: dict[int, list[tuple[int, int]]] = {}
+    for rank in range(ranks):
+        for lane in rank_lanes(order.lanes, rank, ranks):
+            samples: list[tuple[int, int]] = []
+            window = 0
+            while stretches := order.stretches(epoch, lane, *order.window_bounds(lane, window)):
+                content = [(s.shard, i) for s in stretches for i in range(s.first, s.last)]
+                samples += [content[i] for i in order.permutation(epoch, lane, range(window, window + 1))]
+                window += 1
+            lanes[lane] = samples
+    share = order.per_lane
+    return [
+        [sample for lane in sorted(lanes) for sample in lanes[lane][batch * share : (batch + 1) * share]]
+        for batch in range(order.batches(epoch))
+    ]
+
+
+ORDERS = st.builds(
+    lambda counts, per_lane, window, seed: Order(tuple(counts), 8 * per_lane, 8, window, seed),
+    counts=st.lists(st.integers(12, 40), min_size=8, max_size=30),
+    per_lane=st.integers(1, 4),
+    window=st.integers(1, 50),
+    seed=st.integers(0, 2**31),
+)
+
+
+@given(ORDERS, st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_no_sample_comes_twice_and_all_batches_are_full(order: Order, epoch: int) -> None:
+    batches = epoch_sequence(order, epoch)
+    assert all(len(batch) == order.batch for batch in batches)
+    assert max(Counter(sample for batch in batches for sample in batch).values()) == 1
+
+
+@given(ORDERS, st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_global_sequence_is_the_same_for_any_number_of_ranks(order: Order, epoch: int) -> None:
+    alone = epoch_sequence(order, epoch)
+    for ranks in (2, 4, 8):
+        assert epoch_sequence(order, epoch, ranks) == alone
+
+
+@given(ORDERS, st.integers(0, 3), st.integers(0, 7), st.integers(0, 5), st.integers(1, 5))
+@settings(max_examples=100, deadline=None)
+def test_windows_read_together_come_in_the_order_of_windows_read_apart(
+    order: Order, epoch: int, lane: int, first: int, count: int
+) -> None:
+    apart = [
+        order.window_bounds(lane, window)[0] + order.permutation(epoch, lane, range(window, window + 1))
+        for window in range(first, first + count)
+    ]
+    together = order.window_bounds(lane, first)[0] + order.permutation(epoch, lane, range(first, first + count))
+    assert np.concatenate(apart).tolist() == together.tolist()
+
+
+@given(ORDERS, st.integers(0, 7), st.integers(0, 400))
+@settings(max_examples=100, deadline=None)
+def test_every_position_lies_in_its_window(order: Order, lane: int, position: int) -> None:
+    window, into = order.window_at(lane, position)
+    first, last = order.window_bounds(lane, window)
+    assert first + into == position < last
+    assert window == 0 or order.window_bounds(lane, window - 1)[1] == first
+
+
+def test_equal_shards_leave_out_less_than_a_batch() -> None:
+    order = Order((750,) * 80, batch=128, lanes=16, window=1024, seed=0)
+    seen = {sample for batch in epoch_sequence(order, 0) for sample in batch}
+    assert order.batches(0) == 468
+    assert len(seen) == 468 * 128 == 60_000 - 96
+
+
+def test_a_thousand_ranks_over_many_shards_see_what_one_rank_sees() -> None:
+    """The internet's scale in small: as many ranks and lanes, shards of few samples."""
+    order = Order((6,) * 4096, batch=1024, lanes=1024, window=4, seed=1)
+    assert epoch_sequence(order, 1, ranks=1024) == epoch_sequence(order, 1)
+
+
+def test_batches_mix_shards_nearly_as_a_true_permutation_does() -> None:
+    """Shards of one class each are the worst case: a batch still holds what chance would put there."""
+    order = Order((100,) * 320, batch=128, lanes=64, window=64, seed=0)
+    mixed = [len({shard for shard, _ in batch}) for batch in epoch_sequence(order, 0)]
+    shuffled = np.random.default_rng(0).permutation(np.repeat(np.arange(320), 100))
+    chance = [len(set(shuffled[i : i + 128].tolist())) for i in range(0, len(shuffled) - 127, 128)]
+    assert np.mean(mixed) > 0.6 * np.mean(chance)
+    places = np.array([shard * 100 + i for batch in epoch_sequence(order, 0) for shard, i in batch])
+    assert abs(np.corrcoef(np.arange(len(places)), places)[0, 1]) < 0.15
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    orders = [Order((50,) * 16, 16, 8, 64, seed) for seed in (0, 1)]
+    sequences = [epoch_sequence(order, epoch) for order in orders for epoch in (0, 1)]
+    for i, sequence in enumerate(sequences):
+        assert all(sequence != other for other in sequences[i + 1 :])
+    assert epoch_sequence(orders[0], 0) == sequences[0]
+
+
+@pytest.mark.parametrize(
+    ("counts", "batch", "lanes", "message"),
+    [
+        ((10,) * 4, 8, 8, "8 lanes need at least as many shards"),
+        ((10,) * 8, 12, 8, "not a multiple of 8 lanes"),
+        ((1,) * 8, 64, 8, "do not fill one batch"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(counts: tuple[int, ...], batch: int, lanes: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Order(counts, batch, lanes, 16, 0)
+
+
+@pytest.mark.parametrize(("lanes", "ranks"), [(8, 1), (8, 2), (8, 3), (16, 7), (5, 5)])
+def test_ranks_own_all_lanes_and_nearly_as_many_each(lanes: int, ranks: int) -> None:
+    owned = [rank_lanes(lanes, rank, ranks) for rank in range(ranks)]
+    assert [lane for part in owned for lane in part] == list(range(lanes))
+    assert max(map(len, owned)) - min(map(len, owned)) <= 1
+
+
+def test_every_rank_owns_a_lane() -> None:
+    with pytest.raises(ValueError, match="8 lanes cannot be shared by 9 ranks"):
+        rank_lanes(8, 0, 9)

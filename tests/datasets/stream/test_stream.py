@@ -1,0 +1,180 @@
+"""The stream on a real S3 server: equal batches, the same order for any number of ranks, exact resume, clear errors."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import SHARD, TEST, TRAIN, pack_digits
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.table import read_table
+from unbraid.datasets.store import open_store
+from unbraid.datasets.stream.stream import Position, SampleStream, read_split
+
+BATCH, LANES, WINDOW = 64, 8, 100
+
+
+def stream(url: str, rank: int = 0, world_size: int = 1, **options: Any) -> SampleStream:
+    settings: dict[str, Any] = {"batch": BATCH, "lanes": LANES, "window": WINDOW, "seed": 0} | options
+    return SampleStream(url, "train", rank=rank, world_size=world_size, **settings)
+
+
+def take(source: SampleStream, count: int) -> list[torch.Tensor]:
+    with source:
+        return [next(source)["image"] for _ in range(count)]
+
+
+def test_an_epoch_gives_each_image_once(digits_url: str) -> None:
+    with stream(digits_url) as source:
+        batches = source.order.batches(0)
+        images = torch.cat([next(source)["image"] for _ in range(batches)])
+        assert source.position == Position(1, 0)
+    assert batches * BATCH == TRAIN
+    assert images.dtype == torch.uint8
+    packed = torch.cat([batch["image"] for batch in read_split(digits_url, "train", 100)])
+    assert len(images.flatten(1).unique(dim=0)) == len(packed.flatten(1).unique(dim=0))
+    assert not torch.equal(images, packed)
+
+
+def test_images_keep_their_labels(digits_url: str) -> None:
+    batches = list(read_split(digits_url, "train", 100))
+    labels = {bytes(i.numpy()): int(n) for b in batches for i, n in zip(b["image"], b["label"], strict=True)}
+    with stream(digits_url) as source:
+        batch = next(source)
+    assert [labels[bytes(image.numpy())] for image in batch["image"]] == batch["label"].tolist()
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_together_see_what_one_sees(digits_url: str, ranks: int) -> None:
+    alone = take(stream(digits_url), 30)  # more than an epoch
+    shares = [take(stream(digits_url, rank, ranks), 30) for rank in range(ranks)]
+    for number, batch in enumerate(alone):
+        assert torch.equal(batch, torch.cat([share[number] for share in shares]))
+
+
+@pytest.mark.parametrize("consumed", [7, 24, 25, 40])
+def test_going_on_continues_the_sequence_with_other_ranks(digits_url: str, consumed: int) -> None:
+    uninterrupted = take(stream(digits_url), consumed + 5)
+    with stream(digits_url) as first:
+        for _ in range(consumed):
+            next(first)
+        position = first.position
+    shares = [take(stream(digits_url, rank, 2, position=position), 5) for rank in range(2)]
+    for number, batch in enumerate(uninterrupted[consumed:]):
+        assert torch.equal(batch, torch.cat([share[number] for share in shares]))
+
+
+def test_another_seed_is_another_order(digits_url: str) -> None:
+    assert not torch.equal(take(stream(digits_url, seed=0), 1)[0], take(stream(digits_url, seed=1), 1)[0])
+
+
+def test_a_split_is_read_whole_with_its_remainder(digits_url: str) -> None:
+    sizes = [len(batch["image"]) for batch in read_split(digits_url, "test", 100)]
+    assert sizes == [100, TEST - 100]
+
+
+def test_a_damaged_shard_stops_the_stream_by_name(tmp_path: Path) -> None:
+    pack_digits(open_store(str(tmp_path)))
+    path = tmp_path / "train-00007.tar"
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"train-00007\.tar: sample \d+: its checksum differs"), stream(str(tmp_path)) as source:
+        for _ in range(source.order.batches(0)):
+            next(source)
+
+
+def test_a_missing_shard_stops_the_stream_by_name(tmp_path: Path) -> None:
+    pack_digits(open_store(str(tmp_path)))
+    (tmp_path / "train-00007.tar").unlink()
+    with pytest.raises(DataError, match=r"train-00007\.tar: no such file"), stream(str(tmp_path)) as source:
+        for _ in range(source.order.batches(0)):
+            next(source)
+
+
+def test_a_few_damaged_samples_may_be_replaced_by_their_neighbours(tmp_path: Path) -> None:
+    index = pack_digits(open_store(str(tmp_path)))
+    whole = take(stream(str(tmp_path)), 25)
+    shard = index.shards("train")[7]
+    table = read_table(open_store(str(tmp_path)), shard)
+    path = tmp_path / shard.name
+    content = bytearray(path.read_bytes())
+    for sample in (3, 30):
+        content[int(table.offsets[sample]) + 600] ^= 1
+    path.write_bytes(content)
+    for ranks in (1, 2):
+        sources = [stream(str(tmp_path), rank, ranks, max_skipped=2) for rank in range(ranks)]
+        shares = [take(source, 25) for source in sources]
+        assert sum(source.statistics.skipped for source in sources) == 2
+        changed = 0
+        for number, batch in enumerate(whole):
+            now = torch.cat([share[number] for share in shares])
+            rows = (now != batch).flatten(1).any(1).nonzero().flatten().tolist()
+            changed += len(rows)
+            for row in rows:
+                lane = row // (BATCH // LANES)
+                mates = batch[lane * (BATCH // LANES) : (lane + 1) * (BATCH // LANES)]
+                assert any(torch.equal(now[row], mate) for mate in mates)
+        assert changed == 2
+    with pytest.raises(DataError, match=r"train-00007\.tar: sample .* after 1 samples that were skipped"):
+        take(stream(str(tmp_path), max_skipped=1), 25)
+
+
+@pytest.mark.parametrize("threads", [1, 3, 8])
+def test_the_number_of_threads_changes_nothing(digits_url: str, threads: int) -> None:
+    for one, many in zip(take(stream(digits_url), 30), take(stream(digits_url, decode_threads=threads), 30), strict=True):
+        assert torch.equal(one, many)
+
+
+def test_a_budget_smaller_than_a_window_is_slow_but_not_stuck(digits_url: str) -> None:
+    tight = stream(digits_url, prefetch_bytes=1)
+    for one, other in zip(take(stream(digits_url), 30), take(tight, 30), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_is_held_stays_within_the_budget(digits_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unbraid.datasets.stream.read.LARGEST_READ", 1)  # one window a read
+    sample, window, budget = 2700, 5, 400_000
+    with stream(str(digits_folder), window=window, prefetch_bytes=2 * budget) as source:
+        for _ in range(60):
+            next(source)
+        peak = source._fetcher.peak
+    assert (LANES + 1) * window * sample < 0.8 * budget <= peak <= budget
+
+
+def test_unshuffled_lanes_run_through_their_shards(digits_folder: Path) -> None:
+    with stream(str(digits_folder), window=1) as source:
+        order = source.order
+        batch = next(source)
+    packed = [b["image"] for b in read_split(str(digits_folder), "train", SHARD)]
+    first = packed[int(order.lane_shards(0, 0)[0])]
+    assert torch.equal(batch["image"][: order.per_lane], first[: order.per_lane])
+
+
+def test_closing_ends_the_threads(digits_url: str) -> None:
+    before = threading.active_count()
+    source = stream(digits_url)
+    next(source)
+    source.close()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() <= before
+
+
+def test_an_error_is_told_to_whoever_asks_again(tmp_path: Path) -> None:
+    pack_digits(open_store(str(tmp_path)))
+    for path in tmp_path.glob("train-*.tar"):
+        path.unlink()
+    with stream(str(tmp_path)) as source:
+        for _ in range(3):
+            with pytest.raises(DataError, match="no such file"):
+                next(source)
+
+
+def test_lanes_that_do_not_fit_say_what_to_change(digits_url: str) -> None:
+    with pytest.raises(DataError, match=r"lower data\.lanes, or pack the set into more shards"):
+        SampleStream(digits_url, "train", batch=64, lanes=64, window=10, seed=0)

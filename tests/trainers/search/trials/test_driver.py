@@ -1,0 +1,324 @@
+"""Campaigns on a real Ray, with real trials of a second each: what is interrupted, lost, broken or stopped."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+import torch
+import yaml
+
+from tests.trainers.search.campaigns import METRIC, campaign, content
+from unbraid.cluster.local.services import LocalServices
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.launch.ray_train import preflight, train_here
+from unbraid.trainers.runs.checkpoint import Checkpoints
+from unbraid.trainers.runs.record import open_run, read_metrics, read_run
+from unbraid.trainers.search.campaign.export import export_preset
+from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.plan.history import Configuration, Trial, ranked
+from unbraid.trainers.search.plan.plan import Plan
+from unbraid.trainers.search.report.page import write_report
+from unbraid.trainers.search.trials.driver import run_campaign
+from unbraid.trainers.search.trials.pbt import read_lineage
+from unbraid.trainers.search.trials.session import Ending
+
+NOT_FINITE = {"optim.lr_generator": {"choice": [1e-3, 1e30]}, "loss.info_categorical": {"choice": [1.0, 0.5]}}
+
+
+@pytest.fixture(scope="module")
+def address(services: LocalServices) -> Iterator[str]:
+    found = services.ray_address()
+    assert found is not None
+    yield found
+    ray.shutdown()
+
+
+def run(planned: Campaign, address: str) -> tuple[Journal, Plan, Ending]:
+    journal = Journal.claim(planned, "test")
+    plan, ending = run_campaign(journal, planned, address, lambda plan: None)
+    return journal, plan, ending
+
+
+def trials_of(configurations: list[Configuration]) -> dict[str, Trial]:
+    return {trial.name: trial for c in configurations for trial in c.trials.values()}
+
+
+@pytest.fixture(scope="module")
+def finished(address: str, digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Journal, Campaign]:
+    """Four trials to the end, the best of which keeps its checkpoints."""
+    planned = campaign(str(digits_folder), tmp_path_factory.mktemp("campaigns"), keep=1)
+    journal, plan, ending = run(planned, address)
+    assert not ending.comes
+    assert [trial.state for trial in plan.trials()] == ["finished"] * 4
+    return journal, planned
+
+
+def test_a_campaign_ends_in_a_ranked_table_that_its_storage_tells_again(finished: tuple[Journal, Campaign]) -> None:
+    journal, planned = finished
+    assert journal.status()["status"] == "finished"
+    order = ranked(journal.read(), planned)
+    scores = [c.score(planned.objectives[0]) for c in order]
+    assert len(scores) == 4
+    assert scores == sorted((s for s in scores if s is not None), reverse=True)
+    for trial in trials_of(order).values():
+        record = read_run(journal.trial_store(trial.name))
+        assert record["evaluation"][METRIC] == trial.scores[METRIC]
+
+
+def test_only_the_best_keeps_checkpoints_and_every_trial_one_picture(finished: tuple[Journal, Campaign]) -> None:
+    journal, planned = finished
+    best, *others = ranked(journal.read(), planned)
+    assert Checkpoints(journal.trial_store(best.trials[0].name), 1).steps()
+    for other in others:
+        keys = journal.trial_store(other.trials[0].name).keys()
+        assert [key for key in keys if key.endswith(".png")] == ["report.png"]
+        assert not [key for key in keys if key.startswith(("checkpoints/", "tensorboard/"))]
+        assert {"metrics.jsonl", "config.yaml", "run.json", "trial.json"} <= set(keys)
+
+
+def test_what_is_exported_trains_to_the_same_weights_in_a_fresh_process_state(
+    finished: tuple[Journal, Campaign], tmp_path: Path
+) -> None:
+    """The trial ran in an actor that other trials had used: nothing of them can have been left in it."""
+    journal, planned = finished
+    name, text = export_preset(journal, planned)
+    file = tmp_path / "best.yaml"
+    file.write_text(text)
+    config = resolve(None, ["run.name=again", f"run.storage={tmp_path}", "run.workers=1"], file)
+    store = preflight(config, "test")
+    before = torch.get_num_threads()
+    train_here(config, lambda line: None)
+    torch.set_num_threads(before)
+    again, there = Checkpoints(store, 1).load(), Checkpoints(journal.trial_store(name), 1).load()
+    assert again is not None and there is not None
+    for network, weights in there["networks"].items():
+        assert all(torch.equal(value, again["networks"][network][key]) for key, value in weights.items())
+    assert read_run(store)["evaluation"][METRIC] == read_run(journal.trial_store(name))["evaluation"][METRIC]
+
+
+def test_a_finished_campaign_runs_nothing_again(finished: tuple[Journal, Campaign], address: str) -> None:
+    journal, planned = finished
+    before = {name: read_run(journal.trial_store(name))["ended"] for name in trials_of(journal.read())}
+    _, plan, _ = run(planned, address)
+    assert plan.over
+    assert {name: read_run(journal.trial_store(name))["ended"] for name in before} == before
+
+
+def test_the_report_is_one_page_with_plots_and_the_best_pictures(finished: tuple[Journal, Campaign]) -> None:
+    journal, planned = finished
+    write_report(journal, planned)
+    page = journal.store.get("report.html").decode()
+    assert "no labels were used to select" in page
+    for title in ("Optimisation history", f"Importance for {METRIC} (fANOVA)", "Parallel coordinates", "Slices", "Trial 000"):
+        assert title in page
+    assert page.count("data:image/png;base64,") >= 7
+    assert journal.store.get("report.png").startswith(b"\x89PNG")
+    assert [key for key in journal.store.keys("tensorboard/") if "0000-s0" in key]
+
+
+@pytest.mark.slow
+def test_a_trial_that_diverges_ends_with_its_cause_and_nothing_else_does(
+    address: str, digits_folder: Path, tmp_path: Path
+) -> None:
+    grid: dict[str, Any] = {"space": NOT_FINITE, "searcher": {"kind": "grid"}, "budget": {}}
+    journal, plan, _ = run(campaign(str(digits_folder), tmp_path, **grid), address)
+    states = {c.params["optim.lr_generator"]: {t.state for t in c.trials.values()} for c in plan.configurations}
+    assert states == {1e-3: {"finished"}, 1e30: {"failed"}}
+    causes = [trial.cause for trial in trials_of(journal.read()).values() if trial.state == "failed"]
+    assert all("diverged: " in cause and "is not finite at update" in cause for cause in causes)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_collapse_ends_a_trial_with_its_cause(address: str, digits_url: str, tmp_path: Path, workers: int) -> None:
+    """Nothing collapses within a few updates, so the threshold is put where every run lies."""
+    planned = campaign(
+        digits_url,
+        tmp_path,
+        fixed={"run.updates": 400},
+        collapse={"lines": 2, "deviation": 0.999},
+        resources={"workers": workers, "cpus": 1},
+        budget={"trials": 1},
+    )
+    journal, plan, ending = run(planned, address)
+    (trial,) = plan.trials()
+    assert not ending.comes
+    assert trial.state == "failed"
+    assert trial.cause.startswith("collapsed: samples are all the same")
+    assert read_run(journal.trial_store(trial.name))["status"] == "failed"
+
+
+def test_a_crash_takes_only_its_own_trial_which_goes_on_from_its_checkpoint(
+    address: str, digits_folder: Path, tmp_path: Path
+) -> None:
+    planned = campaign(str(digits_folder), tmp_path, fixed={"run.updates": 60, "run.checkpoint_every": 5}, budget={"trials": 3})
+    journal = Journal.claim(planned, "test")
+    killed: list[int] = []
+
+    def kill_one(plan: Plan) -> None:
+        running = [trial.name for trial in plan.trials() if trial.state == "running"]
+        if not killed and any(Checkpoints(journal.trial_store(name), 2).steps() for name in running):
+            victim = actors()[0]
+            killed.append(victim.pid)
+            victim.kill()
+
+    plan, _ = run_campaign(journal, planned, address, kill_one)
+    assert killed
+    assert [(trial.state, trial.updates) for trial in plan.trials()] == [("finished", 60)] * 3
+    for trial in plan.trials():
+        lines = [line["step"] for line in read_metrics(journal.trial_store(trial.name)) if "loss/d" in line]
+        assert lines == list(range(1, 61))
+
+
+def actors() -> list[psutil.Process]:
+    """Processes that run trials."""
+    return [
+        p for p in psutil.process_iter(["cmdline"]) if any("ImplicitFunc.train" in part for part in p.info["cmdline"] or ())
+    ]
+
+
+@pytest.mark.slow
+def test_models_of_several_seeds_are_compared_without_labels(address: str, digits_folder: Path, tmp_path: Path) -> None:
+    central: dict[str, Any] = {
+        "objectives": [{"metric": "selection/centrality"}], "seeds": {"count": 2}, "labels": "none", "keep": 1,
+    }  # fmt: skip
+    journal, plan, _ = run(campaign(str(digits_folder), tmp_path, **central), address)
+    for configuration in journal.read():
+        assert configuration.centrality is not None
+        assert len(configuration.centrality) == 2
+        assert 0 <= configuration.centrality[0] <= 1
+        assert configuration.centrality[0] == pytest.approx(configuration.centrality[1])  # of two, both ways
+    assert not any("code/" in name for trial in plan.trials() for name in trial.scores)
+    kept = [t.name for t in plan.trials() if Checkpoints(journal.trial_store(t.name), 1).steps()]
+    assert len(kept) == 1
+
+
+@pytest.mark.slow
+def test_a_population_exchanges_weights_and_values(address: str, digits_folder: Path, tmp_path: Path) -> None:
+    population: dict[str, Any] = {"scheduler": {"kind": "pbt", "every": 6}, "fixed": {"run.updates": 18}}
+    journal, plan, ending = run(campaign(str(digits_folder), tmp_path, **population), address)
+    assert not ending.comes
+    assert [trial.state for trial in plan.trials()] == ["finished"] * 4
+    taken = {trial.name: read_lineage(journal.trial_store(trial.name)) for trial in plan.trials()}
+    assert any(taken.values())
+    for name, lineage in taken.items():
+        for entry in lineage:
+            assert entry["donor"] != name
+            assert 0.1 <= entry["params"]["loss.info_categorical"] <= 10.0
+        if lineage:
+            config = yaml.safe_load(journal.trial_store(name).get("config.yaml"))
+            assert config["loss"]["info_categorical"] == lineage[-1]["params"]["loss.info_categorical"]
+            assert plan.configurations[int(name[:4])].params == lineage[-1]["params"]
+    assert [c.params for c in journal.read()] == [c.params for c in plan.configurations]
+
+
+@pytest.mark.slow
+def test_trials_on_a_node_share_its_cache_of_shards(address: str, digits_url: str, tmp_path: Path) -> None:
+    cached = {"data.cache": str(tmp_path / "cache")}
+    journal, plan, _ = run(campaign(digits_url, tmp_path, fixed=cached, budget={"trials": 2}, concurrency=1), address)
+    hits = []
+    for trial in plan.trials():
+        lines = [line for line in read_metrics(journal.trial_store(trial.name)) if "data/cache_hit_percent" in line]
+        hits.append(lines[-1]["data/cache_hit_percent"])
+    assert hits[0] < 50
+    assert hits[1] == 100
+
+
+@pytest.mark.slow
+def test_a_trial_of_two_workers_runs_through_ray_train_and_all_of_it_lies_on_s3(
+    address: str, digits_url: str, bucket_url: str
+) -> None:
+    planned = campaign(digits_url, bucket_url, resources={"workers": 2, "cpus": 1}, budget={"trials": 1})
+    journal, plan, _ = run(planned, address)
+    (trial,) = plan.trials()
+    assert (trial.state, trial.updates) == ("finished", 8), trial.cause
+    assert read_run(journal.trial_store(trial.name))["status"] == "finished"
+    again = Journal.open(bucket_url, "tiny")
+    assert again.read()[0].trials[0].scores == trial.scores
+    assert again.campaign().storage == bucket_url
+    write_report(again, planned)
+    assert {"report.html", "report.png", "campaign.yaml"} <= set(again.store.keys())
+
+
+@pytest.mark.slow
+def test_trouble_that_all_trials_share_stops_the_campaign_and_repaired_it_goes_on(
+    address: str, digits_folder: Path, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
+    try:
+        planned = campaign(str(digits_folder), disk, fixed={"run.updates": 16})
+        filler = disk / "filler"
+        filler.write_bytes(bytes(1_500_000))
+        journal, plan, ending = run(planned, address)
+        assert "No space left" in ending.halted or "MiB free" in ending.halted
+        assert journal.status()["status"] in ("failed", "running")  # the disk may be too full to write that it failed
+        assert not [trial for trial in plan.trials() if trial.state == "failed"]
+        filler.unlink()
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        journal, plan, ending = run(planned, address)
+        assert not ending.comes
+        assert [trial.state for trial in plan.trials()] == ["finished"] * 4
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_a_driver_killed_or_interrupted_loses_no_trial_and_repeats_none(
+    services: LocalServices, address: str, digits_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    fixed = {"data.url": str(digits_folder), "run.updates": 30, "run.checkpoint_every": 5}
+    written = content(storage=str(tmp_path / "killed"), fixed=fixed)
+    file.write_text(json.dumps(written))
+    undisturbed, _, _ = run(campaign(str(digits_folder), tmp_path / "whole", fixed=fixed), address)
+    source = random.Random(5)
+    ended: dict[str, float] = {}
+    for sent in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+        process = start(file)
+        time.sleep(source.uniform(6.0, 10.0))
+        os.killpg(process.pid, sent)
+        output = process.communicate(timeout=60)[0]
+        if sent == signal.SIGINT:
+            assert process.returncode == 130, output
+            assert "interrupted: the same command goes on" in output
+        wait_until_no_trial_runs()
+        found = trials_of(Journal.open(str(tmp_path / "killed"), "tiny").read())
+        for name, trial in found.items():
+            if trial.ended:
+                when = read_run(open_run(str(tmp_path / "killed/tiny/trials"), name))["ended"]
+                assert ended.setdefault(name, when) == when
+    process = start(file)
+    output = process.communicate(timeout=200)[0]
+    assert process.returncode == 0, output
+    journal = Journal.open(str(tmp_path / "killed"), "tiny")
+    whole, cut = trials_of(undisturbed.read()), trials_of(journal.read())
+    assert whole.keys() == cut.keys()
+    assert {name: trial.scores for name, trial in whole.items()} == {name: trial.scores for name, trial in cut.items()}
+    for name in cut:
+        assert [line["step"] for line in read_metrics(journal.trial_store(name)) if "loss/d" in line] == list(range(1, 31))
+
+
+def start(file: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "unbraid.cluster.cli", "tune", str(file)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def wait_until_no_trial_runs(seconds: float = 30.0) -> None:
+    """Ray ends the actors of a driver that is gone; until then, a trial would be written by two."""
+    deadline = time.monotonic() + seconds
+    while actors() and time.monotonic() < deadline:
+        time.sleep(0.2)

@@ -1,0 +1,53 @@
+"""Ray Tune's own schedulers, told what earlier launches saw: a resumed campaign judges as an uninterrupted one."""
+
+import json
+from typing import Any
+
+from ray.tune.schedulers import TrialScheduler
+
+from tests.trainers.search.campaigns import content
+from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.reading import parse_campaign
+from unbraid.trainers.search.plan.history import Trial
+from unbraid.trainers.search.trials.schedulers import scheduler_for
+from unbraid.trainers.search.trials.trial import OBJECTIVE
+
+
+def campaign(**scheduler: Any) -> Campaign:
+    return parse_campaign(json.dumps(content(scheduler=scheduler)), "mine.yaml")
+
+
+class Live:
+    """The new trial, and a controller with none beside it, as far as schedulers look at them."""
+
+    trial_id = "new"
+
+    def get_live_trials(self) -> list[Any]:
+        return []
+
+
+def decision(planned: Campaign, past: list[Trial], updates: int, score: float) -> str:
+    scheduler: Any = scheduler_for(planned, past)
+    live = Live()
+    scheduler.on_trial_add(live, live)
+    answer: str = scheduler.on_trial_result(live, live, {"updates": updates, OBJECTIVE: score})
+    return answer
+
+
+def past_trials(*scores: float) -> list[Trial]:
+    rungs = [[(2, {"info/share": s}), (4, {"info/share": s}), (8, {"info/share": s})] for s in scores]
+    return [Trial(number, 0, "finished", rungs=rung) for number, rung in enumerate(rungs)]  # type: ignore[arg-type]
+
+
+def test_asha_stops_what_is_worse_than_the_best_share_of_earlier_launches() -> None:
+    asha = campaign(kind="asha", grace=2, reduction=2)
+    assert decision(asha, past_trials(0.1, 0.9), 2, 0.4) == TrialScheduler.STOP
+    assert decision(asha, past_trials(0.1, 0.9), 2, 0.6) == TrialScheduler.CONTINUE
+    assert decision(asha, [], 2, 0.4) == TrialScheduler.CONTINUE
+
+
+def test_median_stopping_knows_earlier_launches() -> None:
+    median = campaign(kind="median", every=2, others=2)
+    assert decision(median, past_trials(0.5, 0.6, 0.7), 4, 0.1) == TrialScheduler.STOP
+    assert decision(median, past_trials(0.5, 0.6, 0.7), 4, 0.8) == TrialScheduler.CONTINUE
+    assert decision(median, [], 4, 0.1) == TrialScheduler.CONTINUE

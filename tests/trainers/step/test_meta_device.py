@@ -1,0 +1,69 @@
+"""One whole update of every preset on the meta device: no tensor on the wrong device, no host synchronisation.
+
+On that device ``.item()``, ``bool(tensor)``, ``.cpu()`` and mixing with CPU tensors all raise. It is how code for a GPU
+is trusted on machines without one.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.config.pipeline import is_pipeline
+from unbraid.trainers.config.presets import preset_names
+from unbraid.trainers.config.schema import SystemConfig, all_keys
+from unbraid.trainers.measures.flops import FlopCounter, meta_batch
+from unbraid.trainers.step.distributed import World
+from unbraid.trainers.system import Batch, System, build_system
+from unbraid.trainers.systems.dpig.mapping.config import Config as MappingConfig
+from unbraid.trainers.systems.dpig.mapping.system import untrained
+from unbraid.trainers.systems.infogan.config import Config
+from unbraid.trainers.systems.infogan.system import InfoGAN
+
+META = torch.device("meta")
+SYSTEMS = [name for name in preset_names() if not is_pipeline(name)]
+ALWAYS = ["optim.ema_every=1", "loss.adversarial_from=0", "augment.enabled=false"]
+EVERY_CHANGE = [
+    "augment.enabled=true", "augment.brightness=1", "augment.contrast=0.5", "augment.saturation=1", "augment.translation=0.125",
+    "augment.cutout=0.5", "data.augment.flip=true", "data.augment.brightness=0.2",
+    "loss.smoothness=penalty", "loss.norm=1",
+    "loss.critic_updates=2", "networks.translator.dropout=0.5", "standardise=true", "networks.decoder.conditioning=modulated",
+]  # fmt: skip
+"""What a system lacks is left out."""
+
+
+def resolved(preset: str, overrides: list[str]) -> SystemConfig:
+    known = all_keys(type(resolve(preset)))
+    if not preset.startswith("dpig") and "data.augment.flip=true" in overrides:  # keypoints would not follow a crop
+        overrides = [*overrides, "data.augment.crop=2"]
+    if preset.startswith("cdd"):  # colours belong to one domain
+        overrides = [override for override in overrides if "brightness" not in override]
+    return resolve(preset, [override for override in overrides if override.partition("=")[0] in known])
+
+
+def on_meta(config: SystemConfig) -> System:
+    """As :func:`build_system` makes it; stage II without runs to start from."""
+    return untrained(config, META) if isinstance(config, MappingConfig) else build_system(config, META, World())
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+@pytest.mark.parametrize("preset", SYSTEMS)
+def test_a_whole_step_runs_on_the_meta_device(preset: str, augmented: bool) -> None:
+    config = resolved(preset, ALWAYS + (EVERY_CHANGE if augmented else []))
+    system = on_meta(config)
+    with FlopCounter() as counter:
+        scalars = system.step(meta_batch(config))
+    assert counter.flops > 1e9 or isinstance(config, MappingConfig)  # stage II is small
+    assert all(value.device == META and value.shape == () and not value.requires_grad for value in scalars.values())
+
+
+def test_the_meta_device_would_catch_a_synchronisation() -> None:
+    class Synchronising(InfoGAN):
+        def step(self, batch: Batch) -> dict[str, Tensor]:
+            scalars = super().step(batch)
+            return scalars if scalars["loss/d"].item() > 0 else {}
+
+    config = resolve("infogan-mnist")
+    assert isinstance(config, Config)
+    with pytest.raises(RuntimeError, match="meta"):
+        Synchronising(config, META, World()).step({"image": torch.empty(128, 1, 28, 28, dtype=torch.uint8, device=META)})

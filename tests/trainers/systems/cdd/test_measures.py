@@ -1,0 +1,200 @@
+"""CDD's measures see what they should, and its sheets show what they say."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainers.systems.pairs import TEST, cdd_config
+from unbraid.datasets.stream.stream import read_split
+from unbraid.models.cdd.specs import DOMAINS, RepresentationSpec, TranslatorSpec
+from unbraid.models.cdd.translators import Parts, Translators
+from unbraid.models.image_spec import ImageSpec
+from unbraid.models.random import RandomSource
+from unbraid.trainers.runs.record import open_run, read_run
+from unbraid.trainers.step.images import unit_range
+from unbraid.trainers.systems.cdd.config import Config
+from unbraid.trainers.systems.cdd.measures import digit_reader, transfers, with_noise
+from unbraid.trainers.systems.cdd.model import Model
+from unbraid.trainers.systems.cdd.pairs import held_out, pairs_of
+from unbraid.trainers.systems.cdd.pictures import knowledge_picture
+from unbraid.trainers.systems.cdd.probes import Probed, colour_r2, label_accuracy
+from unbraid.trainers.systems.cdd.retrieval import recall
+from unbraid.trainers.systems.cdd.runs import load_model
+from unbraid.trainers.systems.cdd.sheets import (
+    FRAME,
+    RIGHT,
+    WRONG,
+    Moving,
+    Retrieval,
+    interpolation_sheet,
+    retrieval_sheet,
+    retrieve,
+    translation_sheet,
+)
+from unbraid.trainers.systems.cdd.truth import colour_of, ink_of
+
+CPU = torch.device("cpu")
+IMAGE, PARTS = ImageSpec(3, 32, 32), RepresentationSpec(1, 3)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_recall_finds_partners_and_is_not_fooled_by_a_constant() -> None:
+    torch.manual_seed(0)
+    gallery = torch.randn(100, 3, 4)
+    assert recall(gallery + 0.01 * torch.randn(100, 3, 4), gallery, (1, 5)) == {1: 1.0, 5: 1.0}
+    assert recall(torch.ones(100, 8), torch.ones(100, 8), (1, 5)) == {1: 0.0, 5: 0.0}
+    chance = recall(torch.randn(100, 3, 4), gallery, (1, 50))
+    assert chance[1] < 0.06
+    assert 0.3 < chance[50] < 0.7
+    swapped = gallery.view(50, 2, 12).flip(1).flatten(0, 1).view_as(gallery)  # the partner's neighbour is nearest
+    assert recall(swapped + 1e-3, gallery, (1,)) == {1: 0.0}
+
+
+def test_probes_find_what_is_there_and_nothing_else() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 10, (900,), generator=generator)
+    colours = torch.rand(900, 3, generator=generator)
+    noise = torch.randn(900, 100, generator=generator)
+
+    def label(features: Tensor) -> float:
+        return label_accuracy(Probed(features[:600], labels[:600]), Probed(features[600:], labels[600:]))
+
+    def colour(features: Tensor) -> float:
+        return colour_r2(Probed(features[:600], colours[:600]), Probed(features[600:], colours[600:]))
+
+    assert label(noise) < 0.2
+    assert label(torch.cat([noise, 3 * torch.eye(10)[labels]], 1)) > 0.95
+    assert label(torch.eye(10)[labels]) > 0.99
+    assert abs(colour(noise)) < 0.1
+    assert colour(torch.cat([noise, colours], 1)) > 0.95
+    assert colour(torch.zeros(900, 4)) == pytest.approx(0, abs=0.02)
+    faint = torch.cat([noise, 0.01 * colours], 1)
+    drowned = with_noise(Parts(faint, faint), 0.3, RandomSource(0, CPU))
+    assert colour(faint) > 0.95
+    assert abs(colour(drowned.shared)) < 0.1
+    for drowned_part, std in ((drowned.shared, 0.3), (drowned.exclusive, 0.3 / 8)):
+        assert (drowned_part - faint).std().item() == pytest.approx(std, rel=0.05)
+
+
+@dataclass(frozen=True)
+class PerfectModel(Model):
+    """Knows the truth of MNIST-CD/CB: S is the ink, E the colour; as nobody could learn it better. Its networks idle."""
+
+    image: ImageSpec = IMAGE
+    parts: RepresentationSpec = PARTS
+    translators: Translators = field(default_factory=lambda: Translators(TranslatorSpec(1), PARTS, IMAGE))
+    device: torch.device = CPU
+    forgets_reference: bool = False
+    forgets_digit: bool = False
+
+    def encode(self, domain: str, images: Tensor) -> Parts:
+        ink = ink_of(unit_range(images), domain)
+        return Parts(ink, colour_of(unit_range(images), ink, domain))
+
+    def decode(self, domain: str, shared: Tensor, exclusive: Tensor) -> Tensor:
+        shared = shared.roll(3, 0) if self.forgets_digit else shared
+        colour = (exclusive.roll(5, 0) if self.forgets_reference else exclusive)[:, :, None, None]
+        return 2 * (shared * colour if domain == "x" else (1 - shared) * colour) - 1
+
+
+def test_transfers_of_a_perfect_model_are_right_and_of_broken_ones_are_not(pairs_url: str) -> None:
+    pairs = pairs_of(next(iter(read_split(pairs_url, "test", TEST))))
+    reader = digit_reader(pairs_url, "train", "cpu")
+    scores = {}
+    models = {
+        "perfect": PerfectModel(),
+        "wrong colour": PerfectModel(forgets_reference=True),
+        "wrong digit": PerfectModel(forgets_digit=True),
+    }
+    for name, model in models.items():
+        parts = {d: model.encode(d, pairs.images[d]) for d in DOMAINS}
+        scores[name] = transfers(model, pairs, parts, reader)
+    perfect, colour, digit = scores.values()
+    for d in DOMAINS:
+        assert perfect[f"transfer/colour_error_{d}"] < 0.02
+        assert colour[f"transfer/colour_error_{d}"] > 0.2
+        assert perfect[f"transfer/label_kept_{d}"] == pytest.approx(perfect["transfer/label_read"], abs=0.02)
+        assert digit[f"transfer/label_kept_{d}"] < 0.35
+    assert perfect["transfer/label_read"] > 0.85  # 400 digits are few to learn from
+    assert {f"transfer/colour_error_{d}" for d in DOMAINS} < set(perfect)
+
+
+def test_a_finished_run_has_every_measure_and_picture(trained_cdd: Path) -> None:
+    store = open_run(str(trained_cdd), "cdd")
+    scores = read_run(store)["evaluation"]
+    wanted = {f"retrieval/{what}_recall_{k}{way}" for what in ("shared", "exclusive", "pixels") for k in (1, 5)
+              for way in ("", "_x_to_y", "_y_to_x")}  # fmt: skip
+    wanted |= {f"{group}/{what}_from_{part}{d}" for group in ("probe", "probe_exact") for what in ("label", "colour")
+               for part in ("shared", "exclusive") for d in ("", "_x", "_y")}  # fmt: skip
+    wanted |= {"rebuilt/ssim", "rebuilt/l1", "diversity/laplacian", "diversity/real_laplacian", "transfer/label_kept"}
+    assert wanted <= set(scores)
+    assert all(np.isfinite(value) for value in scores.values())
+    keys = list(store.keys())
+    pictures = {part for key in keys if key.endswith(".png") for part in key.split("/")}
+    assert {f"transfer_to_{d}" for d in DOMAINS} < pictures
+    assert {"x_to_y", "y_to_x", "interpolate_exclusive", "interpolate_shared", "retrieval_x_to_y", "knows"} < pictures
+
+
+def test_pairs_without_truth_are_measured_by_what_there_is(pairs_url: str, trained_cdd: Path) -> None:
+    from unbraid.trainers.systems.cdd.measures import evaluate
+
+    model, config = load_model("cdd", str(trained_cdd), CPU)
+    bare = [{d: batch[d] for d in DOMAINS} for batch in read_split(pairs_url, "test", 60)]
+    scores = evaluate(config, model, bare)
+    assert {name.partition("/")[0] for name in scores} == {"retrieval", "rebuilt", "diversity"}
+    assert knowledge_picture(scores) is None
+
+
+# --- uses -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_held_out_pairs_are_shown_one_of_each_class(pairs_url: str, tmp_path: Path) -> None:
+    config = cdd_config(pairs_url, tmp_path)
+    assert isinstance(config, Config)
+    pairs = held_out(config, CPU, 10)
+    assert pairs.label is not None
+    assert sorted(pairs.label.tolist()) == list(range(10))
+    assert torch.equal(pairs.images["x"], held_out(config, CPU, 10).images["x"])
+
+
+def test_retrieval_is_framed_by_right_and_wrong(pairs_url: str) -> None:
+    pairs = pairs_of(next(iter(read_split(pairs_url, "test", 30))))
+    found = retrieve(PerfectModel(), pairs, "x", 4, 3, "shared")
+    assert found.right[:, 0].all()
+    assert not found.right[:, 1:].any()
+    sheet = retrieval_sheet(pairs, "x", found)
+    size = (32 + 2 * FRAME) * 3 + 2  # small pictures are enlarged
+    for column, colour in ((1, RIGHT), (2, WRONG)):
+        corner = sheet[:, 0, column * size].float() / 255
+        assert torch.allclose(corner, torch.tensor(colour), atol=0.01)
+    wrong = retrieval_sheet(pairs, "x", Retrieval(found.nearest.flip(1), found.right.flip(1)))
+    assert torch.allclose(wrong[:, 0, size].float() / 255, torch.tensor(WRONG), atol=0.01)
+
+
+def test_translations_are_draws_of_the_seed_and_one_draw_a_column(pairs_url: str) -> None:
+    pairs = pairs_of(next(iter(read_split(pairs_url, "test", 3))))
+    sheets = [translation_sheet(PerfectModel(), pairs.images["x"], "x", 4, RandomSource(seed, CPU)) for seed in (0, 0, 1)]
+    assert torch.equal(sheets[0], sheets[1])
+    assert not torch.equal(sheets[0], sheets[2])
+    size = 32 * 3 + 2  # small pictures are enlarged
+    corners = sheets[0][:, ::size, ::size]  # a pixel of the background of each image
+    assert torch.equal(corners[:, 0, 1:], corners[:, 1, 1:])
+    assert not torch.equal(corners[:, 0, 1], corners[:, 0, 2])
+
+
+def test_what_does_not_move_is_the_first_ones(pairs_url: str) -> None:
+    pairs = pairs_of(next(iter(read_split(pairs_url, "test", 2))))
+    size = 32 * 3 + 2
+    moving: Moving
+    for moving in ("exclusive", "shared", "both"):
+        row = interpolation_sheet(PerfectModel(), pairs, "y", moving, 3)  # of five images
+        first, last = row[:, :96, size : size + 96], row[:, :96, 3 * size : 3 * size + 96]
+        colour = (pairs.colours["y"] * 255).round()
+        assert torch.allclose(first[:, 0, 0].float(), colour[0], atol=2)
+        assert torch.allclose(last[:, 0, 0].float(), colour[0 if moving == "shared" else 1], atol=2)
+        if moving == "both":
+            assert (last[:, ::3, ::3].float() / 127.5 - 1 - pairs.images["y"][1]).abs().max() < 0.05

@@ -1,0 +1,117 @@
+"""InfoGAN's update: who learns from what, and that it learns."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from unbraid.datasets.stream.stream import SampleStream, read_split
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.runs.checkpoint import system_state
+from unbraid.trainers.step.distributed import World
+from unbraid.trainers.system import build_system
+from unbraid.trainers.systems.infogan.config import Config
+from unbraid.trainers.systems.infogan.system import InfoGAN
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
+TINY = [
+    "networks.generator.hidden=128", "networks.generator.start_channels=32", "networks.generator.layers=[{channels: 16}]",
+    "networks.trunk.layers=[{channels: 16, norm: false}, {channels: 32}]", "networks.trunk.hidden=128",
+    "data.batch=64", "data.lanes=8", "data.window=100", "run.precision=float32", "run.cpus=1",
+]  # fmt: skip
+
+
+def infogan(*overrides: str, preset: str = "infogan-mnist") -> InfoGAN:
+    config = resolve(preset, [*TINY, "run.workers=1", *overrides])
+    assert isinstance(config, Config)
+    system = build_system(config, CPU, World())
+    assert isinstance(system, InfoGAN)
+    return system
+
+
+def batch(seed: int = 0) -> dict[str, Tensor]:
+    return {"image": torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))}
+
+
+def weights(system: InfoGAN, *names: str) -> Tensor:
+    return torch.cat([p.detach().flatten() for name in names for p in system.networks[name].parameters()]).clone()
+
+
+def test_each_player_changes_its_own_weights_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = infogan()
+    before = weights(system, "generator")
+    system._update_discriminator(system.normalise(batch()["image"]))
+    assert torch.equal(before, weights(system, "generator"))
+    before = weights(system, "critics")
+    generator = weights(system, "generator")
+    system._update_generator(64)
+    assert torch.equal(before, weights(system, "critics"))
+    assert not torch.equal(generator, weights(system, "generator"))
+
+
+def test_information_reaches_the_generator_only_when_it_is_in_its_loss() -> None:
+    def generator_after(*overrides: str) -> Tensor:
+        system = infogan(*overrides)
+        system._update_generator(64)
+        return weights(system, "generator")
+
+    plain = generator_after("loss.info_generator=false")
+    assert torch.equal(plain, generator_after("loss.info_categorical=0", "loss.info_continuous=0"))
+    assert not torch.equal(plain, generator_after())
+
+
+def test_one_seed_decides_everything() -> None:
+    def losses(seed: int) -> list[dict[str, float]]:
+        system = infogan(f"run.seed={seed}")
+        return [{k: v.item() for k, v in system.step(batch(i)).items()} for i in range(3)]
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+def test_images_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"set networks\.image to the data set's shape"):
+        infogan().step({"image": torch.zeros(64, 1, 32, 32, dtype=torch.uint8)})
+
+
+def test_pictures_are_the_same_at_every_call_and_disturb_nothing() -> None:
+    system = infogan("codes.continuous=1", "codes.categorical=[10, 3]")
+    system.step(batch())
+    state = system_state(system)
+    first, again = system.preview(), system.preview()
+    assert set(first) == {"samples", "traversal_categorical_0", "traversal_categorical_1", "traversal_continuous_0"}
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert first["samples"].dtype == torch.uint8
+    assert str(state) == str(system_state(system))
+
+
+def training(system: InfoGAN, url: str, updates: int) -> Iterator[dict[str, Tensor]]:
+    with SampleStream(url, "train", batch=64, lanes=8, window=100, seed=0) as stream:
+        for _ in range(updates):
+            yield system.step(next(stream))
+
+
+def test_codes_become_readable_with_infogan_and_not_with_a_plain_gan(digits_url: str) -> None:
+    """The paper's figure 1 in small, on real digits; the control is the same network with λ = 0 for G."""
+    found = {}
+    for informed in (True, False):
+        system = infogan(f"loss.info_generator={informed}", "optim.lr_discriminator=1e-3")
+        for _ in training(system, digits_url, 150):
+            pass
+        system.calibrate(read_split(digits_url, "train", 100))
+        found[informed] = system.evaluate(read_split(digits_url, "test", 50))
+    assert found[True]["info/categorical_0_nats"] > 1.8
+    assert found[False]["info/categorical_0_nats"] < 1.0
+    assert found[True]["info/categorical_0_ceiling_nats"] == pytest.approx(2.302585)
+    assert found[True]["code/accuracy"] > 0.25
+
+
+def test_measures_on_unlabelled_images_leave_accuracy_out(digits_url: str) -> None:
+    system = infogan()
+    unlabelled = [{"image": b["image"]} for b in read_split(digits_url, "test", 50)]
+    system.calibrate(unlabelled)
+    scores = system.evaluate(unlabelled)
+    assert "code/accuracy" not in scores
+    assert set(system.figures(unlabelled)) == {"real_and_made", "sorted_categorical_0"}

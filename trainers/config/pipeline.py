@@ -1,0 +1,60 @@
+"""Stages that build on each other's runs, as one command: each is a run of its own, and the next one names those before it.
+
+A pipeline's preset names its stages in order::
+
+    pipeline:
+      appearance: {preset: dpig-people-small-appearance}
+      mapping: {preset: dpig-people-small-mapping, starts_from: {stages.appearance: appearance}}
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.config.presets import preset_names, read_preset
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.errors import ConfigError
+
+
+def is_pipeline(preset: str | None) -> bool:
+    """Whether a preset names stages instead of one system."""
+    return preset in preset_names() and "pipeline" in read_preset(str(preset))
+
+
+def resolve_pipeline(preset: str, overrides: Iterable[str] = ()) -> dict[str, SystemConfig]:
+    """Every stage's configuration by name, in order; its run is called after the pipeline's name and the stage.
+
+    Args:
+        overrides: ``STAGE.section.key=value`` is for one stage, ``section.key=value`` for all.
+
+    Raises:
+        ConfigError: on an unknown key or value, naming the stage.
+    """
+    steps: Mapping[str, Mapping[str, Any]] = read_preset(preset)["pipeline"]
+    overrides = list(overrides)
+    stages: dict[str, SystemConfig] = {}
+    for name, step in steps.items():
+        mine = list(_overrides_of(name, overrides, steps))
+        mine += [f"{key}={stages[stage].run.name}" for key, stage in step.get("starts_from", {}).items()]
+        try:
+            config = resolve(step["preset"], mine)
+        except ConfigError as error:
+            hint = "\n(a key that one stage has is set by STAGE.key=value)" if "unknown key" in str(error) else ""
+            raise ConfigError(f"stage {name}: {error}{hint}") from None
+        run = config.run.model_copy(update={"name": _run_name(preset, name, config, mine)})
+        stages[name] = config.model_copy(update={"run": run})
+    return stages
+
+
+def _overrides_of(stage: str, overrides: Iterable[str], steps: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    for override in overrides:
+        first, _, rest = override.partition(".")
+        if first == stage:
+            yield rest
+        elif first not in steps:
+            yield override
+
+
+def _run_name(preset: str, stage: str, config: SystemConfig, overrides: Iterable[str]) -> str:
+    given = any(override.startswith("run.name=") for override in overrides)
+    return f"{config.run.name}-{stage}" if given else f"{preset}-{stage}-{config.digest()}"

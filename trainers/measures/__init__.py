@@ -1,0 +1,1 @@
+"""Measures as functions of tensors and arrays; no system in them."""

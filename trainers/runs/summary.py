@@ -1,0 +1,121 @@
+"""How a run stands, from its storage alone: no cluster is asked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.store import Store, open_store
+from unbraid.trainers.runs.checkpoint import FOLDER as CHECKPOINTS
+from unbraid.trainers.runs.checkpoint import MANIFEST
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.runs.lease import EXPIRY_SECONDS, newest
+from unbraid.trainers.runs.record import RUN_KEY, open_run, read_config, read_metrics, read_run
+
+READERS = 16
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run.
+
+    Attributes:
+        status: ``running``, ``finished``, ``failed``, ``stopped``; ``interrupted`` when it says running and nobody renews
+            its lease.
+        message: why it stands still, if it does.
+        step, updates: made, and asked for. ``rate``: updates a second at the newest line; ``images``: images a second.
+        line: the newest line of metrics of training.
+        checkpoint: step of the newest complete one, None before; ``checkpoint_age``: seconds since, None when unknown.
+        holder: who trains it, in words; "" when nobody does.
+        starts: times that training was started or went on.
+        evaluation: its last measures.
+    """
+
+    name: str
+    url: str
+    status: str
+    message: str
+    config: SystemConfig
+    step: int
+    updates: int
+    rate: float
+    images: float
+    line: Mapping[str, Any]
+    checkpoint: int | None
+    checkpoint_age: float | None
+    holder: str
+    starts: int
+    started: float
+    evaluation: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; without the configuration, which the run holds."""
+        return {name: value for name, value in vars(self).items() if name != "config"} | {"seconds_left": self.seconds_left}
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present rate; None when it does not train."""
+        return (self.updates - self.step) / self.rate if self.status == "running" and self.rate else None
+
+
+def store_of(summary: Summary) -> Store:
+    """The store of a run that was summarised."""
+    return open_store(summary.url)
+
+
+def summarise(store: Store, name: str) -> Summary:
+    """Read how a run stands.
+
+    Raises:
+        DataError: when there is no run in the store.
+    """
+    run, config = read_run(store), read_config(store)
+    training = [line for line in read_metrics(store) if "speed/updates_per_second" in line]
+    line: dict[str, Any] = training[-1] if training else {}
+    manifests = [key for key in store.keys(f"{CHECKPOINTS}/") if key.endswith(f"/{MANIFEST}")]
+    manifest = json.loads(store.get(max(manifests))) if manifests else {}
+    _, holder = newest(store)
+    alive = holder is not None and not holder.released and time.time() - holder.renewed < 2 * EXPIRY_SECONDS
+    status = str(run.get("status", "claimed"))
+    return Summary(
+        name=name,
+        url=store.url,
+        status="interrupted" if status == "running" and not alive else status,
+        message=str(run.get("message", "")) if status in ("failed", "stopped") else "",
+        config=config,
+        step=int(line.get("step", 0)),
+        updates=config.run.updates,
+        rate=float(line.get("speed/updates_per_second", 0.0)),
+        images=float(line.get("speed/images_per_second", 0.0)),
+        line=line,
+        checkpoint=manifest.get("step"),
+        checkpoint_age=time.time() - manifest["time"] if "time" in manifest else None,
+        holder=str(holder) if alive else "",
+        starts=int(run.get("starts", 0)),
+        started=float(run.get("started", 0.0)),
+        evaluation=run.get("evaluation", {}),
+    )
+
+
+def run_names(storage: str) -> list[str]:
+    """All runs that a storage holds."""
+    keys = open_store(storage).keys()
+    return sorted(key.removesuffix(f"/{RUN_KEY}") for key in keys if key.endswith(f"/{RUN_KEY}") and key.count("/") == 1)
+
+
+def summaries(storage: str, names: Iterable[str]) -> list[Summary]:
+    """Of several runs, read side by side; those that are gone meanwhile are left out."""
+
+    def read(name: str) -> Summary | None:
+        try:
+            return summarise(open_run(storage, name), name)
+        except DataError:
+            return None
+
+    with ThreadPoolExecutor(READERS) as readers:
+        return [summary for summary in readers.map(read, names) if summary is not None]

@@ -1,0 +1,1 @@
+"""A campaign's file, its search space and its journal."""

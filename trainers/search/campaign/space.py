@@ -1,0 +1,226 @@
+"""What a campaign searches: dimensions over the dotted paths of a configuration. Numbers in, numbers out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Protocol, Self
+
+from pydantic import Field, model_validator
+
+from unbraid.trainers.config.schema import Section
+
+Params = dict[str, Any]
+"""A value for each dotted path that is active."""
+MOST_CORNERS = 4096
+"""Up to so many corners of a space are all looked at; of larger spaces, those that differ from the middle in two dimensions."""
+
+
+class Asker(Protocol):
+    """Who chooses values: Optuna's trials have these methods, and :class:`RandomAsker` too."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+class _Dimension(Section):
+    """What all dimensions have.
+
+    Attributes:
+        when: values that other dimensions must have for this one to exist.
+    """
+
+    when: dict[str, Any] = Field({})
+
+
+class Uniform(_Dimension):
+    """A number between two bounds."""
+
+    uniform: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _require_ordered(self.uniform)
+        return self
+
+    def ask(self, name: str, asker: Asker) -> float:
+        return asker.suggest_float(name, *self.uniform)
+
+    @property
+    def extremes(self) -> list[Any]:
+        return list(self.uniform)
+
+    @property
+    def middle(self) -> Any:
+        return sum(self.uniform) / 2
+
+
+class LogUniform(_Dimension):
+    """A positive number whose logarithm is uniform."""
+
+    log_uniform: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _require_ordered(self.log_uniform)
+        if self.log_uniform[0] <= 0:
+            raise ValueError(f"log_uniform starts at {self.log_uniform[0]:g}: a logarithm needs more than 0")
+        return self
+
+    def ask(self, name: str, asker: Asker) -> float:
+        return asker.suggest_float(name, *self.log_uniform, log=True)
+
+    @property
+    def extremes(self) -> list[Any]:
+        return list(self.log_uniform)
+
+    @property
+    def middle(self) -> Any:
+        return math.sqrt(self.log_uniform[0] * self.log_uniform[1])
+
+
+class Integer(_Dimension):
+    """A whole number between two bounds, both included."""
+
+    integer: tuple[int, int]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _require_ordered(self.integer)
+        return self
+
+    def ask(self, name: str, asker: Asker) -> int:
+        return asker.suggest_int(name, *self.integer)
+
+    @property
+    def extremes(self) -> list[Any]:
+        return list(self.integer)
+
+    @property
+    def middle(self) -> Any:
+        return sum(self.integer) // 2
+
+
+class Choice(_Dimension):
+    """One of a list of any YAML values."""
+
+    choice: Annotated[list[Any], Field(min_length=1)]
+
+    def ask(self, name: str, asker: Asker) -> Any:
+        return self.choice[self.words.index(asker.suggest_categorical(name, self.words))]
+
+    @property
+    def words(self) -> list[str]:
+        """The values as Optuna's categories, which cannot be lists."""
+        return [json.dumps(value) for value in self.choice]
+
+    @property
+    def extremes(self) -> list[Any]:
+        return self.choice
+
+    @property
+    def middle(self) -> Any:
+        return self.choice[0]
+
+
+Dimension = Uniform | LogUniform | Integer | Choice
+KINDS = ("uniform", "log_uniform", "integer", "choice")
+Space = Mapping[str, Dimension]
+
+
+def ordered(space: Space) -> list[str]:
+    """Names such that each comes after those that it depends on.
+
+    Raises:
+        ValueError: when a condition names no dimension, a value that it cannot have, or the conditions go in a circle.
+    """
+    done: list[str] = []
+    waiting = list(space)
+    for name, dimension in space.items():
+        for other, value in dimension.when.items():
+            if other not in space:
+                raise ValueError(f"space.{name}.when: {other} is not in the space")
+            parent = space[other]
+            if not isinstance(parent, Choice):
+                raise ValueError(f"space.{name}.when: {other} is not a choice")
+            if value not in parent.choice:
+                raise ValueError(f"space.{name}.when: {other} is never {value!r}; it is one of {parent.choice}")
+    while waiting:
+        ready = [name for name in waiting if all(other in done for other in space[name].when)]
+        if not ready:
+            raise ValueError(f"space: the conditions of {', '.join(waiting)} wait for each other")
+        done += ready
+        waiting = [name for name in waiting if name not in ready]
+    return done
+
+
+def is_active(dimension: Dimension, params: Mapping[str, Any]) -> bool:
+    """Whether the conditions of a dimension hold."""
+    return all(other in params and params[other] == value for other, value in dimension.when.items())
+
+
+def ask(space: Space, asker: Asker) -> Params:
+    """One point of the space."""
+    params: Params = {}
+    for name in ordered(space):
+        if is_active(space[name], params):
+            params[name] = space[name].ask(name, asker)
+    return params
+
+
+def corners(space: Space) -> Iterator[Params]:
+    """Points where every dimension is at an extreme: all of them, or those next to the middle when there are too many."""
+    names = ordered(space)
+    if math.prod(len(space[name].extremes) for name in names) <= MOST_CORNERS:
+        yield from _distinct(space, names, itertools.product(*(space[name].extremes for name in names)))
+        return
+    middle = [space[name].middle for name in names]
+    yield from _distinct(space, names, _pairs_off(space, names, middle))
+
+
+def _pairs_off(space: Space, names: list[str], middle: list[Any]) -> Iterator[tuple[Any, ...]]:
+    for i, j in itertools.combinations(range(len(names)), 2):
+        for a, b in itertools.product(space[names[i]].extremes, space[names[j]].extremes):
+            yield (*middle[:i], a, *middle[i + 1 : j], b, *middle[j + 1 :])
+
+
+def grid(space: Space) -> list[Params]:
+    """Every point of a space of choices and integers, in order.
+
+    Raises:
+        ValueError: when a dimension has no finite number of values.
+    """
+    names = ordered(space)
+    values: list[list[Any]] = []
+    for name in names:
+        dimension = space[name]
+        if isinstance(dimension, Choice):
+            values.append(dimension.choice)
+        elif isinstance(dimension, Integer):
+            values.append(list(range(dimension.integer[0], dimension.integer[1] + 1)))
+        else:
+            raise ValueError(f"space.{name}: a grid needs a choice or an integer; list the values wanted as a choice")
+    return list(_distinct(space, names, itertools.product(*values)))
+
+
+def _distinct(space: Space, names: list[str], points: Iterator[tuple[Any, ...]]) -> Iterator[Params]:
+    """Points without the dimensions that are not active there, each once."""
+    seen: set[str] = set()
+    for values in points:
+        params: Params = {}
+        for name, value in zip(names, values, strict=True):
+            if is_active(space[name], params):
+                params[name] = value
+        if repr(params) not in seen:
+            seen.add(repr(params))
+            yield params
+
+
+def _require_ordered(bounds: tuple[float, float]) -> None:
+    if not bounds[0] < bounds[1]:
+        raise ValueError(f"bounds {bounds[0]:g} and {bounds[1]:g}: the first must be less than the second")

@@ -1,0 +1,1 @@
+"""What a campaign tries next; numbers in, numbers out, no Ray."""

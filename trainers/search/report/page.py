@@ -1,0 +1,142 @@
+"""The report of a campaign: what was searched, what was found, what decided it, and what the best three look like."""
+
+from __future__ import annotations
+
+import base64
+import html
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from unbraid.datasets.store import Store
+from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
+from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.reading import label_readers
+from unbraid.trainers.search.plan.history import Configuration, ranked
+from unbraid.trainers.search.report.plots import campaign_plots, tiled
+from unbraid.trainers.search.report.table import cells_of, clock, counted, heads_of, outcome_line, value_text
+from unbraid.trainers.search.trials.retention import picture_of
+
+SHOWN = 3
+PAGE_KEY, PICTURE_KEY = "report.html", "report.png"
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
+th,td{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}
+th{border-bottom:2px solid #888}tr.best td{background:#eef6ee}td.cut{color:#999}.scroll{overflow-x:auto}
+img{max-width:100%;display:block}figure{margin:1.5rem 0}figcaption{font-weight:600;margin-bottom:.3rem}.note{color:#555}
+"""
+
+
+def write_report(journal: Journal, campaign: Campaign) -> None:
+    """``report.html`` with everything in it, ``report.png`` with its plots, and TensorBoard's HParams."""
+    configurations = journal.read()
+    plots = campaign_plots(campaign, configurations)
+    if plots:
+        journal.store.put(PICTURE_KEY, tiled([picture for _, picture in plots]))
+    journal.store.put(PAGE_KEY, page(journal, campaign, configurations, plots).encode())
+    write_hparams(journal.store, campaign, configurations)
+
+
+def page(
+    journal: Journal, campaign: Campaign, configurations: Sequence[Configuration], plots: Sequence[tuple[str, bytes]]
+) -> str:
+    """The report as one HTML file."""
+    order = ranked(configurations, campaign)
+    status = journal.status()
+    trials = [trial for configuration in configurations for trial in configuration.trials.values()]
+    updates = sum(trial.updates for trial in trials)
+    facts = [
+        f"preset {campaign.preset}, {campaign.searcher.kind} search, scheduler {campaign.scheduler.kind}",
+        "objectives: " + ", ".join(f"{o.metric} ({o.mode})" for o in campaign.objectives),
+        label_note(campaign),
+        f"{len(configurations)} configurations, {len(trials)} trials ({counted(trials)}), {updates:,} updates, "
+        f"{clock(float(status.get('seconds', 0)))} of wall time, {outcome_line(status)}",
+        f"seeds a configuration: {campaign.seeds.count}" + (" (scores are medians)" if campaign.seeds.count > 1 else ""),
+    ]
+    parts = [
+        f"<h1>{_safe(campaign.name)}</h1>",
+        "<ul>" + "".join(f"<li>{_safe(fact)}</li>" for fact in facts) + "</ul>",
+        "<h2>Leaderboard</h2>",
+        f'<div class="scroll">{leaderboard(campaign, order)}</div>',
+        '<p class="note">Grey: stopped, failed, or given up after the first seed: not a score of full training.</p>',
+        "<h2>What decided it</h2>",
+        *(_figure(title, picture) for title, picture in plots),
+        "<h2>The best three</h2>",
+        *best_pictures(journal, campaign, order),
+    ]
+    title = _safe(campaign.name)
+    return f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>\n' + "\n".join(parts) + "\n"
+
+
+def label_note(campaign: Campaign) -> str:
+    """Whether labels decided anything, which a reader must be told."""
+    read = label_readers(campaign)
+    if read:
+        return f"LABELS WERE USED to select: {', '.join(read)}"
+    shown = "none were read" if campaign.labels == "none" else "measures that read them are only reported"
+    return f"no labels were used to select; {shown}"
+
+
+def leaderboard(campaign: Campaign, order: Sequence[Configuration]) -> str:
+    """An HTML table of all configurations, best first."""
+    heads = ["", *heads_of(campaign)]
+    rows = ["<tr>" + "".join(f"<th>{_safe(head)}</th>" for head in heads) + "</tr>"]
+    for place, configuration in enumerate(order, 1):
+        trials = "; ".join(t.state + (f" ({t.cause})" if t.cause else "") for t in configuration.trials.values())
+        cells = [str(place), *cells_of(campaign, configuration, trials)]
+        kind = ' class="cut"' if configuration.was_cut else ""
+        best = ' class="best"' if place <= SHOWN and not configuration.was_cut else ""
+        rows.append(f"<tr{best}>" + "".join(f"<td{kind}>{_safe(cell)}</td>" for cell in cells) + "</tr>")
+    return "<table>" + "\n".join(rows) + "</table>"
+
+
+def best_pictures(journal: Journal, campaign: Campaign, order: Sequence[Configuration]) -> list[str]:
+    """The report of the run that each of the best three keeps, or the newest sample of one that did not get so far."""
+    figures = []
+    for configuration in order[:SHOWN]:
+        trial = configuration.best_trial(campaign)
+        if trial is None:
+            continue
+        run = journal.trial_store(trial.name)
+        key = picture_of(run.keys())
+        if key is not None:
+            values = ", ".join(f"{path} {value_text(value)}" for path, value in configuration.params.items())
+            figures.append(_figure(f"Trial {trial.name}: {values}", run.get(key)))
+    return figures
+
+
+def write_hparams(store: Store, campaign: Campaign, configurations: Sequence[Configuration]) -> None:
+    """Every trial's values and last measures as TensorBoard's HParams, under ``tensorboard/``."""
+    from tensorboardX import SummaryWriter
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for configuration in configurations:
+            for trial in configuration.trials.values():
+                if not trial.rungs:
+                    continue
+                with SummaryWriter(str(folder / trial.name)) as board:
+                    values = {path: _plain(value) for path, value in configuration.params.items()}
+                    scores = {f"score/{name}": float(value) for name, value in trial.scores.items()}
+                    if configuration.centrality and trial.seed in configuration.centrality:
+                        scores[f"score/{CENTRALITY}"] = configuration.centrality[trial.seed]
+                    board.add_hparams(values | {"seed": trial.seed}, scores, name="hparams", global_step=trial.updates)
+        for old in store.keys("tensorboard/"):
+            store.delete(old)
+        for file in sorted(folder.rglob("events.*")):
+            store.put_file(f"tensorboard/{file.relative_to(folder).as_posix()}", file)
+
+
+def _plain(value: object) -> bool | str | float | int:
+    return value if isinstance(value, bool | str | float | int) else str(value)
+
+
+def _figure(title: str, picture: bytes) -> str:
+    encoded = base64.b64encode(picture).decode()
+    image = f'<img alt="{_safe(title)}" src="data:image/png;base64,{encoded}">'
+    return f"<figure><figcaption>{_safe(title)}</figcaption>{image}</figure>"
+
+
+def _safe(text: str) -> str:
+    return html.escape(text, quote=True)

@@ -1,0 +1,1 @@
+"""Running a campaign's trials on Ray Tune."""

@@ -1,0 +1,1 @@
+"""The systems: each a folder with its configuration, update, measures and pictures."""

@@ -1,0 +1,138 @@
+"""Configuration of CDD; the defaults are the paper's and the reference code's."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from unbraid.models.cdd.specs import CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, halvings
+from unbraid.models.image_spec import ImageSpec
+from unbraid.trainers.config.schema import ScheduleConfig, Section, SystemConfig
+
+
+class NetworksConfig(Section):
+    """Sizes, see :mod:`unbraid.models.cdd.specs`."""
+
+    image: ImageSpec = ImageSpec(3, 256, 256)
+    parts: RepresentationSpec = RepresentationSpec()
+    translator: TranslatorSpec = TranslatorSpec()
+    critic: CriticSpec = CriticSpec()
+    feature_critic: FeatureCriticSpec = FeatureCriticSpec()
+
+
+class LossConfig(Section):
+    """Weights of the five losses; 0 switches one off, and what only it needs is not built.
+
+    Attributes:
+        shared: 1, |S_X − S_Y|. What keeps it from shrinking S: ``networks.parts.noise_std``, or ``norm``, the weight of the
+            penalty on sizes of S other than 1, or neither.
+        latent: 2, |S' − S| + |E' − z| of translations that are encoded again.
+        prior: 3, E against N(0, I): by a ``gan``, or by ``reconstruction`` of the noise from translations, |E' − z|.
+        image: 4, WGAN-GP on translations.
+        exclusive: 4, the exclusive decoders' WGAN-GP, against which E learns through a gradient reversed and scaled by
+            ``reversal``; with a ``reversal`` of 0 these decoders draw what they can, and E does not mind.
+        autoencoder: 5, images rebuilt from the other domain's S and their own E.
+        penalty: of the critics' gradients.
+        critic_updates: for each update of the translators; ``data.batch`` is dealt out among them.
+    """
+
+    shared: float = Field(100.0, ge=0)
+    norm: float = Field(0.0, ge=0)
+    latent: float = Field(100.0, ge=0)
+    prior: float = Field(1.0, ge=0)
+    prior_kind: Literal["gan", "reconstruction"] = "gan"
+    image: float = Field(1.0, ge=0)
+    exclusive: float = Field(0.1, ge=0)
+    reversal: float = Field(1.0, ge=0)
+    autoencoder: float = Field(100.0, ge=0)
+    penalty: float = Field(10.0, ge=0)
+    critic_updates: int = Field(1, ge=1)
+
+    @property
+    def critics(self) -> tuple[str, ...]:
+        """Kinds of critics that any loss asks for, see :class:`unbraid.models.cdd.translators.Critics`."""
+        wanted = {"image": self.image, "exclusive": self.exclusive, "prior": self.prior * (self.prior_kind == "gan")}
+        return tuple(kind for kind, weight in wanted.items() if weight)
+
+    def of_term(self, name: str) -> float:
+        """The weight of one of :func:`unbraid.trainers.systems.cdd.losses.loss_terms`."""
+        if name == "latent_shared":
+            return self.latent
+        if name == "latent_exclusive":
+            return self.latent + self.prior * (self.prior_kind == "reconstruction")
+        weight: float = getattr(self, name)
+        return weight
+
+    def of_critic(self, name: str) -> float:
+        """The weight of a critic's scores, named ``KIND_DOMAIN``."""
+        weight: float = getattr(self, name.partition("_")[0])
+        return weight
+
+    @property
+    def encodes_again(self) -> bool:
+        """Whether any loss looks at the parts of translations."""
+        return self.latent > 0 or (self.prior > 0 and self.prior_kind == "reconstruction")
+
+
+class OptimConfig(ScheduleConfig):
+    """Adam's, for both players."""
+
+    lr_translators: float = Field(2e-4, gt=0)
+    lr_critics: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = (0.5, 0.999)
+
+
+class Config(SystemConfig):
+    """Everything that decides a run of CDD."""
+
+    needs_fields: ClassVar[tuple[str, ...]] = ("x", "y")
+    truth_fields: ClassVar[tuple[str, ...]] = ("label", "x_colour", "y_colour")
+    watched: ClassVar[tuple[str, ...]] = ("loss/shared", "loss/autoencoder", "wasserstein/image")
+    primary_metric: ClassVar[tuple[str, str] | None] = ("retrieval/shared_recall_1", "cross-domain recall@1 by S")
+
+    system: Literal["cdd"] = "cdd"
+    networks: NetworksConfig = NetworksConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.networks.image.shape
+
+    def measures(self) -> dict[str, bool]:
+        both, d = ("", "_x_to_y", "_y_to_x"), ("", "_x", "_y")
+        retrieval = [f"{what}_recall_{k}{way}" for what in ("shared", "exclusive", "pixels") for k in (1, 5) for way in both]
+        free = [f"retrieval/{name}" for name in retrieval] + ["rebuilt/ssim", "rebuilt/l1", "rebuilt/psnr"]
+        free += ["diversity/laplacian", "diversity/real_laplacian"]
+        read = [
+            f"{group}/{what}_from_{part}{side}"
+            for group in ("probe", "probe_exact")
+            for what in ("label", "colour")
+            for part in ("shared", "exclusive")
+            for side in d
+        ]
+        read += [f"transfer/{name}" for name in ("colour_error_x", "colour_error_y", "label_kept_x", "label_kept_y")]
+        read += ["transfer/label_kept", "transfer/label_read"]
+        return dict.fromkeys(free, False) | dict.fromkeys(read, True)
+
+    @model_validator(mode="after")
+    def _networks_fit(self) -> Self:
+        halvings(self.networks.image)
+        self.networks.image.divided(1 << len(self.networks.critic.channels), "networks.critic")
+        return self
+
+    @model_validator(mode="after")
+    def _all_learn(self) -> Self:
+        loss = self.loss
+        if not loss.autoencoder and not loss.image and not loss.encodes_again:
+            raise ValueError("loss: autoencoder, image and latent are all 0, which leaves the decoders nothing to learn from")
+        if not loss.autoencoder and not loss.encodes_again and not loss.prior and not loss.exclusive:
+            raise ValueError("loss: autoencoder, latent, prior and exclusive are all 0, which leaves E nothing to learn from")
+        if self.data.augment.colour:
+            raise ValueError("data.augment: colours of X and Y would change by themselves; use flip and crop, which move both")
+        undealt = [share for share in self.shares if share % loss.critic_updates]
+        if undealt:
+            raise ValueError(
+                f"data.batch={self.data.batch} gives a worker {undealt[0]} pairs, not to be dealt to "
+                f"loss.critic_updates={loss.critic_updates}: use a multiple"
+            )
+        return self

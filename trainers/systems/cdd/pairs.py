@@ -1,0 +1,126 @@
+"""Held-out pairs that measures and pictures look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.codec import decode_image
+from unbraid.datasets.shards.index import read_index
+from unbraid.datasets.sources.source import UnusableSampleError, fit_image
+from unbraid.datasets.store import open_store
+from unbraid.datasets.stream.stream import read_split
+from unbraid.models.cdd.specs import DOMAINS
+from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.step.images import normalised
+from unbraid.trainers.system import Batch
+from unbraid.trainers.systems.cdd.config import Config
+
+SHOWN = 12
+"""Pairs in the pictures of a run."""
+SEARCHED = 100
+"""Held-out pairs that those of a picture are chosen from, where no more are wanted."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """N pairs as the stream gives them.
+
+    Attributes:
+        images: of each domain, (N, C, s, s) in [-1, 1]; there may be fewer of them than of labels.
+        label: (N,) classes; None where nobody knows.
+        colours: true colour of each domain, (N, 3) in [0, 1]; empty for photographs.
+    """
+
+    images: dict[str, Tensor]
+    label: Tensor | None
+    colours: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.images["x"])
+
+    def without_images(self) -> Pairs:
+        """What is known of them."""
+        return Pairs({d: images[:0] for d, images in self.images.items()}, self.label, self.colours)
+
+    def __getitem__(self, rows: Tensor | slice) -> Pairs:
+        return Pairs(
+            {d: images[rows] for d, images in self.images.items()},
+            None if self.label is None else self.label[rows],
+            {d: colours[rows] for d, colours in self.colours.items()},
+        )
+
+
+def pairs_of(batch: Batch) -> Pairs:
+    """Of one batch."""
+    colours = {d: batch[f"{d}_colour"] for d in DOMAINS} if all(f"{d}_colour" in batch for d in DOMAINS) else {}
+    return Pairs({d: normalised(batch[d]) for d in DOMAINS}, batch.get("label"), colours)
+
+
+def joined(parts: Iterable[Pairs]) -> Pairs:
+    """All pairs of some, in order."""
+    every = list(parts)
+    labels = [part.label for part in every if part.label is not None]
+    return Pairs(
+        {d: torch.cat([part.images[d] for part in every]) for d in DOMAINS},
+        torch.cat(labels) if labels else None,
+        {d: torch.cat([part.colours[d] for part in every]) for d in every[0].colours},
+    )
+
+
+def read_images(files: Sequence[Path], shape: tuple[int, int, int]) -> Tensor:
+    """Image files, resized where they are of another size: (N, C, s, s) in [-1, 1].
+
+    Args:
+        shape: (C, s, s) that the networks are built for.
+
+    Raises:
+        DataError: naming a file that cannot be read or is no image.
+    """
+    pixels = np.empty((len(files), shape[1], shape[2], shape[0]), np.uint8)
+    for row, file in zip(pixels, files, strict=True):
+        try:
+            decode_image(fit_image(file.read_bytes(), str(file), shape[1:])[1], row)
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror}); name a PNG or JPEG") from None
+        except UnusableSampleError as error:
+            raise DataError(f"{error}; name another image") from None
+    return normalised(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+
+
+def held_out(config: Config, device: torch.device, count: int) -> Pairs:
+    """The same few held-out pairs for every picture of a run, one of each class in turn where classes are known.
+
+    There may be fewer than ``count``.
+
+    Raises:
+        ConfigError: when the set has no pairs, or pairs of another size.
+    """
+    index = read_index(open_store(config.data.url))
+    if not set(DOMAINS) <= set(index.fields):
+        raise ConfigError(
+            f"{config.data.url}: its samples have no x and no y, only {', '.join(index.fields)}; name a set of pairs"
+        )
+    shapes = {d: index.image_shapes[d] for d in DOMAINS}
+    if set(shapes.values()) != {config.image_shape}:
+        raise ConfigError(
+            f"{config.data.url}: its images are {shapes['x']} and {shapes['y']}, the run is for images of "
+            f"{config.image_shape}: pack the pairs with --size, or name another set"
+        )
+    batch = next(iter(read_split(config.data.url, config.data.evaluation_split, max(count, SEARCHED))))
+    pairs = pairs_of({name: tensor.to(device) for name, tensor in batch.items()})
+    if pairs.label is None:
+        return pairs[:count]
+    seen: dict[int, int] = {}
+    turns = []
+    for row, label in enumerate(pairs.label.tolist()):
+        seen[label] = seen.get(label, 0) + 1
+        turns.append((seen[label], label, row))
+    rows = [row for _, _, row in sorted(turns)[:count]]
+    return pairs[torch.tensor(rows, device=device)]

@@ -1,0 +1,24 @@
+"""From a batch of the stream to what the stages of DPIG see."""
+
+import torch
+from kornia.geometry.transform import hflip
+from torch import Tensor
+
+from unbraid.models.augment import random_colour
+from unbraid.models.dpig.pose import flip_keypoints
+from unbraid.models.random import RandomSource
+from unbraid.trainers.config.schema import ImageAugmentConfig
+from unbraid.trainers.step.images import normalised
+from unbraid.trainers.system import Batch
+
+
+def training_batch(batch: Batch, augment: ImageAugmentConfig, source: RandomSource) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, H, W) in [-1, 1] and keypoints (B, 18, 3), changed as configured; both are mirrored together."""
+    images, keypoints = normalised(batch["image"]), batch["keypoints"]
+    if augment.flip:
+        mirrored = source.uniform(len(images), 1, 1) < 0.5
+        keypoints = torch.where(mirrored, flip_keypoints(keypoints, images.shape[3]), keypoints)
+        images = torch.where(mirrored[..., None], hflip(images), images)
+    if augment.colour:
+        images = random_colour(images, source, augment.brightness, augment.contrast, augment.saturation)
+    return images, keypoints

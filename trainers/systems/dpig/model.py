@@ -1,0 +1,162 @@
+"""A trained DPIG as its users see it: images to factors, factors to images, noise to factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from unbraid.models.dpig.embeddings import Mapping as NoiseMapping
+from unbraid.models.dpig.embeddings import PoseAutoencoder
+from unbraid.models.dpig.generator import Painter
+from unbraid.models.dpig.pose import keypoints_of, pose_vectors
+from unbraid.models.dpig.specs import FACTORS
+from unbraid.models.image_spec import ImageSpec
+from unbraid.models.random import RandomSource
+from unbraid.trainers.errors import ConfigError
+
+CHUNK = 32
+"""Images that go through the networks at a time, where no gradients are kept: 256x256 ones fit a GPU of 16 GB."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What an image is made of, B times.
+
+    Attributes:
+        foreground: (B, 7·region).
+        background: (B, background).
+        pose: (B, 18, 3) keypoints.
+    """
+
+    foreground: Tensor
+    background: Tensor
+    pose: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+    def __getitem__(self, rows: Tensor | slice) -> Factors:
+        return Factors(*(getattr(self, name)[rows] for name in FACTORS))
+
+    def exchanged(self, factor: str, others: Factors) -> Factors:
+        """These, with one factor taken from others."""
+        return replace(self, **{factor: getattr(others, factor)})
+
+    def repeated(self, times: int) -> Factors:
+        """Each row so many times in succession."""
+        return Factors(*(getattr(self, name).repeat_interleave(times, 0) for name in FACTORS))
+
+    def tiled(self, times: int) -> Factors:
+        """All rows, so many times."""
+        return Factors(*(torch.cat([getattr(self, name)] * times) for name in FACTORS))
+
+
+class Model:
+    """The networks of one or both stages, in evaluation mode, without gradients unless asked for.
+
+    Args:
+        image: that the networks are built for.
+        painter: of stage I.
+        poses: the pose auto-encoder, where stage II or a whole pipeline is at hand.
+        mappings: of stage II by factor; empty for stage I alone.
+        noise_std: of the noise that the mappings were trained on.
+    """
+
+    def __init__(
+        self,
+        image: ImageSpec,
+        painter: Painter,
+        poses: PoseAutoencoder | None = None,
+        mappings: Mapping[str, NoiseMapping] | None = None,
+        noise_std: float = 1.0,
+        device: torch.device | None = None,
+    ) -> None:
+        self.size = (image.height, image.width)
+        self.painter = painter
+        self.poses = poses
+        self.mappings = dict(mappings or {})
+        self.noise_std = noise_std
+        self.device = device or torch.device("cpu")
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, keypoints: Tensor) -> Factors:
+        """Factors of images (B, 3, H, W) in [-1, 1]."""
+        parts = [self.painter.encoder(i, k) for i, k in zip(images.split(CHUNK), keypoints.split(CHUNK), strict=True)]
+        return Factors(torch.cat([f for f, _ in parts]), torch.cat([b for _, b in parts]), keypoints)
+
+    @torch.no_grad()
+    def decode(self, factors: Factors) -> Tensor:
+        """Images (B, 3, H, W), about in [-1, 1]."""
+        parts = [factors[slice(i, i + CHUNK)] for i in range(0, len(factors), CHUNK)]
+        return torch.cat([self.painter.decoder(p.foreground, p.background, p.pose) for p in parts])
+
+    def embed_pose(self, keypoints: Tensor) -> Tensor:
+        """(B, 18, 3) → (B, embedding)."""
+        with torch.no_grad():
+            return self._poses().encode(pose_vectors(keypoints, self.size))
+
+    def draw_pose(self, embedding: Tensor) -> Tensor:
+        """(B, embedding) → keypoints (B, 18, 3)."""
+        with torch.no_grad():
+            return keypoints_of(self._poses().decode(embedding), self.size)
+
+    def noise(self, factor: str, count: int, source: RandomSource) -> Tensor:
+        """(count, width) of what the mapping of a factor takes."""
+        return self.noise_std * source.normal(count, self.mapping(factor).width)
+
+    @torch.no_grad()
+    def map(self, factor: str, noise: Tensor) -> Tensor:
+        """Noise → one factor as :class:`Factors` holds it: an embedding, or keypoints."""
+        embedding = self.mapping(factor).draw(noise)
+        return self.draw_pose(embedding) if factor == "pose" else embedding
+
+    def sample(self, count: int, source: RandomSource) -> Factors:
+        """People nobody has seen."""
+        return Factors(**{factor: self.map(factor, self.noise(factor, count, source)) for factor in FACTORS})
+
+    def embedding(self, factor: str, factors: Factors) -> Tensor:
+        """The embedding of one factor; a pose goes through its encoder."""
+        value: Tensor = getattr(factors, factor)
+        return self.embed_pose(value) if factor == "pose" else value
+
+    def invert(self, factor: str, embedding: Tensor, steps: int = 300, rate: float = 0.02) -> tuple[Tensor, Tensor]:
+        """The noise whose embedding comes nearest, by Adam on the squared distance from the mean of the noise.
+
+        Returns:
+            Noise (B, width), and for each the distance that is left, as a share of the embedding's own distance from the mean
+            embedding of fresh noise.
+        """
+        mapping = self.mapping(factor)
+        target = mapping.standardise(embedding)
+        noise = torch.zeros_like(embedding).requires_grad_()
+        adam = torch.optim.Adam([noise], lr=rate)
+        for _ in range(steps):
+            adam.zero_grad()
+            (mapping(noise) - target).square().sum().backward()
+            adam.step()
+        mapping.zero_grad()
+        with torch.no_grad():
+            fresh = mapping(self.noise(factor, 500, RandomSource(0, self.device)))
+            left = (mapping(noise) - target).norm(dim=1) / (target - fresh.mean(0)).norm(dim=1).clamp_min(1e-6)
+        return noise.detach(), left
+
+    def mapping(self, factor: str) -> NoiseMapping:
+        """Φ of a factor.
+
+        Raises:
+            ConfigError: when this is a run of stage I.
+        """
+        if factor not in self.mappings:
+            raise ConfigError(
+                f"this run has no mapping for the {factor}: it draws only from images; "
+                "train stage II (a dpig pipeline, or a dpig-…-mapping preset) and name that run"
+            )
+        return self.mappings[factor]
+
+    def _poses(self) -> PoseAutoencoder:
+        if self.poses is None:
+            raise ConfigError("this run has no pose auto-encoder; name a run of stage II (dpig-…-mapping)")
+        return self.poses

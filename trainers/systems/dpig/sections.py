@@ -1,0 +1,33 @@
+"""Parts of configurations that the stages of DPIG share."""
+
+from typing import ClassVar, Self
+
+from pydantic import model_validator
+
+from unbraid.models.image_spec import ImageSpec
+from unbraid.trainers.config.schema import Section, SystemConfig
+
+
+class PeopleNetworks(Section):
+    """What every stage's networks are built for."""
+
+    image: ImageSpec = ImageSpec(3, 128, 64)
+
+
+class PeopleConfig(SystemConfig):
+    """What every stage asks of its data: images of people with 18 keypoints."""
+
+    needs_fields: ClassVar[tuple[str, ...]] = ("image", "keypoints")
+    truth_fields: ClassVar[tuple[str, ...]] = ("person", "background", "pose")
+
+    networks: PeopleNetworks = PeopleNetworks()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.networks.image.shape
+
+    @model_validator(mode="after")
+    def _keypoints_follow(self) -> Self:
+        if self.data.augment.crop:
+            raise ValueError("data.augment.crop moves images but not their keypoints: use flip and colours only")
+        return self

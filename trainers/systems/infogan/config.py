@@ -1,0 +1,109 @@
+"""Configuration of InfoGAN; the defaults are the reference code's settings for MNIST."""
+
+import math
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from unbraid.models.image_spec import ImageSpec
+from unbraid.models.infogan.specs import CodeSpec, GeneratorSpec, TrunkSpec
+from unbraid.trainers.config.schema import Section, SystemConfig
+
+
+class NetworksConfig(Section):
+    """Sizes of the networks; see :mod:`unbraid.models.infogan.specs` for each field."""
+
+    image: ImageSpec = ImageSpec()
+    generator: GeneratorSpec = GeneratorSpec()
+    trunk: TrunkSpec = TrunkSpec()
+
+
+class LossConfig(Section):
+    """Weights λ of L_I, in the loss of D, trunk and Q and in the loss of G.
+
+    Attributes:
+        info_categorical, info_continuous: λ of each kind of code.
+        info_generator: whether G's loss has L_I at all; false is a plain GAN with a Q that only watches (the ablation).
+    """
+
+    info_categorical: float = Field(1.0, ge=0)
+    info_continuous: float = Field(1.0, ge=0)
+    info_generator: bool = True
+
+
+class OptimConfig(Section):
+    """Adam for both players, and the moving averages of G, D and Q that pictures and measures use.
+
+    The average is taken every ``ema_every`` updates with ``ema_decay ** ema_every``, the same time constant
+    for a fraction of the memory traffic.
+
+    From ``decay_from`` on, a share of ``run.updates``, both learning rates fall linearly to zero at the end; 1 is never.
+    A finished run that is given more updates goes back to the rates that the larger budget has at that point.
+    """
+
+    lr_generator: float = Field(1e-3, gt=0)
+    lr_discriminator: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = (0.5, 0.999)
+    decay_from: float = Field(1.0, ge=0, le=1)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    ema_every: int = Field(10, ge=1)
+
+
+class AugmentConfig(Section):
+    """The random change through which D, trunk and Q see every image, real or made; fresh for each image and use.
+
+    An affine map, and where their strengths are not zero the parts of DiffAugment (Zhao et al., NeurIPS 2020), which uses
+    brightness 1, contrast 0.5, saturation 1, translation 0.125 and cutout 0.5.
+
+    Attributes:
+        translation: by whole pixels, at most this share of each side.
+        cutout: a square of this share of the sides is set to zero.
+    """
+
+    enabled: bool = False
+    degrees: float = Field(15.0, ge=0)
+    scale: float = Field(0.1, ge=0, lt=1)
+    shear: float = Field(0.2, ge=0)
+    shift: float = Field(2.0, ge=0)
+    padding: Literal["zeros", "border"] = "zeros"
+    brightness: float = Field(0.0, ge=0)
+    contrast: float = Field(0.0, ge=0, le=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    translation: float = Field(0.0, ge=0, lt=1)
+    cutout: float = Field(0.0, ge=0, le=1)
+
+
+class Config(SystemConfig):
+    """Everything that decides an InfoGAN run."""
+
+    watched: ClassVar[tuple[str, ...]] = ("info/categorical",)
+    primary_metric: ClassVar[tuple[str, str] | None] = ("code/accuracy", "code accuracy on the evaluation split")
+
+    system: Literal["infogan"] = "infogan"
+    codes: CodeSpec = CodeSpec()
+    networks: NetworksConfig = NetworksConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.networks.image.shape
+
+    def measures(self) -> dict[str, bool]:
+        free = [f"info/{name}_nats" for name in self.codes.names]
+        free += [f"info/{name}_ceiling_nats" for name, value in self.codes.ceilings.items() if math.isfinite(value)]
+        free += ["info/share", "quality/density", "quality/coverage", "selection/covered_information"]
+        codes = range(len(self.codes.categorical))
+        read = [f"code/categorical_{i}_{measure}" for i in codes for measure in ("accuracy", "nmi", "ari")]
+        read += ["code/accuracy"] if codes else []
+        return dict.fromkeys(free, False) | dict.fromkeys(read, True)
+
+    @model_validator(mode="after")
+    def _networks_fit(self) -> Self:
+        image = self.networks.image
+        image.divided(self.networks.generator.upsampling, "networks.generator")
+        image.divided(self.networks.trunk.downsampling, "networks.trunk")
+        if self.shares[0] < 2:
+            raise ValueError(f"data.batch={self.data.batch} leaves a worker fewer than 2 images: batch norm needs two")
+        return self

@@ -9,6 +9,7 @@ The first window of each lane is shorter than that of the lane before it, so tha
 of a window at once: a rank fetches steadily, not in bursts.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -145,6 +146,18 @@ def rank_lanes(lanes: int, rank: int, world_size: int) -> range:
     if lanes < world_size:
         raise ValueError(f"{lanes} lanes cannot be shared by {world_size} ranks: raise data.lanes, or use fewer workers")
     return range(rank * lanes // world_size, (rank + 1) * lanes // world_size)
+
+
+def batch_stretches(counts: Sequence[int], batch: int, limit: int | None) -> Iterator[list[Stretch]]:
+    """Yield where the samples of each batch lie, for shards of ``counts`` samples in packed order."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if limit is None else min(limit, int(ends[-1]))
+    for begin in range(0, total, batch):
+        end = min(begin + batch, total)
+        first, last = np.searchsorted(ends, [begin, end - 1], side="right").tolist()
+        starts = {shard: int(ends[shard]) - counts[shard] for shard in range(first, last + 1)}
+        pieces = [Stretch(s, max(begin - start, 0), min(end - start, counts[s])) for s, start in starts.items()]
+        yield [piece for piece in pieces if piece.first < piece.last]
 
 
 @lru_cache(maxsize=4)

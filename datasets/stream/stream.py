@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.store.retry import default_backoff
 from unbraid.datasets.stream.cache import ShardCache
 from unbraid.datasets.stream.decode import Arrays, BatchDecoder
-from unbraid.datasets.stream.order import Order, Stretch, rank_lanes
+from unbraid.datasets.stream.order import Order, Stretch, batch_stretches, rank_lanes
 from unbraid.datasets.stream.read import Fetched, Fetcher, ShardReader
 
 READ_THREADS = min(8, max(2, os.cpu_count() or 2))
@@ -285,11 +286,18 @@ def _shared_out(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
         yield portion
 
 
-def read_split(url: str, split: str, batch: int, limit: int | None = None) -> Iterator[dict[str, Tensor]]:
-    """Every sample of a split once, in packed order, in batches; the last may be smaller.
+def read_split(
+    url: str, split: str, batch: int, limit: int | None = None, rank: int = 0, world_size: int = 1
+) -> Iterator[dict[str, Tensor]]:
+    """Yield a rank's batches of a split: every sample once over all ranks, in packed order; the last batch may be smaller.
+
+    The split is cut into the same batches for any number of ranks; batch ``i`` belongs to rank ``i % world_size``. A rank
+    reads only the bytes of its own batches.
 
     Args:
-        limit: stop after so many samples.
+        batch: samples in a batch.
+        limit: use only so many samples from the beginning of the split, counted over all ranks.
+        rank, world_size: which of the batches are yielded.
 
     Raises:
         DataError: naming shard and sample, when one cannot be used.
@@ -302,40 +310,16 @@ def read_split(url: str, split: str, batch: int, limit: int | None = None) -> It
         decoder = BatchDecoder(index.fields)
     except ValueError as error:
         raise DataError(f"{url}: {error}") from None
-    total = sum(s.count for s in shards) if limit is None else min(limit, sum(s.count for s in shards))
-    done = 0
-    pending = _stretches([s.count for s in shards], batch)
-    while done < total:
-        samples = min(batch, total - done)
-        arrays = decoder.allocate(samples)
-        filled = 0
-        for stretch in next(pending):
+    for stretches in islice(batch_stretches([s.count for s in shards], batch, limit), rank, None, world_size):
+        arrays = decoder.allocate(sum(s.last - s.first for s in stretches))
+        row = 0
+        for stretch in stretches:
             block = reader.read((stretch,), straight(stretch))
-            taken = min(len(block), samples - filled)
-            for row, reason in decoder.decode(block, 0, taken, arrays, filled).items():
+            for bad, reason in decoder.decode(block, 0, len(block), arrays, row).items():
                 name = shards[stretch.shard].name
-                raise DataError(f"{store.url}/{name}: sample {stretch.first + row - filled}: {reason}")
-            filled += taken
+                raise DataError(f"{store.url}/{name}: sample {stretch.first + bad - row}: {reason}")
+            row += len(block)
         yield decoder.tensors(arrays)
-        done += samples
-
-
-def _stretches(counts: list[int], batch: int) -> Iterator[list[Stretch]]:
-    """Where the samples of successive batches lie."""
-    found: list[Stretch] = []
-    room = batch
-    for shard, count in enumerate(counts):
-        first = 0
-        while first < count:
-            last = min(count, first + room)
-            found.append(Stretch(shard, first, last))
-            room -= last - first
-            first = last
-            if room == 0:
-                yield found
-                found, room = [], batch
-    if found:
-        yield found
 
 
 def straight(stretch: Stretch) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbraid.datasets.stream.order import Order, rank_lanes
+from unbraid.datasets.stream.order import Order, batch_stretches, rank_lanes
 
 
 def epoch_sequence(order: Order, epoch: int, ranks: int = 1) -> list[list[tuple[int, int]]]:
@@ -131,3 +131,13 @@ def test_ranks_own_all_lanes_and_nearly_as_many_each(lanes: int, ranks: int) -> 
 def test_every_rank_owns_a_lane() -> None:
     with pytest.raises(ValueError, match="8 lanes cannot be shared by 9 ranks"):
         rank_lanes(8, 0, 9)
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=20), st.integers(1, 30), st.one_of(st.none(), st.integers(0, 300)))
+@settings(max_examples=200, deadline=None)
+def test_batches_of_a_split_hold_each_sample_once_in_packed_order(counts: list[int], batch: int, limit: int | None) -> None:
+    packed = [(shard, sample) for shard, count in enumerate(counts) for sample in range(count)][:limit]
+    batches = list(batch_stretches(counts, batch, limit))
+    held = [[(s.shard, sample) for s in stretches for sample in range(s.first, s.last)] for stretches in batches]
+    assert held == [packed[begin : begin + batch] for begin in range(0, len(packed), batch)]
+    assert all(s.first < s.last for stretches in batches for s in stretches)

@@ -11,7 +11,7 @@ import torch
 from tests.conftest import SHARD, TEST, TRAIN, pack_digits
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.table import read_table
-from unbraid.datasets.store import open_store
+from unbraid.datasets.store import FolderStore, open_store
 from unbraid.datasets.stream.stream import Position, SampleStream, read_split
 
 BATCH, LANES, WINDOW = 64, 8, 100
@@ -74,6 +74,44 @@ def test_another_seed_is_another_order(digits_url: str) -> None:
 def test_a_split_is_read_whole_with_its_remainder(digits_url: str) -> None:
     sizes = [len(batch["image"]) for batch in read_split(digits_url, "test", 100)]
     assert sizes == [100, TEST - 100]
+
+
+@pytest.mark.parametrize("limit", [None, 1, 36, 37, 333, 10**6])
+@pytest.mark.parametrize("ranks", [2, 3, 7])
+def test_ranks_read_every_batch_of_a_split_once(digits_folder: Path, ranks: int, limit: int | None) -> None:
+    url = str(digits_folder)
+    alone = list(read_split(url, "train", 37, limit))
+    assert sum(len(batch["image"]) for batch in alone) == min(limit or TRAIN, TRAIN)
+    shares = [list(read_split(url, "train", 37, limit, rank, ranks)) for rank in range(ranks)]
+    assert sum(map(len, shares)) == len(alone)
+    for number, batch in enumerate(alone):
+        share = shares[number % ranks][number // ranks]
+        assert all(torch.equal(share[field], batch[field]) for field in batch)
+
+
+@pytest.mark.parametrize(("batch", "ranks"), [(37, 3), (75, 2), (200, 4)])
+def test_a_rank_reads_only_the_bytes_of_its_own_batches(
+    digits_folder: Path, monkeypatch: pytest.MonkeyPatch, batch: int, ranks: int
+) -> None:
+    def ranges(rank: int, world_size: int) -> list[tuple[str, int, int]]:
+        store, read = FolderStore(digits_folder), []
+        get_range = store.get_range
+
+        def recorded(key: str, start: int, length: int) -> memoryview:
+            read.append((key, start, start + length))
+            return get_range(key, start, length)
+
+        monkeypatch.setattr(store, "get_range", recorded)
+        monkeypatch.setattr("unbraid.datasets.stream.stream.open_store", lambda url: store)
+        list(read_split(str(digits_folder), "train", batch, None, rank, world_size))
+        received[rank, world_size] = store.statistics.bytes
+        return read
+
+    received: dict[tuple[int, int], int] = {}
+    together = [piece for rank in range(ranks) for piece in ranges(rank, ranks)]
+    assert sorted(together) == sorted(ranges(0, 1))
+    for rank in range(ranks):  # with the index and the tables
+        assert received[rank, ranks] < 1.1 * received[0, 1] / ranks
 
 
 def test_a_damaged_shard_stops_the_stream_by_name(tmp_path: Path) -> None:

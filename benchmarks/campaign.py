@@ -25,9 +25,10 @@ from benchmarks.figures import Figures
 from unbraid.cluster.local.services import use_local_services
 from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Trial
 from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.ranking import ranked
 from unbraid.trainers.search.campaign.reading import parse_campaign, read_campaign
-from unbraid.trainers.search.plan.history import Trial, ranked
 from unbraid.trainers.search.trials.driver import run_campaign
 
 STORAGE = Path("runs/benchmarks/campaigns")

@@ -171,7 +171,7 @@ def export(name: str, best: bool, configuration: int | None, output: Path | None
     """
     from unbraid.datasets.store import FolderStore
     from unbraid.trainers.errors import ConfigError
-    from unbraid.trainers.search.campaign.export import export_preset
+    from unbraid.trainers.search.report.export import export_preset
 
     if best and configuration is not None:
         raise ConfigError("--best and --configuration: name one of them")

@@ -12,9 +12,9 @@ from unbraid.cluster.cli import main
 from unbraid.cluster.commands.meaning import work_of
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import open_run
+from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.reading import read_campaign
-from unbraid.trainers.search.plan.history import Configuration, Trial
 
 
 def unbraid(*arguments: str) -> Result:

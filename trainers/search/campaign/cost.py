@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from unbraid.datasets.errors import DataError
-from unbraid.trainers.search.campaign.file import Asha, Campaign
+from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.sections import Asha
 from unbraid.trainers.search.campaign.space import corners
 
 CORNERS_COUNTED = 4

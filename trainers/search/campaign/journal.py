@@ -27,9 +27,9 @@ from unbraid.trainers.config.schema import absolute
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import measures_of, provenance, read_metrics
 from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Configuration, Trial
+from unbraid.trainers.search.campaign.lineage import LINEAGE, read_lineage
 from unbraid.trainers.search.campaign.reading import parse_campaign
-from unbraid.trainers.search.plan.history import Configuration, Trial
-from unbraid.trainers.search.trials.pbt import LINEAGE, read_lineage
 
 FILE = "campaign.yaml"
 STATUS = "campaign.json"

@@ -15,7 +15,8 @@ from unbraid.trainers.config.pipeline import is_pipeline
 from unbraid.trainers.config.presets import preset_names
 from unbraid.trainers.config.schema import SystemConfig, absolute, all_keys, explain, nearest
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.search.campaign.file import CENTRALITY, NOT_SEARCHED, OWNED, Campaign, Pbt
+from unbraid.trainers.search.campaign.file import CENTRALITY, NOT_SEARCHED, OWNED, Campaign
+from unbraid.trainers.search.campaign.sections import Pbt
 from unbraid.trainers.search.campaign.space import corners
 
 CAMPAIGNS = resources.files("unbraid.trainers") / "campaigns"

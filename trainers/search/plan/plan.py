@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.plan.history import FINAL, Configuration, State, Trial, median_score, wants_judgement
+from unbraid.trainers.search.campaign.history import FINAL, Configuration, State, Trial, median_score, wants_judgement
 from unbraid.trainers.search.plan.proposals import propose
 
 

@@ -12,8 +12,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Configuration
 from unbraid.trainers.search.campaign.space import Choice, Integer, LogUniform, Params, Uniform, ask, grid
-from unbraid.trainers.search.plan.history import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

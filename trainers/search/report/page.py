@@ -10,9 +10,10 @@ from pathlib import Path
 
 from unbraid.datasets.store import Store
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
+from unbraid.trainers.search.campaign.history import Configuration
 from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.ranking import ranked
 from unbraid.trainers.search.campaign.reading import label_readers
-from unbraid.trainers.search.plan.history import Configuration, ranked
 from unbraid.trainers.search.report.plots import campaign_plots, tiled
 from unbraid.trainers.search.report.table import cells_of, clock, counted, heads_of, outcome_line, value_text
 from unbraid.trainers.search.trials.retention import picture_of

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.plan.history import Configuration
+from unbraid.trainers.search.campaign.history import Configuration
 from unbraid.trainers.search.plan.proposals import study_of
 
 if TYPE_CHECKING:

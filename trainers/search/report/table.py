@@ -9,7 +9,8 @@ from typing import Any
 
 from unbraid.trainers.runs.progress import aligned
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.plan.history import FINAL, Configuration, State, Trial, ranked
+from unbraid.trainers.search.campaign.history import FINAL, Configuration, State, Trial
+from unbraid.trainers.search.campaign.ranking import ranked
 
 ROWS = 12
 SPARKS = "▁▂▃▄▅▆▇█"

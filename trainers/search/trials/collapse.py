@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unbraid.trainers.errors import TrainingError
-from unbraid.trainers.search.campaign.file import CollapseConfig
+from unbraid.trainers.search.campaign.sections import CollapseConfig
 
 
 class CollapseError(TrainingError):

@@ -21,8 +21,9 @@ from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.search.campaign.file import Campaign, Pbt
+from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.sections import Pbt
 from unbraid.trainers.search.plan.plan import Plan
 from unbraid.trainers.search.trials.schedulers import scheduler_for
 from unbraid.trainers.search.trials.session import Ending, Session, Watcher, error_text, member_id

@@ -21,9 +21,9 @@ from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.record import CONFIG_KEY, open_run
+from unbraid.trainers.search.campaign.lineage import LINEAGE, read_lineage
 
 POINTER = "pointer.json"
-LINEAGE = "lineage.json"
 ATTEMPTS, WAIT_SECONDS = 20, 0.5
 """A donor's first checkpoint may still be on its way; one that disappears while it is read is looked for again."""
 
@@ -83,11 +83,3 @@ def read_donor(store: Store, pointer: Pointer) -> dict[str, Any]:
         if state is not None:
             return state
     raise CheckpointError(f"{store.url}: no checkpoint that can be read, though {pointer.trial} was to be copied")
-
-
-def read_lineage(store: Store) -> list[dict[str, Any]]:
-    """What a member took over, in order: from whom, at which update, with which values."""
-    if not store.exists(LINEAGE):
-        return []
-    lineage: list[dict[str, Any]] = json.loads(store.get(LINEAGE))
-    return lineage

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from unbraid.datasets.store import Store
 from unbraid.trainers.runs.record import REPORT_KEY
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
+from unbraid.trainers.search.campaign.history import Configuration
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.plan.history import Configuration, ranked
+from unbraid.trainers.search.campaign.ranking import ranked
 
 PREVIEWS = "preview/"
 FOLDERS = ("checkpoints/", "figures/", "tensorboard/")

@@ -16,9 +16,10 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from unbraid.trainers.search.campaign.file import Asha, Campaign, Median, Pbt
+from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Trial
+from unbraid.trainers.search.campaign.sections import Asha, Median, Pbt
 from unbraid.trainers.search.campaign.space import Choice, Dimension, Integer, LogUniform
-from unbraid.trainers.search.plan.history import Trial
 from unbraid.trainers.search.trials.trial import OBJECTIVE
 
 TIME = "updates"

@@ -11,8 +11,8 @@ from typing import Any
 from unbraid.datasets.errors import DataError
 from unbraid.trainers.errors import RunError
 from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Trial
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.plan.history import Trial
 from unbraid.trainers.search.plan.plan import Assignment, Plan
 from unbraid.trainers.search.trials.retention import prune
 

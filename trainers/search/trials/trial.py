@@ -14,8 +14,9 @@ from unbraid.datasets.errors import DataError
 from unbraid.trainers.errors import FATAL, CheckpointError, ConfigError, DivergenceError, RunError
 from unbraid.trainers.launch.ray_train import is_finished, preflight, train_here, train_on_ray
 from unbraid.trainers.runs.record import measures_of, open_run, read_run, run_status, write_run
-from unbraid.trainers.search.campaign.file import Campaign, Pbt
-from unbraid.trainers.search.plan.history import trial_name
+from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import trial_name
+from unbraid.trainers.search.campaign.sections import Pbt
 from unbraid.trainers.search.trials.collapse import CollapseError, CollapseWatch
 from unbraid.trainers.search.trials.memory import free_memory, limit_arenas
 from unbraid.trainers.search.trials.pbt import POINTER, Pointer, take_over

@@ -10,9 +10,10 @@ import pytest
 from tests.trainers.search.campaigns import content
 from unbraid.trainers.search.campaign.cost import asha_updates
 from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Configuration, State, Trial
+from unbraid.trainers.search.campaign.ranking import pareto_ranks, ranked
 from unbraid.trainers.search.campaign.reading import parse_campaign
 from unbraid.trainers.search.plan.centrality import centralities
-from unbraid.trainers.search.plan.history import Configuration, State, Trial, pareto_ranks, ranked
 from unbraid.trainers.search.plan.plan import Assignment, Plan
 from unbraid.trainers.search.plan.proposals import propose, study_of
 from unbraid.trainers.search.report.table import campaign_table, sparks

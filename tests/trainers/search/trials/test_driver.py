@@ -23,14 +23,15 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.launch.ray_train import preflight, train_here
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.record import open_run, read_metrics, read_run
-from unbraid.trainers.search.campaign.export import export_preset
 from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.plan.history import Configuration, Trial, ranked
+from unbraid.trainers.search.campaign.lineage import read_lineage
+from unbraid.trainers.search.campaign.ranking import ranked
 from unbraid.trainers.search.plan.plan import Plan
+from unbraid.trainers.search.report.export import export_preset
 from unbraid.trainers.search.report.page import write_report
 from unbraid.trainers.search.trials.driver import run_campaign
-from unbraid.trainers.search.trials.pbt import read_lineage
 from unbraid.trainers.search.trials.session import Ending
 
 NOT_FINITE = {"optim.lr_generator": {"choice": [1e-3, 1e30]}, "loss.info_categorical": {"choice": [1.0, 0.5]}}

@@ -11,10 +11,11 @@ from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.record import open_run, read_config
 from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.plan.history import Configuration, Trial
+from unbraid.trainers.search.campaign.lineage import read_lineage
 from unbraid.trainers.search.trials import pbt
-from unbraid.trainers.search.trials.pbt import Pointer, read_lineage, take_over
+from unbraid.trainers.search.trials.pbt import Pointer, take_over
 
 VALUES = {"loss.info_categorical": 2.5, "optim.lr_generator": 2e-3}
 

@@ -7,8 +7,8 @@ from ray.tune.schedulers import TrialScheduler
 
 from tests.trainers.search.campaigns import content
 from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Trial
 from unbraid.trainers.search.campaign.reading import parse_campaign
-from unbraid.trainers.search.plan.history import Trial
 from unbraid.trainers.search.trials.schedulers import scheduler_for
 from unbraid.trainers.search.trials.trial import OBJECTIVE
 

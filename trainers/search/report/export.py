@@ -12,8 +12,9 @@ from unbraid.trainers.config.schema import differences
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import read_config
 from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.plan.history import Configuration, Trial, ranked
+from unbraid.trainers.search.campaign.ranking import ranked
 
 LEFT_OUT = ("run.name", "run.storage", "run.evaluate_at", "run.labels", "run.max_failures")
 """Keys that a campaign sets and that decide nothing of what is learnt."""

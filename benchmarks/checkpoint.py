@@ -27,6 +27,7 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.loop import open_stream
 from unbraid.trainers.runs.checkpoint import Checkpoints, load_system_state, system_state
+from unbraid.trainers.runs.checkpoint_writer import CheckpointWriter
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import System, build_system
 
@@ -59,17 +60,17 @@ def _stall(figures: Figures, name: str, store: Store, system: System, update: Ca
     seconds: dict[bool, list[float]] = {True: [], False: []}
     blocked: list[float] = []
     numbers = count(1)
-    with Checkpoints(store, keep=2) as checkpoints:
+    with CheckpointWriter(Checkpoints(store, keep=2)) as writer:
 
         def block(saves: bool, updates: int) -> float:
             started = time.perf_counter()
             if saves:
-                checkpoints.save(next(numbers), system_state(system))
+                writer.save(next(numbers), system_state(system))
                 blocked.append(time.perf_counter() - started)
             for _ in range(updates):
                 update()
             taken = time.perf_counter() - started
-            checkpoints.wait()
+            writer.wait()
             return taken
 
         each = block(False, 5) / 5
@@ -77,7 +78,7 @@ def _stall(figures: Figures, name: str, store: Store, system: System, update: Ca
         for _ in range(ROUNDS):
             for saves in (False, True):
                 seconds[saves].append(block(saves, updates))
-        written = checkpoints.seconds
+        written = writer.status()["checkpoint/seconds"]
     lost = statistics.median(a - b for a, b in zip(seconds[True], seconds[False], strict=True))
     figures.figure(f"{name}.update_seconds", statistics.median(seconds[False]) / updates, "s")
     figures.figure(f"{name}.written_in", written, "s")
@@ -96,8 +97,7 @@ def restore(figures: Figures) -> None:
                     parameter.grad = torch.zeros_like(parameter)
             optimizer.step()  # so that Adam's moments are there
         store = open_store(f"{STORAGE}/{preset}", create=True)
-        with Checkpoints(store, keep=1) as checkpoints:
-            checkpoints.save(1, system_state(system))
+        Checkpoints(store, keep=1).write(1, system_state(system))
         _, other = fresh(preset)
         started = time.perf_counter()
         state = Checkpoints(store, keep=1).load()

@@ -25,7 +25,8 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.measures.flops import FlopCounter
 from unbraid.trainers.runs.checkpoint import expected_bytes
-from unbraid.trainers.runs.record import open_run, read_metrics, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import System, build_system
 from unbraid.trainers.systems.dpig.mapping.config import Config as MappingConfig

@@ -24,7 +24,8 @@ from benchmarks.figures import Figures
 from benchmarks.three_step_port import ThreeStepPort
 from unbraid.cluster.local.services import use_local_services
 from unbraid.trainers.config.overrides import resolve
-from unbraid.trainers.runs.record import open_run, read_metrics
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_metrics
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.systems.infogan.config import Config
 from unbraid.trainers.systems.infogan.system import InfoGAN

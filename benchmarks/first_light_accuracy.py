@@ -10,7 +10,8 @@ import statistics
 from benchmarks.figures import Figures
 from benchmarks.runs import STORAGE, run_to_end
 from unbraid.datasets.store import Store
-from unbraid.trainers.runs.record import open_run, read_config, read_metrics, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_config, read_metrics, read_run
 
 SEEDS = (0, 1, 2)
 EVALUATE_EVERY = 500

@@ -11,7 +11,8 @@ from unbraid.datasets.store import Store
 from unbraid.datasets.stream.stream import Position
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.loop import open_stream
-from unbraid.trainers.runs.record import open_run, run_status
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import run_status
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import build_system
 

@@ -6,7 +6,8 @@ from unbraid.datasets.store import Store
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.loop import evaluate
 from unbraid.trainers.runs.checkpoint import Checkpoints, load_system_state
-from unbraid.trainers.runs.record import open_run, read_config
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_config
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import System, build_system
 

@@ -21,8 +21,10 @@ from unbraid.datasets.stream.stream import Position, SampleStream, read_split
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import DivergenceError, StoppedError
 from unbraid.trainers.runs.checkpoint import Checkpoints, expected_bytes, load_system_state, system_state
-from unbraid.trainers.runs.lease import Lookout
-from unbraid.trainers.runs.record import REPORT_KEY, RunRecord, read_run, write_run
+from unbraid.trainers.runs.checkpoint_writer import CheckpointWriter
+from unbraid.trainers.runs.monitor import RunMonitor
+from unbraid.trainers.runs.record import REPORT_KEY, read_run, write_run
+from unbraid.trainers.runs.recorder import Recorder, SilentRecorder, StorageRecorder
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import Batch, System, build_system
 
@@ -34,7 +36,12 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 
 def train(
-    config: SystemConfig, store: Store, world: World, device: torch.device, listener: Listener, lookout: Lookout | None = None
+    config: SystemConfig,
+    store: Store,
+    world: World,
+    device: torch.device,
+    listener: Listener,
+    monitor: RunMonitor | None = None,
 ) -> int:
     """Train one run to its budget, from its newest checkpoint if there is one.
 
@@ -42,7 +49,7 @@ def train(
         store: of the run, already claimed.
         world: this process among the run's workers; a process group exists when there are several.
         listener: given each line of metrics on rank 0, on others what concerns that rank alone.
-        lookout: what rank 0 is asked for from outside; None when it is nothing.
+        monitor: of requests from outside to rank 0; None when there are none.
 
     Returns:
         Updates made in all, earlier launches included.
@@ -52,32 +59,38 @@ def train(
     """
     system = build_system(config, device, world)
     with ExitStack() as opened:
-        lookout = opened.enter_context(lookout or Lookout(store))
-        checkpoints = opened.enter_context(
-            Checkpoints(store, config.run.keep_checkpoints, 60 * config.run.storage_retry_minutes, guard=lookout.require_lease)
-        )
+        monitor = opened.enter_context(monitor or RunMonitor(store))
+        checkpoints = Checkpoints(store, config.run.keep_checkpoints)
         if world.is_main:
             checkpoints.require_space(expected_bytes(system))
         state = checkpoints.load()
         if state is not None:
             load_system_state(system, state)
-        record = opened.enter_context(RunRecord(store, system.updates, lookout.require_lease)) if world.is_main else None
+        recorder: Recorder = (
+            StorageRecorder(store, system.updates, monitor.require_lease) if world.is_main else SilentRecorder()
+        )
+        opened.enter_context(recorder)
+        writer = opened.enter_context(
+            CheckpointWriter(
+                checkpoints,
+                retry_seconds=60 * config.run.storage_retry_minutes,
+                guard=monitor.require_lease,
+                on_event=partial(recorder.event, "checkpoint"),
+            )
+        )
         stream = opened.enter_context(open_stream(config, world, Position(**state["position"]) if state else Position()))
-        if record is not None:
-            starts = begin(store, stream.index.digest)
-            checkpoints.report = partial(record.event, "checkpoint")
-        meter = Meter(config, world, stream, record, listener, system.updates)
-        if record is not None:
-            meter.standing = partial(standing, checkpoints, world, starts)
+        meter = Meter(config, world, stream, recorder, listener, system.updates)
+        if world.is_main:
+            meter.status = partial(status, writer, world, begin(store, stream.index.digest))
         while system.updates < config.run.updates and not meter.out_of_time:
             scalars = system.step(to_device(next(stream), device))
             step = system.updates
             if due(step, config.run.log_every) or step == config.run.updates:
                 meter.log(step, scalars)
-            if record is not None:
-                between_updates(system, meter, checkpoints, device, lookout)
-        if record is not None:
-            finish(system, meter, checkpoints, device)
+            if world.is_main:
+                between_updates(system, meter, writer, device, monitor)
+        if world.is_main:
+            finish(system, meter, writer, store, device)
     if world.is_main:
         write_run(store, {"status": "finished", "ended": time.time()})  # everything is in the storage now
     return system.updates
@@ -90,71 +103,63 @@ def begin(store: Store, data_digest: str) -> int:
     return earlier + 1
 
 
-def between_updates(system: System, meter: Meter, checkpoints: Checkpoints, device: torch.device, lookout: Lookout) -> None:
+def between_updates(system: System, meter: Meter, writer: CheckpointWriter, device: torch.device, monitor: RunMonitor) -> None:
     """Preview, measure and checkpoint where they are due or asked for, but not at the end; rank 0 only."""
-    config, record, step = meter.config, meter.record, system.updates
+    config, recorder, step = meter.config, meter.recorder, system.updates
     run = config.run
-    assert record is not None
     if step >= run.updates:
         return
     measures = due(step, run.evaluate_every) or step in run.evaluate_at
     if measures or due(step, run.preview_every):
-        record.pictures(step, system.preview(), "preview")
+        recorder.pictures(step, system.preview(), "preview")
     measured = meter.evaluation(step, evaluate(system, config, device)) if measures else None
-    lookout.require_lease()
-    asked = lookout.wants_checkpoint()
+    monitor.require_lease()
+    asked = monitor.take_checkpoint_request()
     if due(step, run.checkpoint_every) or asked:
-        record.flush()  # a run that goes on from here finds its metrics up to here
-        checkpoints.save(step, system_state(system) | {"position": vars(meter.stream.position)})
+        recorder.flush()  # a run that goes on from here finds its metrics up to here
+        writer.save(step, system_state(system) | {"position": vars(meter.stream.position)})
     if asked:
-        obey(lookout, step, record, checkpoints)
+        handle_request(monitor, step, recorder, writer)
     if measured is not None:
         meter.listener(measured)  # who may end the run here, hence after the checkpoint
 
 
-def standing(checkpoints: Checkpoints, world: World, starts: int) -> dict[str, float]:
-    """What an operator watches of a run beside its losses and rates."""
-    return {
-        "checkpoint/age_seconds": time.monotonic() - checkpoints.completed,
-        "checkpoint/seconds": checkpoints.seconds,
-        "checkpoint/failures": float(checkpoints.failures),
-        "run/starts": float(starts),
-        "run/workers": float(world.size),
-    }
+def status(writer: CheckpointWriter, world: World, starts: int) -> dict[str, float]:
+    """Metrics for an operator beside losses and rates: checkpoints, starts of the run, and workers."""
+    return {**writer.status(), "run/starts": float(starts), "run/workers": float(world.size)}
 
 
-def obey(lookout: Lookout, step: int, record: RunRecord, checkpoints: Checkpoints) -> None:
-    """Complete a checkpoint that was asked for from outside, and do what it was wanted for.
+def handle_request(monitor: RunMonitor, step: int, recorder: Recorder, writer: CheckpointWriter) -> None:
+    """Complete a checkpoint that was requested from outside, then stop or wait for the preemption.
 
     Raises:
         StoppedError: when that is to stop.
     """
-    checkpoints.wait()
-    if lookout.stop:
+    writer.wait()
+    if monitor.stop_requested:
         raise StoppedError(f"stopped as asked; the checkpoint of step {step} is complete")
-    record.event("preempted", f"a node goes soon; the checkpoint of step {step} is complete")
-    record.flush()
-    if lookout.holds:
-        lookout.await_end()
+    recorder.event("preempted", f"a node goes soon; the checkpoint of step {step} is complete")
+    recorder.flush()
+    if monitor.must_pause:
+        monitor.wait_for_preemption()
 
 
-def finish(system: System, meter: Meter, checkpoints: Checkpoints, device: torch.device) -> None:
+def finish(system: System, meter: Meter, writer: CheckpointWriter, store: Store, device: torch.device) -> None:
     """The last checkpoint first, then measures, pictures and the report; rank 0 only."""
     from unbraid.trainers.runs.report import write_report
 
-    config, record, step = meter.config, meter.record, system.updates
-    assert record is not None
-    record.flush(must=True)  # first, as between updates: a run that is cut from here on finds all its metrics
-    checkpoints.save(step, system_state(system) | {"position": vars(meter.stream.position)})
+    config, recorder, step = meter.config, meter.recorder, system.updates
+    recorder.flush(must=True)  # first, as between updates: a run that is cut from here on finds all its metrics
+    writer.save(step, system_state(system) | {"position": vars(meter.stream.position)})
     scores = evaluate(system, config, device)
     meter.listener(meter.evaluation(step, scores))
     pictures = system.preview()
-    record.pictures(step, pictures, "preview")
+    recorder.pictures(step, pictures, "preview")
     figures = system.figures(on_device(config, device))
-    record.pictures(step, figures, "figures")
-    record.store.put(REPORT_KEY, write_report(config, step, record.lines(), scores, pictures | figures))
-    checkpoints.wait()
-    write_run(record.store, {"step": step, "evaluation": scores})
+    recorder.pictures(step, figures, "figures")
+    store.put(REPORT_KEY, write_report(config, step, recorder.lines(), scores, pictures | figures))
+    writer.wait()
+    write_run(store, {"step": step, "evaluation": scores})
 
 
 def evaluate(system: System, config: SystemConfig, device: torch.device) -> dict[str, float]:
@@ -216,10 +221,10 @@ class Meter:
     config: SystemConfig
     world: World
     stream: SampleStream
-    record: RunRecord | None
+    recorder: Recorder
     listener: Listener
     _step: int
-    standing: Callable[[], Mapping[str, float]] = dict
+    status: Callable[[], Mapping[str, float]] = dict
     out_of_time: bool = False
     _started: float = field(default_factory=time.monotonic)
     _since: float = field(default_factory=time.monotonic)
@@ -251,11 +256,12 @@ class Meter:
             "data/wait_percent": 100 * waited / seconds,
             "data/epoch": float(self.stream.position.epoch),
             **self._transfers(seconds),
-            **self.standing(),
+            **self.status(),
         }
         self._since, self._step, self._waited = now, step, self._waited + waited
         self._look_at_clock(now)
-        self.listener({"step": step, **rates} if self.record is None else self.record.scalars(step, losses | rates))
+        line = self.recorder.scalars(step, losses | rates)
+        self.listener(line if self.world.is_main else {"step": step, **rates})
 
     def _transfers(self, seconds: float) -> dict[str, float]:
         """What this rank has read since the last line, and what went wrong since the start."""
@@ -273,9 +279,8 @@ class Meter:
 
     def evaluation(self, step: int, scores: Mapping[str, float]) -> dict[str, Any]:
         """Record measures, on rank 0; the time they took is in no rate. Returns the line as written."""
-        assert self.record is not None
-        line = self.record.scalars(step, {f"evaluation/{name}": value for name, value in scores.items()})
-        self.record.flush()
+        line = self.recorder.scalars(step, {f"evaluation/{name}": value for name, value in scores.items()})
+        self.recorder.flush()
         self._since = time.monotonic()
         return line
 

@@ -188,7 +188,7 @@ def _summary(job: Job) -> Summary | None:
     """Where the job's run stands; None when it has none, or its storage cannot be read from here."""
     if "run" not in job.metadata:
         return None
-    from unbraid.trainers.runs.record import open_run
+    from unbraid.trainers.runs.open import open_run
     from unbraid.trainers.runs.summary import summarise
 
     try:
@@ -206,7 +206,7 @@ def _row(job: Job, run: Summary | None) -> tuple[str, ...]:
 
 def _status_text(job: Job, run: Summary | None) -> str:
     from unbraid.cluster.commands.submit import clock_time
-    from unbraid.trainers.runs.record import read_events
+    from unbraid.trainers.runs.events import read_events
     from unbraid.trainers.runs.summary import store_of
 
     lines = [f"job {job.id}: {job.status}", f"command: {job.entrypoint}", f"started {clock_time(job.started)}"]

@@ -65,7 +65,8 @@ def show(run: str, storage: str, as_json: bool) -> None:
       unbraid runs show mine
     """
     use_local_services()
-    from unbraid.trainers.runs.record import REPORT_KEY, read_events
+    from unbraid.trainers.runs.events import read_events
+    from unbraid.trainers.runs.record import REPORT_KEY
     from unbraid.trainers.runs.summary import store_of
 
     summary = _summary(storage, run)
@@ -124,7 +125,7 @@ def delete(run: str, storage: str, yes: bool) -> None:
       unbraid runs delete mine --yes
     """
     use_local_services()
-    from unbraid.trainers.runs.record import delete_run
+    from unbraid.trainers.runs.open import delete_run
     from unbraid.trainers.runs.summary import store_of
 
     summary = _summary(storage, run)
@@ -142,7 +143,7 @@ def _summary(storage: str, name: str) -> Summary:
     """
     from unbraid.datasets.errors import DataError
     from unbraid.trainers.config.schema import nearest
-    from unbraid.trainers.runs.record import open_run
+    from unbraid.trainers.runs.open import open_run
     from unbraid.trainers.runs.summary import run_names, summarise
 
     try:

@@ -28,8 +28,8 @@ class Backoff:
         return min(self.longest, self.first * 2.0 ** (failures - 1)) * jitter
 
 
-BRISK = Backoff(attempts=3, longest=0.5)
-"""For what is told when it fails, and tried again by whoever asked for it."""
+FAST_RETRY = Backoff(attempts=3, longest=0.5)
+"""For requests that fail soon, because their caller repeats them itself, later or with newer content."""
 
 
 def default_backoff(patience: float = 0.0) -> Backoff:

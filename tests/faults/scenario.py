@@ -22,7 +22,9 @@ from tests.trainers.launch.test_launch import wait_for
 from tests.trainers.systems.infogan.test_system import TINY
 from unbraid.datasets.store import Store
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.record import open_run, read_events, read_metrics, read_run
+from unbraid.trainers.runs.events import read_events
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_metrics, read_run
 
 ROOT = Path(__file__).parent.parent.parent
 TRACING = Path(__file__).parent / "tracing.py"

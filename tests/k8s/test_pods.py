@@ -39,7 +39,8 @@ for path in Path(sys.argv[1]).rglob("*"):
 """
 STANDING = """
 import json
-from unbraid.trainers.runs.record import open_run, read_metrics, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.runs.checkpoint import Checkpoints
 store = open_run("s3://unbraid/runs", "pods")
 steps = [line["step"] for line in read_metrics(store) if "loss/d" in line]

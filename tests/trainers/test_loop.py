@@ -17,7 +17,8 @@ from unbraid.trainers.evaluate import evaluate_run
 from unbraid.trainers.launch.ray_train import is_finished, preflight
 from unbraid.trainers.loop import train
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.record import open_run, read_config, read_metrics, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_config, read_metrics, read_run
 from unbraid.trainers.step.distributed import World
 
 

@@ -20,8 +20,10 @@ from unbraid.datasets.stream.order import Order
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.config.systems import load_config
 from unbraid.trainers.errors import FATAL, ConfigError, DivergenceError, RunError, StoppedError, SupersededError
-from unbraid.trainers.runs.lease import Lease, Lookout
-from unbraid.trainers.runs.record import Status, claim_run, open_run, read_run, run_status, write_run
+from unbraid.trainers.runs.lease import Lease
+from unbraid.trainers.runs.monitor import RunMonitor
+from unbraid.trainers.runs.open import claim_run, open_run
+from unbraid.trainers.runs.record import Status, read_run, run_status, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +105,7 @@ def train_here(config: SystemConfig, listener: Listener, lease: Lease | None = N
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     store = open_run(config.run.storage, config.run.name, patience=60 * config.run.storage_retry_minutes)
     with _fatal_errors():
-        train(config, store, World(), device, listener, Lookout(store, lease.generation if lease else 0))
+        train(config, store, World(), device, listener, RunMonitor(store, lease.generation if lease else 0))
 
 
 def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, lease: Lease | None = None) -> None:
@@ -243,7 +245,7 @@ def train_worker(settings: Mapping[str, Any]) -> None:
         metrics({"run/updates": config.run.updates, "run/diverged": 0})
         try:
             with _fatal_errors():
-                train(config, store, world, device, metrics, Lookout(store, settings["lease"], node_notice))
+                train(config, store, world, device, metrics, RunMonitor(store, settings["lease"], node_notice))
         except RunError as error:
             if isinstance(error.__cause__, DivergenceError):
                 metrics({"run/diverged": 1})

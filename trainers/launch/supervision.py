@@ -19,7 +19,8 @@ from ray.train.v2.api.exceptions import WorkerGroupError
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store, open_store
 from unbraid.trainers.errors import FATAL, RunError, StoppedError, SupersededError, in_one_line
-from unbraid.trainers.runs.record import event_entry, read_metrics, read_run
+from unbraid.trainers.runs.events import event_entry
+from unbraid.trainers.runs.record import read_metrics, read_run
 
 if TYPE_CHECKING:
     from unbraid.trainers.config.schema import SystemConfig
@@ -155,10 +156,10 @@ class Ending:
             )
         if self._lease is None:
             return
-        if self._lease.lost is not None:
-            error = SupersededError(f"this run has been taken over: {self._lease.lost} trains it now")
+        if self._lease.superseded_by is not None:
+            error = SupersededError(f"this run has been taken over: {self._lease.superseded_by} trains it now")
             raise RunError(str(error)) from error
-        if self._lease.stopping > GRACE_SECONDS:
+        if self._lease.seconds_since_stop > GRACE_SECONDS:
             stopped = StoppedError(f"stopped as asked; no checkpoint was complete within {GRACE_SECONDS:.0f} s")
             raise RunError(str(stopped)) from stopped
 

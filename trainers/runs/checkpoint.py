@@ -1,31 +1,31 @@
-"""Complete, atomic checkpoints: what is listed can be loaded, whatever happened while it was written."""
+"""Checkpoints of a run: complete, atomic and checked. Every step that is listed can be loaded.
+
+A checkpoint is two objects, ``state.pt`` and a manifest with its SHA-256. The manifest is written last and removed first, so a
+checkpoint without one does not exist.
+"""
 
 import errno
 import hashlib
 import io
 import json
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
-from typing import Any, Self
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store.retry import BRISK
 from unbraid.datasets.store import FolderStore, Store, open_store
-from unbraid.trainers.errors import CheckpointError, SupersededError
+from unbraid.datasets.store.retry import FAST_RETRY
+from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.scratch import scratch_folder
 from unbraid.trainers.system import System
 
 FOLDER = "checkpoints"
 STATE = "state.pt"
 MANIFEST = "checkpoint.json"
-RETRY_SECONDS = 5.0
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -75,63 +75,27 @@ def expected_bytes(system: System) -> int:
 
 
 class Checkpoints:
-    """The checkpoints of one run, oldest removed first.
-
-    ``save`` copies the state to host memory and returns; a thread serialises and uploads it, the manifest last.
-    A checkpoint without its manifest does not exist. Where a server fails, the thread tries again, and takes the newest
-    state there is by then; training goes on meanwhile.
+    """The checkpoints in a run's storage.
 
     Args:
         store: of the run.
-        keep: complete checkpoints kept.
-        patience: seconds that a server which fails is tried again.
-        guard: called before a checkpoint comes into being; raises where this process must not write any more.
-
-    Attributes:
-        report: told of each failure and of what came of it.
-        failures: attempts that failed; ``seconds``: that the newest took; ``completed``: when it was complete, by
-            ``time.monotonic``, this object's making before the first.
+        keep: number of complete checkpoints that are kept; older ones are removed.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        keep: int,
-        patience: float = 0.0,
-        guard: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, store: Store, keep: int) -> None:
         self.store = store
-        # what fails is told, and tried again with the newest state, rather than within a request
-        self._brisk = open_store(store.url, backoff=BRISK)
         self.keep = keep
-        self.failures = 0
-        self.seconds = 0.0
-        self.completed = time.monotonic()
-        self.report: Callable[[str], None] = lambda text: None
-        self._patience = patience
-        self._guard = guard
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write-checkpoint")
-        self._pending: Future[None] | None = None
-        self._lock = threading.Lock()
-        self._waiting: tuple[int, dict[str, Any]] | None = None
-        self._failed: Exception | None = None
-        self._settled = threading.Event()  # what was saved is complete, or has failed and is tried again
-        self._settled.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """What was saved is complete after this, however training ended; an earlier error is not hidden by a later one."""
-        with suppress(CheckpointError, SupersededError) if kind is not None else nullcontext():
-            self.wait()
-        self._writer.shutdown()
+        # a write that fails is repeated by the caller, with a newer state where there is one, instead of within the request
+        self._fast_retry = open_store(store.url, backoff=FAST_RETRY)
 
     def require_space(self, size: int) -> None:
-        """See that the checkpoints to be kept, and one being written, fit on the disk; S3 has no such limit.
+        """Check that the checkpoints to be kept, and the one being written, fit on the disk. S3 has no such limit.
+
+        Args:
+            size: bytes of one checkpoint.
 
         Raises:
-            CheckpointError: before anything is trained in vain.
+            CheckpointError: when they do not fit; before anything is trained in vain.
         """
         if not isinstance(self.store, FolderStore):
             return
@@ -144,43 +108,13 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
-        return self._steps(self.store)
-
-    @staticmethod
-    def _steps(store: Store) -> list[int]:
-        manifests = [key.split("/") for key in store.keys(f"{FOLDER}/") if key.endswith(f"/{MANIFEST}")]
-        return sorted(int(parts[1].removeprefix("step-")) for parts in manifests)
-
-    def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Begin to write the state of ``step``; waits for the previous one, unless a server fails: that state gives way.
-
-        Raises:
-            CheckpointError: when the previous one could not be written.
-        """
-        self._settled.wait()
-        self._raise_failure()
-        snapshot = _to_host(state)
-        with self._lock:
-            self._waiting = (step, snapshot)
-        self._settled.clear()
-        self._pending = self._writer.submit(self._write_waiting)
-
-    def wait(self) -> None:
-        """Until what was saved is complete.
-
-        Raises:
-            CheckpointError: when it could not be written.
-        """
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            pending.result()
-        self._raise_failure()
+        return _complete_steps(self.store)
 
     def load(self, step: int | None = None) -> dict[str, Any] | None:
-        """The state of ``step``, or of the newest complete checkpoint; None when there is none.
+        """Load the state of ``step``, or of the newest complete checkpoint; None when there is none.
 
         Raises:
-            CheckpointError: when it is not what its manifest says.
+            CheckpointError: when there is no checkpoint of that step, or when its content is damaged.
         """
         steps = self.steps()
         if step is None:
@@ -199,86 +133,47 @@ class Checkpoints:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return state
 
-    def drop_after(self, step: int) -> None:
-        """Remove the checkpoints of later steps: the run goes another way from here."""
-        for later in [s for s in self.steps() if s > step]:
-            self._remove(later)
+    def write(self, step: int, state: Mapping[str, Any], guard: Callable[[], None] = lambda: None) -> None:
+        """Write a checkpoint and remove the oldest. ``CheckpointWriter`` does this in the background.
 
-    def _raise_failure(self) -> None:
-        if self._failed is not None:
-            raise self._failed
+        Args:
+            state: as :func:`system_state`, in host memory.
+            guard: called before the manifest is written; raises where this process must not complete a checkpoint any more.
 
-    def _take_waiting(self) -> tuple[int, dict[str, Any]] | None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, None
-        return waiting
-
-    def _write_waiting(self) -> None:
-        """Write the newest state; what fails is kept for the training thread."""
-        taken = self._take_waiting()
-        try:
-            if taken is not None and self._failed is None:
-                self._write_patiently(*taken)
-        finally:
-            self._settled.set()
-
-    def _write_patiently(self, step: int, snapshot: dict[str, Any]) -> None:
-        """Write a state, or one that is saved meanwhile, for as long as that may take."""
-        started = time.monotonic()
-        failed = 0
-        while True:
-            try:
-                self._write(step, snapshot)
-                break
-            except (CheckpointError, SupersededError) as error:
-                if not self._may_succeed(error, started):
-                    self._failed = error
-                    return
-                failed += 1
-                self.failures += 1
-                self.report(f"{error}; trying again")
-                self._settled.set()
-                time.sleep(RETRY_SECONDS)
-                step, snapshot = self._take_waiting() or (step, snapshot)
-        self.completed = time.monotonic()
-        self.seconds = self.completed - started
-        if failed:
-            self.report(f"checkpoint of step {step} is complete, after {failed} failures in {self.seconds:.0f} s")
-
-    def _may_succeed(self, error: Exception, started: float) -> bool:
-        """A server may come back; what fails on a disk of this machine is for a person to repair."""
-        patient = time.monotonic() - started < self._patience
-        return patient and isinstance(error, CheckpointError) and not isinstance(self.store, FolderStore)
-
-    def _write(self, step: int, snapshot: dict[str, Any]) -> None:
+        Raises:
+            CheckpointError: when it could not be written; the complete checkpoints are not affected.
+        """
         with scratch_folder() as folder:
             path = folder / STATE
             try:
-                # the manifest's SHA-256 checks every byte; torch's own sums would take longer than all the rest
+                # the manifest's SHA-256 covers every byte; torch's own checksums would take longer than all the rest
                 torch.serialization.set_crc32_options(False)
                 with path.open("wb") as file:
-                    torch.save(snapshot, file)
+                    torch.save(state, file)
                 with path.open("rb") as file:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                self._brisk.put_file(f"{_folder(step)}/{STATE}", path)
-                self._guard()
+                self._fast_retry.put_file(f"{_folder(step)}/{STATE}", path)
+                guard()
                 manifest = {"step": step, "bytes": path.stat().st_size, "sha256": sha256, "time": time.time()}
-                self._brisk.put(f"{_folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
-                self._prune()
+                self._fast_retry.put(f"{_folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
+                for old in _complete_steps(self._fast_retry)[: -self.keep]:
+                    self._remove(old)
             except (DataError, OSError, RuntimeError) as error:
                 raise CheckpointError(self._explain(step, error)) from error
 
-    def _prune(self) -> None:
-        for step in self._steps(self._brisk)[: -self.keep]:
-            self._remove(step)
+    def drop_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps, because the run continues differently from this step on."""
+        for later in [s for s in self.steps() if s > step]:
+            self._remove(later)
 
     def _remove(self, step: int) -> None:
-        self._brisk.delete(f"{_folder(step)}/{MANIFEST}")  # first: from then on the checkpoint does not exist
-        self._brisk.delete(f"{_folder(step)}/{STATE}")
+        self._fast_retry.delete(f"{_folder(step)}/{MANIFEST}")
+        self._fast_retry.delete(f"{_folder(step)}/{STATE}")
 
     def _explain(self, step: int, error: Exception) -> str:
+        """Why a checkpoint could not be written, which one is complete, and what to do."""
         try:
-            complete = self._steps(self._brisk)
+            complete = _complete_steps(self._fast_retry)
             safe = f"step {complete[-1]} is complete" if complete else "none is complete yet"
         except DataError:
             safe = "what was complete before stays so"
@@ -303,16 +198,10 @@ def newest_networks(store: Store) -> dict[str, Any]:
     return networks
 
 
+def _complete_steps(store: Store) -> list[int]:
+    manifests = [key.split("/") for key in store.keys(f"{FOLDER}/") if key.endswith(f"/{MANIFEST}")]
+    return sorted(int(parts[1].removeprefix("step-")) for parts in manifests)
+
+
 def _folder(step: int) -> str:
     return f"{FOLDER}/step-{step:08d}"
-
-
-def _to_host(value: Any) -> Any:
-    """A copy in host memory that training no longer changes."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return {key: _to_host(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_to_host(inner) for inner in value)
-    return value

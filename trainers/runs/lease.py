@@ -1,8 +1,8 @@
-"""One launch at a time trains a run. Who that is, and whether it shall stop, stands in the run's storage.
+"""The lease of a run: one launch at a time trains it. The run's storage holds the lease, and requests to stop its holder.
 
-Each launch claims the next number, which only one can write. It renews its entry while it lives; an entry that is not
-renewed any more is taken over. Whoever sees a higher number than its own has been taken over itself, and writes no more: a
-launch that was cut off from everything but the storage, and comes back, does no harm.
+Each launch claims the next generation number by creating an object that only one launch can create. The holder renews its entry
+while it lives; another launch may take the run over when the entry has expired. A launch that sees a higher number than its own
+has been superseded and writes no more, so a launch that was cut off from everything but the storage does no harm later.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,25 +21,26 @@ from typing import Self
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
-from unbraid.trainers.errors import ConfigError, SupersededError
+from unbraid.trainers.errors import ConfigError
 
 FOLDER = "lease"
 RENEW_SECONDS = 5.0
 EXPIRY_SECONDS = 30.0
-"""A holder that has not renewed for so long is gone."""
+"""A holder that has not renewed its entry for so long is gone."""
 LONG_AGO_SECONDS = 600.0
-"""So old an entry needs no watching, whatever the clocks of two machines say."""
+"""An entry of this age has expired, however much the clocks of two machines differ; it need not be watched first."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who trains a run.
+    """The process that trains a run.
 
     Attributes:
-        host, pid, born: of the process; ``born`` is its start in ticks, because a pid is used again.
-        user: who started it; ``job``: the Ray job that it is, or "".
+        host, pid, born: of the process; ``born`` is its start time in ticks, because pids are reused.
+        user: who started it.
+        job: its Ray job, or "".
         since, renewed: seconds since the epoch, by the holder's clock.
-        released: it has ended in order.
+        released: whether it has given the lease back.
     """
 
     host: str
@@ -64,49 +65,49 @@ class Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Whether that is certain without watching."""
+        """Whether it is certain, without watching the entry, that the process trains no more."""
         if self.released or abs(time.time() - self.renewed) > LONG_AGO_SECONDS:
             return True
         return self.host == socket.gethostname() and _born(self.pid) != self.born
 
 
 class Lease:
-    """The right to train a run, held until the block ends.
+    """The right to train a run, renewed by a thread until the block ends.
 
     Attributes:
         generation: its number.
-        lost: who has taken it over, if somebody has.
+        superseded_by: the launch that has taken the run over, if one has.
     """
 
     def __init__(self, store: Store, generation: int, holder: Holder) -> None:
         self.generation = generation
-        self.lost: Holder | None = None
-        self._stopping_since: float | None = None
+        self.superseded_by: Holder | None = None
+        self._stop_requested_at: float | None = None
         self._store = store
         self._holder = holder
         self._ended = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="renew-lease", daemon=True)
 
     @classmethod
-    def acquire(cls, store: Store, name: str, job: str = "", report: Callable[[str], None] = print) -> Lease:
-        """Claim the run for this process.
+    def acquire(cls, store: Store, name: str, job: str = "", on_wait: Callable[[str], None] = print) -> Lease:
+        """Claim the run for this process; waits until an earlier holder's entry has expired, if it is not renewed.
 
         Args:
             name: of the run, for messages.
-            job: the Ray job that this process is.
-            report: told when there is something to wait for.
+            job: the Ray job of this process, or "".
+            on_wait: called with a message before waiting.
 
         Raises:
-            ConfigError: when another launch trains it, naming that one.
+            ConfigError: when another launch trains the run; the message names that launch.
         """
         while True:
             generation, holder = newest(store)
             if holder is not None and not holder.is_gone:
-                report(f"{holder} was training this run: waiting up to {EXPIRY_SECONDS:.0f} s to see whether it still does")
-                _see_that_it_is_gone(store, generation, holder, name)
+                on_wait(f"{holder} was training this run: waiting up to {EXPIRY_SECONDS:.0f} s to see whether it still does")
+                _wait_until_gone(store, generation, holder, name)
             mine = Holder.here(job)
             if store.put_new(_entry(generation + 1), _json(mine)):
-                _forget_before(store, generation + 1)
+                _delete_before(store, generation + 1)
                 return cls(store, generation + 1, mine)
 
     def __enter__(self) -> Self:
@@ -114,127 +115,54 @@ class Lease:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give it back, so that the next launch need not wait."""
+        """Give the lease back, so that the next launch need not wait."""
         self._ended.set()
         self._renewer.join(RENEW_SECONDS)
-        if self.lost is None:
-            with suppress(DataError):  # then it expires
+        if self.superseded_by is None:
+            with suppress(DataError):  # the storage is away: the entry expires
                 self._store.put(_entry(self.generation), _json(replace(self._holder, renewed=time.time(), released=True)))
 
     def request_stop(self) -> None:
-        """Ask this launch's workers for a checkpoint and an end. Safe in a signal handler."""
-        self._stopping_since = time.monotonic()
+        """Ask this launch's workers to write a checkpoint and stop. May be called in a signal handler."""
+        self._stop_requested_at = time.monotonic()
         threading.Thread(target=request_stop, args=(self._store, self.generation), daemon=True).start()
 
     @property
-    def stopping(self) -> float:
-        """Seconds since this process asked for a stop; 0 when it has not."""
-        return 0.0 if self._stopping_since is None else time.monotonic() - self._stopping_since
+    def seconds_since_stop(self) -> float:
+        """Seconds since this process asked its workers to stop; 0 when it has not."""
+        return 0.0 if self._stop_requested_at is None else time.monotonic() - self._stop_requested_at
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
             try:
                 generation, holder = newest(self._store)
                 if generation > self.generation:
-                    self.lost = holder
+                    self.superseded_by = holder
                     return
                 self._store.put(_entry(self.generation), _json(replace(self._holder, renewed=round(time.time(), 3))))
             except DataError:
-                continue  # the storage is away: for others too
+                continue  # the storage is away; other launches cannot read it either
 
 
 def newest(store: Store) -> tuple[int, Holder | None]:
-    """The highest number and who holds it; 0 and nobody when the run was never trained."""
-    numbers = [_number(key) for key in store.keys(f"{FOLDER}/") if key.endswith(".json")]
-    if not numbers:
-        return 0, None
-    return max(numbers), Holder(**json.loads(store.get(_entry(max(numbers)))))
+    """The highest generation number and its holder; 0 and None when the run was never trained."""
+    generation = _newest(store.keys(f"{FOLDER}/"))
+    return generation, Holder(**json.loads(store.get(_entry(generation)))) if generation else None
 
 
 def request_stop(store: Store, generation: int) -> None:
-    """Ask the launch of that number for a checkpoint and an end."""
+    """Ask the launch of that generation to write a checkpoint and stop."""
     store.put(_stop(generation), b"")
 
 
-class Lookout:
-    """What rank 0 looks at between updates, kept up to date by a thread: nothing waits for the storage.
-
-    Args:
-        store: of the run.
-        generation: of the launch; 0 is none, which is never stopped or superseded from the storage.
-        notice: seconds since the epoch at which this worker's node, or another one's, will be taken away, or None.
-    """
-
-    SECONDS = 2.0
-    HOLD_SECONDS = 10.0
-    """So long before the node goes nothing new is begun: a last checkpoint is written, and the end awaited."""
-
-    def __init__(self, store: Store, generation: int = 0, notice: Callable[[], float | None] = lambda: None) -> None:
-        self.stop = False
-        self.superseded: Holder | None = None
-        self.deadline: float | None = None
-        self._store = store
-        self._generation = generation
-        self._notice = notice
-        self._noticed: float | None = None
-        self._saved = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="lookout", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-
-    def require_lease(self) -> None:
-        """Before anything is written.
-
-        Raises:
-            SupersededError: when another launch has taken the run over.
-        """
-        if self.superseded is not None:
-            raise SupersededError(f"this run has been taken over: {self.superseded} trains it now")
-
-    @property
-    def holds(self) -> bool:
-        """Whether the node goes so soon that nothing new should be begun."""
-        return self.deadline is not None and self.deadline - time.time() < self.HOLD_SECONDS
-
-    def wants_checkpoint(self) -> bool:
-        """Whether one is wanted out of turn; each reason wants one."""
-        reasons = (self.deadline is not None) + self.holds + self.stop
-        wanted, self._saved = reasons > self._saved, max(reasons, self._saved)
-        return wanted
-
-    def await_end(self) -> None:
-        """Until the node is gone; returns when it is not."""
-        assert self.deadline is not None
-        self._ended.wait(max(self.deadline - time.time(), 0) + 2 * self.HOLD_SECONDS)
-        self.deadline, self._saved = None, 0
-
-    def _look(self) -> None:
-        while not self._ended.wait(self.SECONDS):
-            notice = self._notice()
-            if notice is not None and notice != self._noticed:
-                self._noticed = self.deadline = notice
-            if not self._generation:
-                continue
-            try:
-                self._read()
-            except DataError:
-                continue  # the storage is away; the loop hears of that where it needs it
-
-    def _read(self) -> None:
-        keys = self._store.keys(f"{FOLDER}/")
-        self.stop = self.stop or _stop(self._generation) in keys
-        if max((_number(key) for key in keys if key.endswith(".json")), default=0) > self._generation:
-            self.superseded = newest(self._store)[1]
+def read_requests(store: Store, generation: int) -> tuple[bool, Holder | None]:
+    """Whether the launch of that generation was asked to stop, and the launch that has superseded it, if one has."""
+    keys = store.keys(f"{FOLDER}/")
+    return _stop(generation) in keys, newest(store)[1] if _newest(keys) > generation else None
 
 
-def _see_that_it_is_gone(store: Store, generation: int, holder: Holder, name: str) -> None:
-    """Watch an entry until it has expired, by this machine's clock alone."""
+def _wait_until_gone(store: Store, generation: int, holder: Holder, name: str) -> None:
+    """Watch an entry until it has expired. Only this machine's clock is used."""
     until = time.monotonic() + EXPIRY_SECONDS
     while time.monotonic() < until:
         time.sleep(1.0)
@@ -247,10 +175,14 @@ def _see_that_it_is_gone(store: Store, generation: int, holder: Holder, name: st
             )
 
 
-def _forget_before(store: Store, generation: int) -> None:
+def _delete_before(store: Store, generation: int) -> None:
     for key in store.keys(f"{FOLDER}/"):
         if _number(key) < generation:
             store.delete(key)
+
+
+def _newest(keys: Iterable[str]) -> int:
+    return max((_number(key) for key in keys if key.endswith(".json")), default=0)
 
 
 def _entry(generation: int) -> str:
@@ -270,7 +202,7 @@ def _json(holder: Holder) -> bytes:
 
 
 def _born(pid: int) -> str:
-    """When a process of this machine was started, in ticks; "" when there is none, or nobody who tells."""
+    """Start time of a process of this machine in ticks; "" when there is none, or the system does not say."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -281,5 +213,5 @@ def _born(pid: int) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (KeyError, OSError):  # the user of a container need not have a name
         return f"user {os.getuid()}"

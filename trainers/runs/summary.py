@@ -11,11 +11,12 @@ from typing import Any
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store, open_store
+from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.runs.checkpoint import FOLDER as CHECKPOINTS
 from unbraid.trainers.runs.checkpoint import MANIFEST
-from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.runs.lease import EXPIRY_SECONDS, newest
-from unbraid.trainers.runs.record import RUN_KEY, open_run, read_config, read_metrics, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import RUN_KEY, read_config, read_metrics, read_run
 
 READERS = 16
 

@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 from tests.trainers.systems.people import TINY, overrides
 from unbraid.cluster.cli import main
 from unbraid.cluster.local.services import FOLDER_VARIABLE
-from unbraid.trainers.runs.record import open_run, read_run, run_status
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_run, run_status
 
 STAGES = ("appearance", "pose", "mapping")
 

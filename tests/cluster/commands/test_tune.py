@@ -11,7 +11,7 @@ from tests.trainers.search.campaigns import content
 from unbraid.cluster.cli import main
 from unbraid.cluster.commands.meaning import work_of
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.runs.record import open_run
+from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.reading import read_campaign

@@ -19,7 +19,8 @@ from tests.trainers.systems.infogan.test_system import TINY
 from unbraid.cluster.local.services import LocalServices
 from unbraid.datasets.store import open_store
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.record import open_run, read_metrics, read_run, run_status
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_metrics, read_run, run_status
 
 ROOT = Path(__file__).parents[3]
 BASE = [*TINY[:-1], "run.cpus=1", "run.log_every=1", "run.preview_every=0", "run.checkpoint_every=10"]

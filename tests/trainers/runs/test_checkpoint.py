@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from unbraid.datasets.store import FolderStore
 from tests.trainers.systems.infogan.test_system import batch, infogan, weights
-from unbraid.trainers.runs.checkpoint import Checkpoints, load_system_state, system_state
+from unbraid.datasets.store import FolderStore
 from unbraid.trainers.errors import CheckpointError
+from unbraid.trainers.runs.checkpoint import Checkpoints, load_system_state, system_state
 
 
 @pytest.fixture
@@ -23,10 +23,8 @@ def test_a_restored_system_continues_bit_for_bit(store: FolderStore) -> None:
     first, second = infogan(), infogan("run.seed=0")
     for i in range(2):
         first.step(batch(i))
-    checkpoints = Checkpoints(store, keep=2)
-    checkpoints.save(2, system_state(first))
-    first.step(batch(9))  # what is saved is the state at the call, whenever it is written
-    checkpoints.wait()
+    Checkpoints(store, keep=2).write(2, system_state(first))
+    first.step(batch(9))
     state = Checkpoints(store, keep=2).load()
     assert state is not None
     load_system_state(second, state)
@@ -39,16 +37,14 @@ def test_a_restored_system_continues_bit_for_bit(store: FolderStore) -> None:
 def test_only_the_newest_are_kept(store: FolderStore) -> None:
     checkpoints = Checkpoints(store, keep=2)
     for step in (5, 10, 15):
-        checkpoints.save(step, {"x": torch.tensor(step)})
-    checkpoints.wait()
+        checkpoints.write(step, {"x": torch.tensor(step)})
     assert checkpoints.steps() == [10, 15]
     assert len(store.keys("checkpoints/")) == 4
 
 
 def test_a_checkpoint_without_manifest_does_not_exist(store: FolderStore) -> None:
     checkpoints = Checkpoints(store, keep=2)
-    checkpoints.save(5, {"x": torch.tensor(5)})
-    checkpoints.wait()
+    checkpoints.write(5, {"x": torch.tensor(5)})
     store.put("checkpoints/step-00000010/state.pt", b"half of it")
     state = checkpoints.load()
     assert state is not None
@@ -57,8 +53,7 @@ def test_a_checkpoint_without_manifest_does_not_exist(store: FolderStore) -> Non
 
 def test_a_damaged_checkpoint_is_refused_by_name(store: FolderStore) -> None:
     checkpoints = Checkpoints(store, keep=2)
-    checkpoints.save(5, {"x": torch.zeros(100)})
-    checkpoints.wait()
+    checkpoints.write(5, {"x": torch.zeros(100)})
     path = store.root / "checkpoints/step-00000005/state.pt"
     content = bytearray(path.read_bytes())
     content[-50] ^= 1
@@ -69,8 +64,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(store: FolderStore) -> None:
 
 def test_a_missing_step_is_told_what_there_is(store: FolderStore) -> None:
     checkpoints = Checkpoints(store, keep=2)
-    checkpoints.save(5, {"x": torch.zeros(1)})
-    checkpoints.wait()
+    checkpoints.write(5, {"x": torch.zeros(1)})
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 7; there are \[5\]"):
         checkpoints.load(7)
 
@@ -94,10 +88,9 @@ def files_of_a_mebibyte() -> Iterator[None]:
 
 def test_no_space_keeps_what_is_complete_and_says_so(store: FolderStore, files_of_a_mebibyte: None) -> None:
     checkpoints = Checkpoints(store, keep=2)
-    checkpoints.save(5, {"x": torch.zeros(10)})
-    checkpoints.save(10, {"x": torch.zeros(1 << 20)})
+    checkpoints.write(5, {"x": torch.zeros(10)})
     with pytest.raises(CheckpointError, match=r"checkpoint of step 10 could not be written .*step 5 is complete; free space"):
-        checkpoints.wait()
+        checkpoints.write(10, {"x": torch.zeros(1 << 20)})
     state = checkpoints.load()
     assert state is not None
     assert state["x"].shape == (10,)

@@ -1,4 +1,4 @@
-"""One launch at a time: who holds a run, who may take it over, and who hears that it was."""
+"""The lease: one launch at a time trains a run, and a lease that is not renewed is taken over."""
 
 import time
 from dataclasses import replace
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.trainers.launch.test_launch import wait_for
 from unbraid.datasets.store import Store, open_store
+from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs import lease as lease_module
-from unbraid.trainers.errors import ConfigError, SupersededError
-from unbraid.trainers.runs.lease import Holder, Lease, Lookout, newest, request_stop
+from unbraid.trainers.runs.lease import Holder, Lease, newest, read_requests, request_stop
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -24,7 +25,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease that is renewed ten times a second."""
     monkeypatch.setattr(lease_module, "RENEW_SECONDS", 0.1)
     monkeypatch.setattr(lease_module, "EXPIRY_SECONDS", 3.0)
-    monkeypatch.setattr(Lookout, "SECONDS", 0.1)
 
 
 def elsewhere(store: Store) -> Holder:
@@ -44,7 +44,7 @@ def test_of_two_that_claim_the_same_number_one_succeeds(store: Store) -> None:
 
 def test_a_run_that_is_trained_is_refused_and_its_holder_named(store: Store) -> None:
     with Lease.acquire(store, "mine", "job-1"), pytest.raises(ConfigError, match=r"run mine is being trained by job job-1"):
-        Lease.acquire(store, "mine", report=lambda text: None)
+        Lease.acquire(store, "mine", on_wait=lambda message: None)
 
 
 def test_a_run_that_was_given_back_is_free_at_once(store: Store) -> None:
@@ -56,35 +56,38 @@ def test_a_run_that_was_given_back_is_free_at_once(store: Store) -> None:
     assert time.monotonic() - started < 2
 
 
-def test_a_holder_elsewhere_that_is_silent_is_taken_over_and_hears_of_it(store: Store) -> None:
+def test_a_silent_holder_of_another_machine_is_superseded(store: Store) -> None:
     first = Lease.acquire(store, "mine")  # and never renewed
     elsewhere(store)
-    told: list[str] = []
-    with Lookout(store, first.generation) as lookout, Lease.acquire(store, "mine", report=told.append):
-        until = time.monotonic() + 5
-        while lookout.superseded is None and time.monotonic() < until:
-            time.sleep(0.05)
-        with pytest.raises(SupersededError, match="this run has been taken over"):
-            lookout.require_lease()
-    assert "waiting up to 3 s" in told[0]
+    messages: list[str] = []
+    with Lease.acquire(store, "mine", on_wait=messages.append) as second:
+        assert second.generation == first.generation + 1
+        stop, superseded_by = read_requests(store, first.generation)
+        assert not stop
+        assert superseded_by == newest(store)[1] is not None
+        assert read_requests(store, second.generation) == (False, None)
+    assert "waiting up to 3 s" in messages[0]
 
 
-def test_a_stop_is_heard_once_and_only_by_the_launch_that_is_meant(store: Store) -> None:
-    with Lease.acquire(store, "mine") as lease, Lookout(store, lease.generation) as meant, Lookout(store) as other:
-        assert not meant.wants_checkpoint()
+def test_a_holder_notices_that_it_was_superseded(store: Store) -> None:
+    with Lease.acquire(store, "mine") as lease:
+        other = replace(Holder.here(), host="elsewhere")
+        assert store.put_new(f"lease/{lease.generation + 1:08d}.json", lease_module._json(other))
+        wait_for(lambda: lease.superseded_by is not None, "the notice")
+        assert lease.superseded_by == other
+    assert newest(store) == (lease.generation + 1, other)  # its entry is not given back in the other's name
+
+
+def test_a_request_to_stop_is_for_one_launch(store: Store) -> None:
+    with Lease.acquire(store, "mine") as lease:
+        assert lease.seconds_since_stop == 0
         request_stop(store, lease.generation)
-        until = time.monotonic() + 5
-        while not meant.stop and time.monotonic() < until:
-            time.sleep(0.05)
-        assert meant.wants_checkpoint()
-        assert not meant.wants_checkpoint()
-        assert not other.stop
+        assert read_requests(store, lease.generation) == (True, None)
+        assert read_requests(store, lease.generation + 1)[0] is False
 
 
-def test_a_notice_wants_a_checkpoint_at_once_and_one_just_before_the_end(tmp_path: Path) -> None:
-    deadline = time.time() + Lookout.HOLD_SECONDS + 1.5
-    with Lookout(open_store(str(tmp_path)), notice=lambda: deadline) as lookout:
-        time.sleep(0.5)
-        assert [lookout.wants_checkpoint(), lookout.wants_checkpoint(), lookout.holds] == [True, False, False]
-        time.sleep(1.5)
-        assert [lookout.holds, lookout.wants_checkpoint()] == [True, True]
+def test_a_lease_asks_for_a_stop_without_waiting_for_the_storage(store: Store) -> None:
+    with Lease.acquire(store, "mine") as lease:
+        lease.request_stop()
+        assert lease.seconds_since_stop > 0
+        wait_for(lambda: read_requests(store, lease.generation)[0], "the request")

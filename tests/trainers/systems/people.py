@@ -13,7 +13,7 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.launch.ray_train import preflight
 from unbraid.trainers.loop import train
-from unbraid.trainers.runs.record import open_run
+from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.step.distributed import World
 
 ENCODER = "networks.encoder={channels: 4, blocks: 3, region_blocks: 2, crop: 8, region: 4, background: 6}"

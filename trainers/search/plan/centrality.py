@@ -14,7 +14,7 @@ import torch
 
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.evaluate import load_system
-from unbraid.trainers.runs.record import open_run
+from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import trial_name
 from unbraid.trainers.system import System

@@ -20,7 +20,8 @@ from unbraid.datasets.store import Store
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.record import CONFIG_KEY, open_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import CONFIG_KEY
 from unbraid.trainers.search.campaign.lineage import LINEAGE, read_lineage
 
 POINTER = "pointer.json"
@@ -60,8 +61,7 @@ def take_over(config: SystemConfig, params: Mapping[str, Any], pointer: Pointer)
     lineage.append({"updates": state["updates"], "donor": pointer.trial, "params": dict(params)})
     checkpoints = Checkpoints(mine, config.run.keep_checkpoints)
     checkpoints.drop_after(state["updates"] - 1)
-    with checkpoints:
-        checkpoints.save(state["updates"], state)
+    checkpoints.write(state["updates"], state)
     # the values last: a member that is cut before goes on with its own, from where it was
     mine.put(CONFIG_KEY, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
     mine.put(LINEAGE, json.dumps(lineage, indent=2).encode())

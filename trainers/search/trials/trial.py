@@ -13,7 +13,8 @@ from typing import Any
 from unbraid.datasets.errors import DataError
 from unbraid.trainers.errors import FATAL, CheckpointError, ConfigError, DivergenceError, RunError
 from unbraid.trainers.launch.ray_train import is_finished, preflight, train_here, train_on_ray
-from unbraid.trainers.runs.record import measures_of, open_run, read_run, run_status, write_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import measures_of, read_run, run_status, write_run
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import trial_name
 from unbraid.trainers.search.campaign.sections import Pbt

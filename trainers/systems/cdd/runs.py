@@ -8,7 +8,8 @@ from unbraid.datasets.errors import DataError
 from unbraid.models.cdd.translators import Translators
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.checkpoint import load_weights, newest_networks
-from unbraid.trainers.runs.record import find_run, read_config
+from unbraid.trainers.runs.open import find_run
+from unbraid.trainers.runs.record import read_config
 from unbraid.trainers.systems.cdd.config import Config
 from unbraid.trainers.systems.cdd.model import Model
 

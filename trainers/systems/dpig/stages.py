@@ -14,7 +14,8 @@ from unbraid.models.dpig.generator import Painter
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.checkpoint import load_weights, newest_networks
-from unbraid.trainers.runs.record import find_run, input_key, read_config
+from unbraid.trainers.runs.open import find_run
+from unbraid.trainers.runs.record import input_key, read_config
 from unbraid.trainers.systems.dpig.appearance.config import Config as AppearanceConfig
 from unbraid.trainers.systems.dpig.mapping.config import Config as MappingConfig
 from unbraid.trainers.systems.dpig.model import Model

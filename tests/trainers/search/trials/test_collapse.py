@@ -8,7 +8,8 @@ import torch
 
 from tests.trainers.search.campaigns import campaign
 from unbraid.trainers.errors import CheckpointError, DivergenceError, RunError
-from unbraid.trainers.runs.record import open_run, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_run
 from unbraid.trainers.search.campaign.sections import CollapseConfig
 from unbraid.trainers.search.trials.collapse import CollapseError, CollapseWatch
 from unbraid.trainers.search.trials.trial import cause_of, run_trial

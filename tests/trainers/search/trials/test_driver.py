@@ -22,7 +22,8 @@ from unbraid.cluster.local.services import LocalServices
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.launch.ray_train import preflight, train_here
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.record import open_run, read_metrics, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal

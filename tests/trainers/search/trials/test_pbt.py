@@ -9,7 +9,8 @@ import torch
 from tests.trainers.search.campaigns import campaign
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.record import open_run, read_config
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_config
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
@@ -27,10 +28,9 @@ def population(digits_folder: Path, tmp_path: Path) -> Campaign:
 
 def save(planned: Campaign, name: str, *steps: int) -> Checkpoints:
     store = open_run(f"{planned.storage}/{planned.name}/trials", name, create=True)
-    with Checkpoints(store, keep=2) as checkpoints:
-        for step in steps:
-            checkpoints.save(step, {"updates": step, "networks": {"of": torch.full((2,), float(step))}})
-            checkpoints.wait()
+    checkpoints = Checkpoints(store, keep=2)
+    for step in steps:
+        checkpoints.write(step, {"updates": step, "networks": {"of": torch.full((2,), float(step))}})
     return checkpoints
 
 

@@ -14,7 +14,8 @@ from unbraid.models.cdd.specs import DOMAINS, RepresentationSpec, TranslatorSpec
 from unbraid.models.cdd.translators import Parts, Translators
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.random import RandomSource
-from unbraid.trainers.runs.record import open_run, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_run
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.cdd.config import Config
 from unbraid.trainers.systems.cdd.measures import digit_reader, transfers, with_noise

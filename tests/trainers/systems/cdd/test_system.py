@@ -17,7 +17,8 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.errors import CheckpointError, ConfigError
 from unbraid.trainers.launch.ray_train import preflight
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.record import open_run, read_metrics, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.system import build_system

@@ -20,7 +20,8 @@ from unbraid.trainers.errors import CheckpointError, ConfigError
 from unbraid.trainers.launch.ray_train import preflight
 from unbraid.trainers.measures.similarity import image_quality
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.record import open_run, read_metrics, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import System, build_system
 from unbraid.trainers.systems.dpig.appearance.system import Appearance

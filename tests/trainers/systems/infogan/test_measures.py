@@ -12,7 +12,8 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.evaluate import load_system
 from unbraid.trainers.measures.density import density_and_coverage, principal_components
-from unbraid.trainers.runs.record import open_run, read_config, read_metrics, read_run
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_config, read_metrics, read_run
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import build_system
 from unbraid.trainers.systems.infogan.agreement import agreement, matched

@@ -129,7 +129,7 @@ class Config(PeopleConfig):
     def require_inputs(self) -> dict[str, SystemConfig]:
         """See that stage I is there, of this size, and has checkpoints."""
         from unbraid.trainers.runs.checkpoint import Checkpoints
-        from unbraid.trainers.runs.record import find_run
+        from unbraid.trainers.runs.open import find_run
 
         appearance, pose = self.stage_configs()
         for key in ("appearance", "pose"):

@@ -13,7 +13,7 @@ from unbraid.models.dpig.generator import Painter
 from unbraid.models.dpig.pose import pose_vectors
 from unbraid.models.ema import averaged, follow_when_due
 from unbraid.models.losses import wasserstein_distance
-from unbraid.trainers.runs.record import find_run
+from unbraid.trainers.runs.open import find_run
 from unbraid.trainers.step.distributed import World, frozen, mean_over_ranks, player
 from unbraid.trainers.step.images import sample_deviation
 from unbraid.trainers.step.precision import autocast, resolve_precision

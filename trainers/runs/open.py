@@ -1,0 +1,64 @@
+"""Open, find, claim and delete runs."""
+
+import time
+from collections.abc import Mapping
+
+from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.store.retry import default_backoff
+from unbraid.trainers.config.schema import SystemConfig, differences, effects
+from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.runs.record import CONFIG_KEY, RUN_KEY, input_key, provenance, read_config, write_config, write_run
+
+
+def open_run(storage: str, name: str, create: bool = False, patience: float = 0.0) -> Store:
+    """Open the store of one run.
+
+    Args:
+        create: make it when it is missing.
+        patience: seconds for which requests to a server that does not answer are repeated.
+    """
+    return open_store(f"{storage.rstrip('/')}/{name}", create=create, backoff=default_backoff(patience))
+
+
+def find_run(reference: str, storage: str) -> Store:
+    """Open the store of a run that is given by its name, or by its folder or URL."""
+    return open_store(reference) if "/" in reference else open_run(storage, reference)
+
+
+def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemConfig]) -> Store:
+    """Write the configuration of a new run, or check that an existing run's agrees with it.
+
+    Args:
+        command: recorded with a new run.
+        inputs: configurations of the runs that this one starts from. They are stored with it, because those runs may be moved
+            or deleted.
+
+    Raises:
+        ConfigError: when a run of that name has another configuration.
+        DataError: when the storage cannot be written.
+    """
+    assert config.run.name is not None
+    store = open_run(config.run.storage, config.run.name, create=True)
+    if store.exists(CONFIG_KEY):
+        may_change = effects(type(config))
+        changed = {k: v for k, v in differences(read_config(store), config).items() if k not in may_change}
+        if changed:
+            listing = "\n".join(f"  {key}: {before!r} there, {now!r} asked for" for key, (before, now) in changed.items())
+            raise ConfigError(
+                f"run {config.run.name!r} in {config.run.storage} has another configuration:\n{listing}\n"
+                "give this one another run.name, or take these overrides back"
+            )
+    write_config(store, config)
+    for name, of_input in inputs.items():
+        write_config(store, of_input, input_key(name))
+    if not store.exists(RUN_KEY):
+        write_run(store, {"command": command, "started": time.time(), **provenance()})
+    return store
+
+
+def delete_run(store: Store) -> int:
+    """Delete every object of a run; returns their number. The files that make it a run are deleted first."""
+    keys = store.keys()
+    for key in sorted(keys, key=lambda key: key not in (RUN_KEY, CONFIG_KEY)):
+        store.delete(key)
+    return len(keys)

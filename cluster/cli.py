@@ -187,17 +187,18 @@ def evaluate(run: str, storage: str, step: int | None) -> None:
 
 @main.command()
 def presets() -> None:
-    """List the presets.
+    """List the presets: those that unbraid ships, and those of the folder that UNBRAID_PRESETS names.
 
     \b
-    Example:
+    Examples:
       unbraid presets
+      UNBRAID_PRESETS=my-presets unbraid presets
     """
-    from unbraid.trainers.config.presets import PRESETS, preset_names
+    from unbraid.trainers.config.presets import all_presets
 
-    for name in preset_names():
-        first = (PRESETS / f"{name}.yaml").read_text().splitlines()[0]
-        click.echo(f"{name:28} {first.lstrip('# ')}")
+    for name, preset in all_presets().items():
+        mark = " [yours, in place of the shipped one]" if preset.replaces else " [yours]" if preset.own else ""
+        click.echo(f"{name:28} {preset.summary()}{mark}")
 
 
 main.add_command(data)

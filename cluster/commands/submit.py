@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from unbraid.cluster.jobs.ray import Job, JobServer
     from unbraid.cluster.jobs.rayjob import Shape
 
+OWN_PRESETS = "own-presets"
+"""The folder of a job's working directory that holds the presets which the user has added to those of the tree."""
 address_option = click.option(
     "--address", help="http://HOST:8265, or HOST:PORT of a cluster's head. Default: RAY_ADDRESS, else the local services."
 )
@@ -87,10 +89,14 @@ def submit(
         metadata = dict(work.metadata)
         if not no_upload:
             from unbraid.cluster.jobs.tree import zip_tree
+            from unbraid.trainers.config.presets import FOLDER_VARIABLE
 
             archive = Path(scratch) / "tree.zip"
-            metadata["tree"] = zip_tree(folder, archive, max_mb)
+            presets = own_presets()
+            metadata["tree"] = zip_tree(folder, archive, max_mb, presets)
             runtime_env["working_dir"] = str(archive)
+            if presets:
+                runtime_env["env_vars"] = {FOLDER_VARIABLE: OWN_PRESETS}
         if install:
             runtime_env["pip"] = requirements(folder)
         job, is_new = server.submit(work.base, ["python", "-m", "unbraid.cluster.cli", *work.arguments], runtime_env, metadata)
@@ -140,6 +146,14 @@ def follow(server: JobServer | KubeServer, identifier: str) -> int:
     if job.status == "FAILED":
         click.echo(f"go on with it: unbraid jobs retry {server.option}{job.id}", err=True)
     return job.result
+
+
+def own_presets() -> dict[Path, Path]:
+    """The user's own presets, by their names in the tree that is uploaded."""
+    from unbraid.trainers.config.presets import all_presets
+
+    files = {name: preset.file for name, preset in all_presets().items() if preset.own}
+    return {Path(OWN_PRESETS, f"{name}.yaml"): Path(str(file)) for name, file in files.items()}
 
 
 def requirements(folder: Path) -> dict[str, Any]:

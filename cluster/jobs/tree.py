@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import zipfile
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
+from types import MappingProxyType
 
 import unbraid
 from unbraid.trainers.errors import TrainingError
@@ -43,8 +45,13 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(name for name in names if (folder / name).is_file() and not any(fnmatch(name.name, p) for p in unwanted))
 
 
-def zip_tree(folder: Path, target: Path, limit_mb: float = LIMIT_MB) -> str:
+def zip_tree(
+    folder: Path, target: Path, limit_mb: float = LIMIT_MB, further: Mapping[Path, Path] = MappingProxyType({})
+) -> str:
     """Write the tree to a zip that is the same for the same content.
+
+    Args:
+        further: files from elsewhere, by their names in the zip.
 
     Returns:
         Twelve hex digits of its SHA-256.
@@ -55,21 +62,22 @@ def zip_tree(folder: Path, target: Path, limit_mb: float = LIMIT_MB) -> str:
     files = files_of(folder)
     if not files:
         raise TreeError(f"{folder}: holds no files to upload; name the folder of your checkout with --working-dir")
-    sizes = {name: (folder / name).stat().st_size for name in files}
+    paths: dict[Path, Path] = {name: folder / name for name in files} | dict(further)
+    sizes = {name: path.stat().st_size for name, path in paths.items()}
     total = sum(sizes.values()) / 1e6
     if total > limit_mb:
-        largest = sorted(files, key=lambda name: -sizes[name])[:5]
+        largest = sorted(paths, key=lambda name: -sizes[name])[:5]
         listing = "\n".join(f"  {sizes[name] / 1e6:8.1f} MB  {name}" for name in largest)
         raise TreeError(
             f"{folder}: {total:.0f} MB of files, at most {limit_mb:g} MB are uploaded. The largest:\n{listing}\n"
             "name them in .gitignore (data belongs on S3), or raise --max-mb"
         )
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in files:
+        for name, path in paths.items():
             entry = zipfile.ZipInfo(name.as_posix(), _EPOCH)
-            entry.external_attr = ((folder / name).stat().st_mode & 0o777) << 16
+            entry.external_attr = (path.stat().st_mode & 0o777) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, (folder / name).read_bytes())
+            archive.writestr(entry, path.read_bytes())
     return hashlib.sha256(target.read_bytes()).hexdigest()[:12]
 
 

@@ -67,10 +67,24 @@ class RunningPod:
         for volume in [*self.of.spec.get("volumes", []), *self._claims()]:
             self.volumes[volume["name"]] = path = self.folder / f"{self.name}-{volume['name']}"
             path.mkdir()
-            for key, text in self.maps[volume["configMap"]["name"]].items() if "configMap" in volume else ():
-                (path / key).write_text(text)
+            if "configMap" in volume:
+                self._mount(path, volume["configMap"])
         for container in self.of.containers:
             self.run(container, [*container["command"], *container.get("args", [])])
+
+    def _mount(self, folder: Path, reference: Document) -> None:
+        """Lay out a ConfigMap as a kubelet does: a hidden folder, a link ``..data`` to it, for each key a link through that.
+
+        Raises:
+            KeyError: when there is no such ConfigMap, and the volume is not optional; Kubernetes would not start the pod.
+        """
+        if reference["name"] not in self.maps and reference.get("optional"):
+            return
+        (folder / "..2026_01_01").mkdir()
+        (folder / "..data").symlink_to("..2026_01_01")
+        for key, text in self.maps[reference["name"]].items():
+            (folder / "..data" / key).write_text(text)
+            (folder / key).symlink_to(f"..data/{key}")
 
     def run(self, container: Document, command: list[str]) -> subprocess.Popen[bytes]:
         """A container, with its own command: files, name and processes are its own."""

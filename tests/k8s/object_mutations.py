@@ -238,10 +238,32 @@ def namespace_that_enforces_nothing(documents: list[Document]) -> None:
     del one(documents, "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
 
 
-@mutation(GPU, "files_are_the_same")
-def other_preset(documents: list[Document]) -> None:
-    data = one(documents, "ConfigMap", "unbraid-presets")["data"]
-    data["infogan-mnist.yaml"] += "\nrun: {updates: 1}"
+@mutation(GPU, "own_presets_are_read")
+def presets_that_pods_wait_for(documents: list[Document]) -> None:
+    worker(documents)["volumes"][-1]["configMap"]["optional"] = False
+
+
+@mutation(TRAIN, "own_presets_are_read")
+def presets_of_another_map(documents: list[Document]) -> None:
+    pod = job(documents)["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    pod["volumes"][-1]["configMap"]["name"] = "presets"
+
+
+@mutation(GPU, "own_presets_are_read")
+def presets_over_those_of_the_image(documents: list[Document]) -> None:
+    head(documents)["containers"][0]["volumeMounts"][-1]["mountPath"] = "/home/ray/unbraid/trainers/presets"
+
+
+@mutation("overlays/debug", "own_presets_are_read")
+def presets_that_no_variable_names(documents: list[Document]) -> None:
+    container = one(documents, "Pod")["spec"]["containers"][0]
+    container["env"] = [variable for variable in container["env"] if variable["name"] != "UNBRAID_PRESETS"]
+
+
+@mutation(LOCAL, "own_presets_are_read")
+def presets_of_users_overwritten(documents: list[Document]) -> None:
+    metadata = {"name": "unbraid-presets", "namespace": "unbraid"}
+    documents.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"infogan-mnist.yaml": ""}})
 
 
 @mutation(ALL, "files_are_the_same")

@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 import yaml
 
 from tests.k8s.pods import PodOf, cluster_spec, name_of, pods_of
-from tests.k8s.rendering import K8S, ROOT
+from tests.k8s.rendering import K8S
 from tests.k8s.scene import Scene, matches, rule
+from unbraid.trainers.config.presets import FOLDER_VARIABLE
 
 NAMESPACE = "unbraid"
 CLUSTER_WIDE = ("Namespace", "PriorityClass", "ClusterQueue", "ResourceFlavor")
 SECRETS = {"unbraid-s3", "unbraid-redis"}
 """That an operator makes by hand; k8s/README.md says how."""
+PRESETS = "unbraid-presets"
+"""The ConfigMap of the users' own presets, which they create and change."""
 RAY_PORTS = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080, "agent": 52365}
 """By the names under which KubeRay looks for them; a test sees that Ray opens those."""
 
@@ -60,7 +63,7 @@ def _references(pod: PodOf) -> Iterator[tuple[str, str]]:
     if "priorityClassName" in pod.spec:
         yield "PriorityClass", pod.spec["priorityClassName"]
     for volume in pod.spec.get("volumes", []):
-        if "configMap" in volume:
+        if "configMap" in volume and not volume["configMap"].get("optional"):
             yield "ConfigMap", volume["configMap"]["name"]
         if "secret" in volume:
             yield "Secret", volume["secret"]["secretName"]
@@ -191,14 +194,25 @@ def names_are_in_place(scene: Scene) -> Iterator[str]:
 
 
 @rule
+def own_presets_are_read(scene: Scene) -> Iterator[str]:
+    """Ray's pods read the users' presets from their ConfigMap and start without it; nothing that is applied overwrites it."""
+    for document in scene.documents:
+        if (document["kind"], document["metadata"]["name"]) == ("ConfigMap", PRESETS):
+            yield f"{name_of(document)}: overwrites the presets that users put there"
+    for pod in (pod for pod in scene.pods() if pod.role):
+        container = pod.spec["containers"][0]
+        maps = {volume["name"]: volume.get("configMap") for volume in pod.spec["volumes"]}
+        folder = next((each.get("value") for each in container["env"] if each["name"] == FOLDER_VARIABLE), None)
+        mounted = [maps[mount["name"]] for mount in container["volumeMounts"] if mount["mountPath"] == folder]
+        if mounted != [{"name": PRESETS, "optional": True}]:
+            yield f"{pod.where}: {FOLDER_VARIABLE}={folder} is not where the optional ConfigMap {PRESETS} is mounted"
+
+
+@rule
 def files_are_the_same(scene: Scene) -> Iterator[str]:
-    """The presets are this tree's, the rules and the dashboard those that are tested."""
+    """The alert rules and the dashboard that are applied are the tested ones."""
     for document in scene.documents:
         name, data = document["metadata"]["name"], document.get("data", {})
-        if name == "unbraid-presets":
-            folder = ROOT / "trainers" / "presets"
-            if data != {path.name: path.read_text() for path in folder.glob("*.yaml")}:
-                yield f"{name_of(document)}: is not what trainers/presets holds"
         if name == "unbraid-dashboard" and data.get("dashboard.json") != _text("dashboard.json"):
             yield f"{name_of(document)}: is not the dashboard that is tested"
         if document["kind"] == "PrometheusRule" and document["spec"] != yaml.safe_load(_text("alerts.yaml"))["spec"]:

@@ -1,20 +1,18 @@
 """Every overlay and job: rendered by kubectl, held against schemas and rules; the checks themselves against broken copies."""
 
 import copy
-import subprocess
 
 import pytest
 
 from tests.k8s.mutations import Mutation
 from tests.k8s.object_mutations import MUTATIONS
 from tests.k8s.policies import CHECKS, KUBERAY, Scene, findings
-from tests.k8s.rendering import FOLDERS, K8S, ROOT, around, documents, needs_crds, needs_kubectl
+from tests.k8s.rendering import FOLDERS, K8S, around, documents, needs_crds, needs_kubectl
 from unbraid.cluster.jobs.rayjob import render
-from unbraid.trainers.config.presets import preset_names
 
 pytestmark = needs_kubectl
 TOUCHED = {
-    "base/kustomization.yaml": ("images:", "../../trainers/presets"),
+    "base/kustomization.yaml": ("images:",),
     "base/namespace.yaml": ("pod-security.kubernetes.io/enforce",),
     "base/accounts.yaml": ("apiGroup: rbac.authorization.k8s.io",),
     "base/priorities.yaml": ("value:", "preemptionPolicy:"),
@@ -24,6 +22,7 @@ TOUCHED = {
         "rayVersion:", "enableInTreeAutoscaling:", "idleTimeoutSeconds:", "upscalingMode:", "authOptions:", "num-cpus:",
         "temp-dir:", "terminationGracePeriodSeconds:", "name: TMPDIR", "name: RAY_JOB_STOP_WAIT_TIME_S", "resources:",
         "command: [unbraid, drain", "failureThreshold:", "replicas:", "topologySpreadConstraints:", "emptyDir:", "secretRef:",
+        "name: UNBRAID_PRESETS", "configMap:",
     ),
     "components/gpu/workers.yaml": ("requests:", "nvidia.com/gpu.present", "key: nvidia.com/gpu"),
     "components/spot/workers.yaml": ("value: spot", "value: 25", 'value: "20"'),
@@ -73,11 +72,6 @@ def test_two_renders_are_the_same(folder: str) -> None:
     assert render(K8S / folder) == documents(folder)
 
 
-def test_every_preset_is_in_the_map() -> None:
-    (presets,) = (d for d in documents("overlays/gpu") if d["metadata"]["name"] == "unbraid-presets")
-    assert set(presets["data"]) == {f"{name}.yaml" for name in preset_names()}
-
-
 def test_a_job_applies_nothing_but_itself() -> None:
     for folder in FOLDERS:
         if folder.startswith("jobs/"):
@@ -94,10 +88,5 @@ def test_every_field_that_an_operator_touches_has_a_remark_above_it(file: str, k
 
 
 def test_every_kustomization_says_what_it_is_for() -> None:
-    for path in [*K8S.rglob("kustomization.yaml"), ROOT / "trainers/presets/Kustomization"]:
+    for path in K8S.rglob("kustomization.yaml"):
         assert path.read_text().startswith("# "), path
-
-
-def test_the_dockerfile_passes_its_linter() -> None:
-    done = subprocess.run(["hadolint", K8S / "image" / "Dockerfile"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")

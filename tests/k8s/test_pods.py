@@ -18,7 +18,7 @@ from ray.job_submission import JobSubmissionClient
 
 from tests.faults.hosts import network, on_hosts
 from tests.faults.scenario import SETTINGS
-from tests.k8s.kubelet import IMAGE_TREE, Kubelet, RunningPod, generated_keys
+from tests.k8s.kubelet import Kubelet, RunningPod, generated_keys
 from tests.k8s.pods import PodOf, pods_of
 from tests.k8s.rendering import ROOT, documents, needs_kubectl
 from tests.trainers.launch.test_launch import wait_for
@@ -115,8 +115,9 @@ def test_a_run_completes_over_the_end_of_its_worker_and_of_its_head(deployment: 
         env=os.environ | worker.environment(container) | {"PYTHONPATH": str(ROOT), "AWS_ENDPOINT_URL": f"http://{deployment.s3.host.address}:8333"},
     )  # fmt: skip
     assert copied.returncode == 0, copied.stderr
-    preset = worker.output(container, ["cat", f"{IMAGE_TREE}/trainers/presets/infogan-mnist.yaml"], 20)
-    assert preset == (ROOT / "trainers/presets/infogan-mnist.yaml").read_text()
+    assert "[yours]" not in worker.output(
+        container, ["unbraid", "presets"], 60
+    )  # the ConfigMap is not there, and pods have started
 
     client = deployment.submit(head, "train-1")
     log = head.log("log")
@@ -141,9 +142,10 @@ def test_a_run_completes_over_the_end_of_its_worker_and_of_its_head(deployment: 
     for pod in (worker, head):
         end(pod)
 
+    deployment.kubelet.maps["unbraid-presets"] = {"mine.yaml": f"extends: infogan-mnist\nrun: {{updates: {saved + 50}}}\n"}
     head, worker = deployment.head(), deployment.worker()
     spec = deployment.job["spec"]
-    spec["entrypoint"] = spec["entrypoint"].replace(f"run.updates={UPDATES}", f"run.updates={saved + 50}")
+    spec["entrypoint"] = spec["entrypoint"].replace("train infogan-mnist", "train mine").replace(f" run.updates={UPDATES}", "")
     client = deployment.submit(head, "train-2")
     wait_for(lambda: client.get_job_status("train-2").is_terminal(), "the end", 200)
     assert client.get_job_status("train-2").value == "SUCCEEDED", client.get_job_logs("train-2")[-3000:]

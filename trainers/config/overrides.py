@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from unbraid.trainers.config.presets import extended, preset_names, read_preset, read_yaml
+from unbraid.trainers.config.presets import all_presets, extended, preset_names, read_preset, read_yaml, stages_in
 from unbraid.trainers.config.schema import SystemConfig, check_keys, explain
 from unbraid.trainers.config.systems import system_schema
 from unbraid.trainers.errors import ConfigError
@@ -23,23 +23,28 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
     Raises:
         ConfigError: on an unknown preset, key or value.
     """
+    own = False
     if config_file is not None:
-        content = extended(read_yaml(config_file.name, _read_text(config_file)))
+        where = config_file.name
+        content = extended(read_yaml(where, _read_text(config_file)), where)
     elif preset is not None:
         content = read_preset(preset)
+        file = all_presets()[preset]
+        where, own = file.where, file.own
         if "pipeline" in content:
-            stages = ", ".join(step["preset"] for step in content["pipeline"].values())
+            stages = ", ".join(stage.preset for stage in stages_in(content, where).values())
             raise ConfigError(f"preset {preset!r} is a pipeline of several runs; here one is meant, such as {stages}")
     else:
         raise ConfigError(f"name a preset ({', '.join(preset_names())}) or give --config FILE")
     schema = system_schema(content.get("system"))
-    check_keys(content, schema, config_file.name if config_file else f"preset {preset}")
+    check_keys(content, schema, where)
     for override in overrides:
         _apply(content, override, schema)
     try:
         config = schema.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(explain(error)) from None
+        problems = explain(error).splitlines()
+        raise ConfigError("\n".join(f"{where}: {line}" if own else line for line in problems)) from None
     if config.run.name is None:
         run = config.run.model_copy(update={"name": f"{preset or config.system}-{config.digest()}"})
         config = config.model_copy(update={"run": run})

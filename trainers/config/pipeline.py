@@ -8,10 +8,9 @@ A pipeline's preset names its stages in order::
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from unbraid.trainers.config.overrides import resolve
-from unbraid.trainers.config.presets import preset_names, read_preset
+from unbraid.trainers.config.presets import Stage, all_presets, preset_names, read_preset, stages_in
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import ConfigError
 
@@ -30,14 +29,14 @@ def resolve_pipeline(preset: str, overrides: Iterable[str] = ()) -> dict[str, Sy
     Raises:
         ConfigError: on an unknown key or value, naming the stage.
     """
-    steps: Mapping[str, Mapping[str, Any]] = read_preset(preset)["pipeline"]
+    steps = stages_in(read_preset(preset), all_presets()[preset].where)
     overrides = list(overrides)
     stages: dict[str, SystemConfig] = {}
     for name, step in steps.items():
         mine = list(_overrides_of(name, overrides, steps))
-        mine += [f"{key}={stages[stage].run.name}" for key, stage in step.get("starts_from", {}).items()]
+        mine += [f"{key}={stages[stage].run.name}" for key, stage in step.starts_from.items()]
         try:
-            config = resolve(step["preset"], mine)
+            config = resolve(step.preset, mine)
         except ConfigError as error:
             hint = "\n(a key that one stage has is set by STAGE.key=value)" if "unknown key" in str(error) else ""
             raise ConfigError(f"stage {name}: {error}{hint}") from None
@@ -46,7 +45,7 @@ def resolve_pipeline(preset: str, overrides: Iterable[str] = ()) -> dict[str, Sy
     return stages
 
 
-def _overrides_of(stage: str, overrides: Iterable[str], steps: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+def _overrides_of(stage: str, overrides: Iterable[str], steps: Mapping[str, Stage]) -> Iterable[str]:
     for override in overrides:
         first, _, rest = override.partition(".")
         if first == stage:

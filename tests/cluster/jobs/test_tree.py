@@ -62,3 +62,13 @@ def test_a_folder_that_is_linked_is_uploaded_under_both_names(tree: Path, tmp_pa
     names = zipfile.ZipFile(tmp_path / "x.zip").namelist()
     assert {"package/code.py", "linked/code.py"} <= set(names)
     assert not any(name.startswith("outside") for name in names)
+
+
+def test_further_files_are_in_the_zip_and_in_its_digest(tree: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("a: 1")
+    further = {Path("own/mine.yaml"): preset}
+    digest = zip_tree(tree, tmp_path / "1.zip", further=further)
+    assert zipfile.ZipFile(tmp_path / "1.zip").read("own/mine.yaml") == b"a: 1"
+    preset.write_text("a: 2")
+    assert zip_tree(tree, tmp_path / "2.zip", further=further) != digest

@@ -20,6 +20,7 @@ from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
+from unbraid.trainers.config.presets import FOLDER_VARIABLE, own_folder
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.journal import Journal
@@ -58,13 +59,28 @@ def run_campaign(journal: Journal, campaign: Campaign, address: str | None, watc
     session = Session(campaign, plan, journal, watcher)
     if not plan.over:
         os.environ.update(_ENVIRONMENT)
-        ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
+        ray.init(
+            address=address or "local",
+            runtime_env=_runtime_env(),
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            ignore_reinit_error=True,
+        )
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         concurrency = concurrent_trials(campaign, ray.cluster_resources())
         journal.set_status(status="running")
         _tune(session, concurrency)
     session.close()
     return plan, session.ending
+
+
+def _runtime_env() -> dict[str, Any] | None:
+    """The variable by which trials find the user's own presets, where the cluster was started without it.
+
+    A job has the variable from its own environment, and Ray refuses one that is set twice.
+    """
+    folder = own_folder()
+    return None if folder is None or "UNBRAID_JOB" in os.environ else {"env_vars": {FOLDER_VARIABLE: str(folder)}}
 
 
 def _tune(session: Session, concurrency: int) -> None:

@@ -134,7 +134,7 @@ def cost(figures: Figures) -> None:
 def full_size(figures: Figures) -> None:
     """Twenty real updates of mnist-cdcb at 256x256, batch 1, on this CPU."""
     with TemporaryDirectory() as folder:
-        source = read_mnist_cdcb(RAW_FOLDER / "mnist", "set", (256, 256))
+        source = read_mnist_cdcb(RAW_FOLDER / "mnist", "set", size=(256, 256))
         few = replace(source, splits={split: items[:FEW_UPDATES] for split, items in source.splits.items()}, is_computed=False)
         pack(few, open_store(f"{folder}/set", create=True), lambda text: None)
         config = resolve("cdd-mnist-cdcb", [f"data.url={folder}/set", "data.batch=1", "data.lanes=1", "data.window=16"])

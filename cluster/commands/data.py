@@ -1,8 +1,10 @@
-"""``unbraid data``: fetch, pack, inspect and time data sets."""
+"""``unbraid data``: fetch, pack, draw, inspect and time data sets.
+
+The kinds that ``fetch``, ``pack`` and ``make`` offer are declared by the modules of ``datasets/sources``.
+"""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,42 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unbraid.cluster.commands.kinds import KindGroup, help_of, options_of
 from unbraid.cluster.local.services import use_local_services
+from unbraid.datasets.sources.kinds import FetchKind, MakeKind, PackKind, load_kind, name_with_size
 
 if TYPE_CHECKING:
     from unbraid.datasets.sources.source import Source
 
 RAW_FOLDER = Path(".unbraid/raw")
-KINDS = ("mnist", "mnist-cdcb", "idx", "svhn", "celeba", "folder", "pairs", "market1501", "deepfashion")
-
-
-class Size(click.ParamType[tuple[int, int]]):
-    """``HEIGHTxWIDTH``."""
-
-    name = "HxW"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        match = re.fullmatch(r"(\d+)x(\d+)", str(value))
-        if match is None or 0 in (int(match[1]), int(match[2])):
-            self.fail(f"{value!r} is not HEIGHTxWIDTH, such as 128x64", param, ctx)
-        return int(match[1]), int(match[2])
-
-
-def packing_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What every command takes that writes a set, as :func:`write_set` does."""
-    for option in (
-        click.option("--force", is_flag=True, help="Write again what is already there."),
-        click.option("--dry-run", is_flag=True, help="Say what would be written, and stop."),
-        click.option("--threads", type=click.IntRange(1), help="Shards written at a time.  [default: cores]"),
-        click.option("--shards", type=click.IntRange(1), help="In the largest split.  [default: of about 32 MiB, 80 at least]"),
-    ):
-        command = option(command)
-    return command
+PACKING_OPTIONS = (
+    click.Option(["--shards"], type=click.IntRange(1), help="In the largest split.  [default: of about 32 MiB, 80 at least]"),
+    click.Option(["--threads"], type=click.IntRange(1), help="Shards written at a time.  [default: cores]"),
+    click.Option(["--dry-run"], is_flag=True, help="Report what would be written, and stop."),
+    click.Option(["--force"], is_flag=True, help="Write again what is already there."),
+)
+"""Options of every command that writes a set, see :func:`write_set`."""
 
 
 @click.group()
 def data() -> None:
-    """Fetch, pack, inspect and time data sets.
+    """Fetch, pack, draw, inspect and time data sets.
 
     \b
     Example:
@@ -53,11 +39,62 @@ def data() -> None:
     """
 
 
-@data.command()
-@click.argument("name", type=click.Choice(["mnist"]))
-@click.option("--source", type=click.Path(path_type=Path), help="A folder that has the files, tried first.")
-@click.option("--to", "destination", type=click.Path(path_type=Path), help="Where to put them.  [default: .unbraid/raw/NAME]")
-def fetch(name: str, source: Path | None, destination: Path | None) -> None:
+def fetch_command(kind: str) -> click.Command:
+    """Make ``unbraid data fetch KIND``."""
+    declared, docstring = load_kind(kind, FetchKind)
+
+    def run(source: Path | None, destination: Path | None) -> None:
+        declared.fetch(destination or RAW_FOLDER / kind, source.expanduser() if source else None, click.echo)
+
+    options: list[click.Parameter] = [
+        click.Option(["--source"], type=click.Path(path_type=Path), help="A folder that has the files, tried first."),
+        click.Option(
+            ["--to", "destination"],
+            type=click.Path(path_type=Path),
+            help=f"Where to put them.  [default: {RAW_FOLDER / kind}]",
+        ),
+    ]
+    return click.Command(kind, params=options, callback=run, help=help_of(docstring, f"fetch {kind}", "--source ~/Downloads"))
+
+
+def pack_command(kind: str) -> click.Command:
+    """Make ``unbraid data pack KIND``, with the options that the kind declares."""
+    declared, docstring = load_kind(kind, PackKind)
+    own = options_of(declared.read)
+
+    def run(source: Path | None, destination: str | None, name: str | None, **rest: Any) -> None:
+        options = {option.name: rest.pop(option.name) for option in own if option.name}
+        raw = (source or RAW_FOLDER / (declared.fetched or kind)).expanduser()
+        name = name or declared.default_name(kind, raw, options)
+        write_set(lambda: declared.read(raw, name, **options), destination or f"s3://unbraid/{name}", **rest)
+
+    parameters: list[click.Parameter] = [
+        click.Argument(["source"], type=click.Path(path_type=Path), required=False),
+        click.Argument(["destination"], required=False),
+        *own,
+        click.Option(["--name"], help="Of the set.  [default: from KIND or SOURCE]"),
+        click.Option(["--max-skipped"], default=0, show_default=True, help="Unusable samples before it is an error."),
+        *PACKING_OPTIONS,
+    ]
+    return click.Command(kind, params=parameters, callback=run, help=help_of(docstring, f"pack {kind}", declared.example))
+
+
+def make_command(kind: str) -> click.Command:
+    """Make ``unbraid data make KIND``, with the options that the kind declares."""
+    declared, docstring = load_kind(kind, MakeKind)
+    own = options_of(declared.make)
+
+    def run(destination: str | None, **rest: Any) -> None:
+        options = {option.name: rest.pop(option.name) for option in own if option.name}
+        name = name_with_size(kind, Path(), options)
+        write_set(lambda: declared.make(name, **options), destination or f"s3://unbraid/{name}", **rest)
+
+    parameters = [click.Argument(["destination"], required=False), *own, *PACKING_OPTIONS]
+    return click.Command(kind, params=parameters, callback=run, help=help_of(docstring, f"make {kind}", declared.example))
+
+
+@data.group(cls=KindGroup, form=FetchKind, command=fetch_command, subcommand_metavar="KIND [OPTIONS]")
+def fetch() -> None:
     """Get the raw files of a public data set, checked by checksum.
 
     \b
@@ -65,96 +102,29 @@ def fetch(name: str, source: Path | None, destination: Path | None) -> None:
       unbraid data fetch mnist
       unbraid data fetch mnist --source ~/Downloads
     """
-    from unbraid.datasets.sources.fetch import fetch_mnist
-
-    fetch_mnist(destination or RAW_FOLDER / name, source.expanduser() if source else None, click.echo)
 
 
-@data.command()
-@click.argument("kind", type=click.Choice(KINDS))
-@click.argument("source", type=click.Path(path_type=Path), required=False)
-@click.argument("destination", required=False)
-@click.option("--name", help="Of the set.  [default: KIND, for folder and pairs the name of SOURCE]")
-@click.option("--size", type=Size(), help="Fit every image to this size.")
-@click.option("--labels", is_flag=True, help="folder: an image's folder is its class.")
-@click.option("--attributes", type=click.Path(path_type=Path), help="folder: CSV with the image's name first, then numbers.")
-@click.option("--split-list", type=click.Path(path_type=Path), help="folder: text file, NAME SPLIT on each line.")
-@click.option("--test-share", default=0.1, show_default=True, help="folder, pairs: by hash, where nothing names the split.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="mnist-cdcb: of the colours.")
-@click.option("--keypoints", type=click.Path(path_type=Path), multiple=True, help="market1501, deepfashion: CSV, may repeat.")
-@click.option("--max-skipped", default=0, show_default=True, help="Unusable samples before it is an error.")
-@packing_options
-def pack(
-    kind: str,
-    source: Path | None,
-    destination: str | None,
-    name: str | None,
-    size: tuple[int, int] | None,
-    labels: bool,
-    attributes: Path | None,
-    split_list: Path | None,
-    test_share: float,
-    seed: int,
-    keypoints: tuple[Path, ...],
-    max_skipped: int,
-    **packing: Any,
-) -> None:
+@data.group(cls=KindGroup, form=PackKind, command=pack_command, subcommand_metavar="KIND [SOURCE] [DESTINATION] [OPTIONS]")
+def pack() -> None:
     """Pack the raw files in SOURCE as shards at DESTINATION, a folder or an s3:// URL.
 
-    SOURCE is a folder, a zip or a tar; it defaults to where `unbraid data fetch` puts KIND, DESTINATION to
-    s3://unbraid/NAME. The same files give the same shards; stopped and repeated, it goes on where it was.
-
-    mnist-cdcb is made from MNIST's files: pairs of a coloured digit and the same digit on a coloured background.
+    SOURCE is a folder, a zip or a tar. It defaults to the folder where `unbraid data fetch` puts the files of KIND. DESTINATION
+    defaults to s3://unbraid/NAME. The same files give the same shards. A command that was stopped goes on when it is repeated.
 
     \b
     Examples:
       unbraid data pack mnist
       unbraid data pack mnist-cdcb --size 256x256
       unbraid data pack folder ~/photos.zip s3://bucket/sets/photos --size 64x64 --labels
-      unbraid data pack pairs ~/facades s3://bucket/sets/facades
       unbraid data pack market1501 ~/Market-1501 --keypoints train.csv --keypoints test.csv
     """
-    from unbraid.datasets.sources.folder import FolderOptions
-    from unbraid.datasets.sources.mnist_cdcb import SIZE
-
-    raw = (source or RAW_FOLDER / kind.partition("-")[0]).expanduser()
-    if kind == "mnist-cdcb" and name is None:
-        name = f"{kind}-{'x'.join(map(str, size or SIZE))}"
-    name = name or (raw.stem.split(".")[0] if kind in ("folder", "pairs", "idx") else kind)
-    options = FolderOptions(size, labels, attributes, split_list, test_share)
-    write_set(
-        lambda: read_source(kind, raw, name, options, keypoints, seed),
-        destination or f"s3://unbraid/{name}",
-        max_skipped=max_skipped,
-        **packing,
-    )
 
 
-@data.command()
-@click.argument("kind", type=click.Choice(["people"]))
-@click.argument("destination", required=False)
-@click.option("--identities", default=1000, show_default=True, type=click.IntRange(1), help="People, all different.")
-@click.option("--images", default=12, show_default=True, type=click.IntRange(1), help="Of each of them, in other poses.")
-@click.option("--cameras", default=6, show_default=True, type=click.IntRange(1), help="Whose views are the backgrounds.")
-@click.option("--size", type=Size(), default="128x64", show_default=True, help="Of an image.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another one is another population.")
-@click.option("--test-share", default=0.15, show_default=True, type=click.FloatRange(0, 1), help="Of the identities.")
-@packing_options
-def make(
-    kind: str,
-    destination: str | None,
-    identities: int,
-    images: int,
-    cameras: int,
-    size: tuple[int, int],
-    seed: int,
-    test_share: float,
-    **packing: Any,
-) -> None:
+@data.group(cls=KindGroup, form=MakeKind, command=make_command, subcommand_metavar="KIND [DESTINATION] [OPTIONS]")
+def make() -> None:
     """Draw a data set whose every factor is known, and pack it at DESTINATION, a folder or an s3:// URL.
 
-    People walk and stand before six cameras, with their 18 keypoints. Any foreground can be drawn again in any pose before any
-    background, which is how `unbraid eval` tells true disentanglement. DESTINATION defaults to s3://unbraid/KIND-HEIGHTxWIDTH.
+    DESTINATION defaults to s3://unbraid/KIND-HEIGHTxWIDTH.
 
     \b
     Examples:
@@ -162,15 +132,6 @@ def make(
       unbraid data make people s3://bucket/sets/people --identities 2000 --images 8 --size 256x256
       unbraid data make people ./small --identities 40 --size 64x32 && unbraid data inspect ./small --sheet small.png
     """
-    from unbraid.datasets.sources.synthetic_people import make_people
-    from unbraid.datasets.synthetic.people.population import Population
-
-    name = f"{kind}-{size[0]}x{size[1]}"
-    write_set(
-        lambda: make_people(Population(seed, *size), identities, images, cameras, test_share, name),
-        destination or f"s3://unbraid/{name}",
-        **packing,
-    )
 
 
 def write_set(
@@ -246,25 +207,6 @@ def bench(url: str, split: str, workers: int, batch: int, lanes: int, window: in
 
     use_local_services()
     measure(url, split, workers=workers, batch=batch, lanes=lanes, window=window, seconds=seconds, report=click.echo)
-
-
-def read_source(kind: str, path: Path, name: str, options: object, keypoints: tuple[Path, ...], seed: int) -> Source:
-    """The raw data set of one kind."""
-    from unbraid.datasets.sources import celeba, deepfashion, folder, market1501, mnist, mnist_cdcb, pairs, svhn
-
-    assert isinstance(options, folder.FolderOptions)
-    readers: dict[str, Callable[[], Source]] = {
-        "mnist": lambda: mnist.read_mnist(path),
-        "mnist-cdcb": lambda: mnist_cdcb.read_mnist_cdcb(path, name, options.size or mnist_cdcb.SIZE, seed),
-        "idx": lambda: mnist.read_idx_set(path, name),
-        "svhn": lambda: svhn.read_svhn(path),
-        "celeba": lambda: celeba.read_celeba(path, options.size),
-        "folder": lambda: folder.read_folder(path, name, options),
-        "pairs": lambda: pairs.read_pairs(path, name, options.size, options.test_share),
-        "market1501": lambda: market1501.read_market1501(path, keypoints, options.size),
-        "deepfashion": lambda: deepfashion.read_deepfashion(path, keypoints, options.size),
-    }
-    return readers[kind]()
 
 
 def one_line() -> Callable[[str], None]:

@@ -1,1 +1,1 @@
-"""Raw data sets as they are published, each read as a :class:`unbraid.datasets.sources.source.Source` of samples to pack."""
+"""Raw data sets as they are published: one module lists the samples of each as a ``Source``, which packing writes as shards."""

@@ -1,13 +1,20 @@
-"""CelebA, aligned and cropped: ``img_align_celeba`` beside its two lists (Liu et al., ICCV 2015)."""
+"""CelebA, aligned and cropped, with its 40 attributes (Liu et al., ICCV 2015).
+
+SOURCE holds ``img_align_celeba`` (a folder, or ``img_align_celeba.zip``), ``list_attr_celeba.txt`` and
+``list_eval_partition.txt``. A batch holds ``image``, cut to the face and resized, and ``attributes`` (0 or 1).
+"""
 
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import Field
 from unbraid.datasets.sources.files import Files, open_files
-from unbraid.datasets.sources.source import Item, Source, encode_array, fingerprint, fit_image, image_field
+from unbraid.datasets.sources.images import encode_array, fit_image
+from unbraid.datasets.sources.kinds import Option, PackKind
+from unbraid.datasets.sources.source import Item, Source, fingerprint, image_field
 
 ATTRIBUTES_FILE = "list_attr_celeba.txt"
 PARTITION_FILE = "list_eval_partition.txt"
@@ -16,19 +23,20 @@ FACE = (15, 40, 163, 188)
 """The central 148x148 of a 178x218 image, lowered by five pixels: the usual crop of the face (left, top, right, bottom)."""
 
 
-def read_celeba(folder: Path, size: tuple[int, int] | None) -> Source:
-    """Images from ``img_align_celeba`` (a folder, or ``img_align_celeba.zip``), cut to the face and resized.
+def read_celeba(
+    folder: Path, name: str, *, size: Annotated[tuple[int, int], Option("Resize every face.")] = (64, 64)
+) -> Source:
+    """List the images that both lists name; the second list decides the splits.
 
     Raises:
-        DataError: when a list or the images are missing, or a list is not what it should be.
+        DataError: when a list or the images are missing, or a list is not CelebA's.
     """
-    size = size or (64, 64)
     archive = next((p for p in (folder / "img_align_celeba", folder / "img_align_celeba.zip") if p.exists()), None)
     if archive is None:
         raise DataError(f"{folder}: neither img_align_celeba nor img_align_celeba.zip is there")
     files = open_files(archive)
     images = {name.rpartition("/")[2]: name for name in files.names if name.endswith(".jpg")}
-    names, attributes = _read_attributes(folder / ATTRIBUTES_FILE)
+    attribute_names, attributes = _read_attributes(folder / ATTRIBUTES_FILE)
     splits: dict[str, list[Item]] = {}
     left_out: list[str] = []
     for image, partition in _read_partition(folder / PARTITION_FILE).items():
@@ -42,15 +50,15 @@ def read_celeba(folder: Path, size: tuple[int, int] | None) -> Source:
         mark = fingerprint(files.fingerprint(images[image]), size, attributes[image])
         splits.setdefault(PARTITIONS[partition], []).append(Item(image.removesuffix(".jpg"), load, mark))
     return Source(
-        name="celeba",
+        name=name,
         fields={
             "image": image_field((3, *size)),
-            "attributes": Field("array", ("attributes.npy",), (len(names),)),
+            "attributes": Field("array", ("attributes.npy",), (len(attribute_names),)),
         },
         splits=splits,
         licence="non-commercial research only",
         origin="Liu et al.: Deep Learning Face Attributes in the Wild, ICCV 2015",
-        attributes=names,
+        attributes=attribute_names,
         left_out=left_out,
     )
 
@@ -61,7 +69,7 @@ def _members(files: Files, name: str, size: tuple[int, int], attributes: tuple[i
 
 
 def _read_attributes(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
-    """Names, and each image's values: 1 for yes, 0 for no (the file says -1)."""
+    """Read the names of the attributes, and each image's values: 1 for yes, 0 for no (-1 in the file)."""
     lines = _lines(path)
     try:
         names = tuple(lines[1].split())
@@ -77,6 +85,7 @@ def _read_attributes(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, 
 
 
 def _read_partition(path: Path) -> dict[str, str]:
+    """Read the number of each image's split, a key of ``PARTITIONS``."""
     try:
         partition = dict(line.split() for line in _lines(path))
     except ValueError as error:
@@ -91,3 +100,6 @@ def _lines(path: Path) -> list[str]:
         return [line for line in path.read_text().splitlines() if line.strip()]
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; CelebA's lists belong beside its images") from None
+
+
+PACK = PackKind(read_celeba, example="~/celeba --size 128x128")

@@ -1,20 +1,75 @@
-"""The IDX format of MNIST and its relatives."""
+"""Any set in MNIST's four IDX files: Fashion-MNIST, KMNIST and the like.
+
+SOURCE is a folder with ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same two of ``t10k``, gzipped or not.
+A batch holds ``image`` and ``label``.
+"""
 
 import gzip
+import hashlib
 import math
 import zlib
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.sources.images import encode_png
+from unbraid.datasets.sources.kinds import PackKind, name_of_path
+from unbraid.datasets.sources.source import Item, Source, image_field, label_field
 
+SPLITS = {"train": "train", "test": "t10k"}
+"""Of each split: the prefix of its files."""
 _UINT8 = 0x08
 
 
+def read_idx_set(folder: Path, name: str, licence: str = "unknown", origin: str = "") -> Source:
+    """List the samples of four IDX files in ``folder``; the images of a split share one size.
+
+    Raises:
+        DataError: when a file is missing or damaged, or images and labels do not belong together.
+    """
+    splits: dict[str, list[Item]] = {}
+    classes, shape = 0, (1, 0, 0)
+    for split, prefix in SPLITS.items():
+        path = find_idx(folder, f"{prefix}-images-idx3-ubyte")
+        images, labels = read_idx(path), read_idx(find_idx(folder, f"{prefix}-labels-idx1-ubyte"))
+        if images.ndim != 3 or labels.shape != images.shape[:1]:
+            raise DataError(f"{path}: holds {images.shape} images for {labels.shape} labels: files of different sets?")
+        digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+        splits[split] = [
+            Item(f"{split}-{i:05d}", partial(_members, images, labels, i), f"{digest} {i}") for i in range(len(images))
+        ]
+        classes = max(classes, int(labels.max()) + 1)
+        shape = (1, *images.shape[1:])
+    return Source(
+        name=name,
+        fields={"image": image_field(shape), "label": label_field()},
+        splits=splits,
+        licence=licence,
+        origin=origin,
+        classes=tuple(str(label) for label in range(classes)),
+        shuffle=False,  # published in random order
+    )
+
+
+def find_idx(folder: Path, file: str) -> Path:
+    """Find an IDX file under one of the names that mirrors give it.
+
+    Raises:
+        DataError: when it is not there.
+    """
+    # some mirrors name them train-images.idx3-ubyte
+    for name in (file, f"{file}.gz", file.replace("-idx", ".idx"), file.replace("-idx", ".idx") + ".gz"):
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(f"{folder / file}: no such file (nor with .gz); expected MNIST's four IDX files there")
+
+
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """The array in an IDX file of unsigned bytes, gzipped or not.
+    """Read the array in an IDX file of unsigned bytes, gzipped or not.
 
     Raises:
         DataError: when the file is missing, is not IDX, holds another type, or is shorter or longer than its header says.
@@ -32,7 +87,11 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def read_uncompressed(path: Path) -> bytes:
-    """A file's content, unpacked when it is gzipped."""
+    """Read a file, and unpack it when it is gzipped.
+
+    Raises:
+        DataError: when the file is missing or its gzip stream is damaged.
+    """
     try:
         raw = path.read_bytes()
         return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
@@ -40,3 +99,10 @@ def read_uncompressed(path: Path) -> bytes:
         raise DataError(f"{path}: no such file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: a damaged gzip file ({error}); fetch it again") from None
+
+
+def _members(images: NDArray[np.uint8], labels: NDArray[np.uint8], i: int) -> Mapping[str, bytes]:
+    return {"png": encode_png(images[i]), "cls": b"%d" % labels[i]}
+
+
+PACK = PackKind(read_idx_set, example="~/fashion-mnist", default_name=name_of_path)

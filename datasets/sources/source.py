@@ -1,23 +1,16 @@
-"""What a raw data set must tell in order to be packed."""
+"""What a raw data set is to the packer: its samples, listed but not yet read."""
 
-import io
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-import numpy as np
-from PIL import Image
-
-from unbraid.datasets.errors import DataError
-from unbraid.datasets.shards.codec import image_shape
 from unbraid.datasets.shards.index import Field
 
 IMAGE_EXTENSIONS = ("png", "jpg")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-JPEG_QUALITY = 95
 SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
+"""The split that a folder of raw files names."""
 
 
 class UnusableSampleError(Exception):
@@ -30,7 +23,7 @@ class Item:
 
     Attributes:
         key: of the sample, unique in its split.
-        load: gives the encoded members by extension; raises :class:`UnusableSampleError`.
+        load: returns the encoded members by extension; raises :class:`UnusableSampleError`.
         fingerprint: changes when the raw data does; a repeated packing skips shards whose items have the same.
     """
 
@@ -50,9 +43,9 @@ class Source:
         classes, attributes: names, see :class:`unbraid.datasets.shards.index.Index`.
         shuffle: whether items are shuffled (always in the same way) before they are dealt to shards; needed wherever
             neighbours are alike.
-        is_computed: whether loading an item is arithmetic more than reading, so that processes are faster than threads; its
-            items can be pickled then.
-        recipe: how images were made, where they are no photographs; see :class:`unbraid.datasets.shards.index.Index`.
+        is_computed: whether loading an item takes arithmetic more than reading, so that processes are faster than threads.
+            The items must then be picklable.
+        recipe: how synthetic images are drawn, empty for photographs; see :class:`unbraid.datasets.shards.index.Index`.
         left_out: what was found but is not packed, with the reason, for the report.
     """
 
@@ -70,94 +63,31 @@ class Source:
 
 
 def image_field(shape: tuple[int, ...] | None, prefix: str = "") -> Field:
-    """An image, stored as ``PREFIX.png`` or ``PREFIX.jpg``."""
+    """Describe an image of ``shape`` (C, H, W), stored as ``PREFIX.png`` or ``PREFIX.jpg``."""
     return Field("image", tuple(f"{prefix}{extension}" for extension in IMAGE_EXTENSIONS), shape)
 
 
 def label_field() -> Field:
-    """A class number, stored as ``cls``."""
+    """Describe a class number, stored as ``cls``."""
     return Field("integer", ("cls",))
 
 
-def encode_array(values: object) -> bytes:
-    """Numbers as the content of an ``.npy`` file."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.asarray(values, dtype=np.float32), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def encode_png(pixels: object) -> bytes:
-    """(H, W) or (H, W, 3) uint8 as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.asarray(pixels)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def fit_image(
-    content: bytes, name: str, size: tuple[int, int] | None, box: tuple[int, int, int, int] | None = None
-) -> tuple[str, bytes]:
-    """An image file as it will be stored: unchanged where it has the size already, else cut, resized and encoded again.
-
-    Args:
-        size: (height, width); None keeps any size.
-        box: (left, top, right, bottom) to cut out first.
-
-    Returns:
-        Extension and content.
-
-    Raises:
-        UnusableSampleError: when it is no PNG or JPEG, or damaged.
-    """
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
-            image.load()
-            extension = "png" if image.format == "PNG" else "jpg"
-            if box is None and size in (None, (image.height, image.width)):
-                return extension, content
-            changed = (image if image.mode == "L" else image.convert("RGB")).crop(box or (0, 0, image.width, image.height))
-            if size is not None and size != (changed.height, changed.width):
-                changed = changed.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-            buffer = io.BytesIO()
-            if extension == "png":
-                changed.save(buffer, "PNG")
-            else:
-                changed.save(buffer, "JPEG", quality=JPEG_QUALITY)
-            return extension, buffer.getvalue()
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UnusableSampleError(f"{name}: not a whole PNG or JPEG ({error})") from None
-
-
-def common_shape(read: Callable[[str], bytes], names: Sequence[str], where: str, probes: int = 64) -> tuple[int, ...] | None:
-    """(C, H, W) of some images spread over ``names``, or None when they differ.
-
-    Raises:
-        DataError: when there are no images, or the first of them is none.
-    """
-    if not names:
-        raise DataError(f"{where}: no images (PNG or JPEG) there")
-    shapes = set()
-    for name in names[:: max(1, len(names) // probes)]:
-        try:
-            shapes.add(image_shape(read(name)))
-        except ValueError:
-            continue  # told when it is packed, with its name
-    if not shapes:
-        raise DataError(f"{where}: none of the files that look like images is a PNG or JPEG")
-    sizes = {shape[1:] for shape in shapes}
-    return (max(shape[0] for shape in shapes), *sizes.pop()) if len(sizes) == 1 else None
+def key_of(name: str) -> str:
+    """Make a sample's key from its file's name: ``cat/1.jpg`` → ``cat/1_jpg``. A dot would begin an extension."""
+    return name.replace(".", "_")
 
 
 def split_of(name: str, test_share: float) -> str:
-    """The split that a folder on the path names, else by the hash of the name."""
+    """Return the split that a folder on the path names, else one chosen by the hash of the name."""
     folders = (part.lower() for part in PurePosixPath(name).parent.parts)
     return next((SPLIT_FOLDERS[part] for part in folders if part in SPLIT_FOLDERS), None) or split_by_hash(name, test_share)
 
 
 def split_by_hash(name: str, test_share: float) -> str:
-    """``train`` or ``test`` by the name alone, so that it never changes when files are added."""
+    """Return ``train`` or ``test`` by the name alone, so that added files never move the others."""
     return "test" if zlib.crc32(name.encode()) / 2**32 < test_share else "train"
 
 
 def fingerprint(*parts: object) -> str:
-    """One string of several things."""
+    """Join several values into one string that changes when any of them does."""
     return json.dumps(parts)

@@ -1,4 +1,8 @@
-"""SVHN, cropped digits: ``train_32x32.mat`` and ``test_32x32.mat`` (Netzer et al., 2011)."""
+"""SVHN, cropped digits of house numbers (Netzer et al., 2011).
+
+SOURCE is a folder with ``train_32x32.mat`` and ``test_32x32.mat``; ``extra_32x32.mat`` is packed where it is there. A batch
+holds ``image`` and ``label``.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.sources.source import Item, Source, encode_png, image_field, label_field
+from unbraid.datasets.sources.images import encode_png
+from unbraid.datasets.sources.kinds import PackKind
+from unbraid.datasets.sources.source import Item, Source, image_field, label_field
 
 SPLITS = ("train", "test", "extra")
 
 
-def read_svhn(folder: Path) -> Source:
-    """The splits whose file is there; ``extra`` is optional. Class 10 is the digit 0.
+def read_svhn(folder: Path, name: str) -> Source:
+    """List the samples of each split whose file is there; ``extra`` is optional.
 
     Raises:
         DataError: when a file is missing or is not SVHN's.
@@ -33,7 +39,7 @@ def read_svhn(folder: Path) -> Source:
             Item(f"{split}-{i:06d}", partial(_members, images, labels, i), f"{digest} {i}") for i in range(len(labels))
         ]
     return Source(
-        name="svhn",
+        name=name,
         fields={"image": image_field((3, 32, 32)), "label": label_field()},
         splits=splits,
         licence="non-commercial use only",
@@ -43,7 +49,7 @@ def read_svhn(folder: Path) -> Source:
 
 
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images (N, 32, 32, 3) and labels 0 to 9 (N,)."""
+    """Read images (N, 32, 32, 3) and labels 0 to 9 (N,); the file calls the digit 0 class 10."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -59,3 +65,6 @@ def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def _members(images: NDArray[np.uint8], labels: NDArray[np.int64], i: int) -> Mapping[str, bytes]:
     return {"png": encode_png(images[i]), "cls": b"%d" % labels[i]}
+
+
+PACK = PackKind(read_svhn, example="~/svhn")

@@ -1,5 +1,7 @@
-"""``unbraid data``: packing, looking and timing as a user does it, and what a mistake is answered with."""
+"""``unbraid data``: packing, inspecting and timing as a user does it, new kinds of sources, and the messages of mistakes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,46 @@ from PIL import Image
 
 from unbraid.cluster.cli import main
 from unbraid.cluster.local.services import FOLDER_VARIABLE
+from unbraid.datasets import sources
 from unbraid.datasets.shards.index import read_index
 from unbraid.datasets.store import open_store
+
+NEW_SOURCE = '''
+"""Grey squares of a given shade.
+
+For a test.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from unbraid.datasets.sources.images import encode_png
+from unbraid.datasets.sources.kinds import FetchKind, MakeKind, Option, PackKind, name_of_path
+from unbraid.datasets.sources.source import Item, Source, image_field
+
+
+def read_squares(path: Path, name: str, *, side: Annotated[int, Option("Pixels of a side.", least=1)] = 4) -> Source:
+    images = [encode_png(np.full((side, side), int(shade), np.uint8)) for shade in path.read_text().split()]
+    items = [Item(f"{i:03d}", lambda image=image: {"png": image}, str(i)) for i, image in enumerate(images)]
+    return Source(name, {"image": image_field((1, side, side))}, {"train": items})
+
+
+def make_squares(name: str, *, size: Annotated[tuple[int, int], Option("Of an image.")] = (8, 8)) -> Source:
+    item = Item("0", lambda: {"png": encode_png(np.zeros(size, np.uint8))}, "0")
+    return Source(name, {"image": image_field((1, *size))}, {"train": [item]})
+
+
+def fetch_squares(destination: Path, source: Path | None, report: object) -> Path:
+    destination.write_text("1 2 3")
+    return destination
+
+
+FETCH = FetchKind(fetch_squares)
+PACK = PackKind(read_squares, example="shades.txt --side 8", default_name=name_of_path)
+MAKE = MakeKind(make_squares, example="./squares")
+'''
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +95,43 @@ def test_a_folder_is_planned_packed_looked_at_and_timed(photos: Path, tmp_path: 
     assert "binds: the stream reaches" in timed.output
 
 
+@pytest.fixture
+def new_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A further module of `datasets/sources`, in a folder of its own; returns its kind."""
+    folder = tmp_path / "further"
+    folder.mkdir()
+    (folder / "grey_squares.py").write_text(NEW_SOURCE)
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(folder)])
+    monkeypatch.delitem(sys.modules, "unbraid.datasets.sources.grey_squares", raising=False)
+    return "grey-squares"
+
+
+def test_a_source_is_one_new_file(new_source: str, tmp_path: Path) -> None:
+    for command in ("fetch", "pack", "make"):
+        assert f"{new_source}  Grey squares of a given shade.\n" in unbraid(command, "--help").output
+    help_text = " ".join(unbraid("pack", new_source, "--help").output.split())
+    assert "--side INTEGER RANGE Pixels of a side. [default: 4; x>=1]" in help_text
+    assert "unbraid data pack grey-squares shades.txt --side 8" in help_text
+    assert unbraid("fetch", new_source, "--to", "shades.txt").exit_code == 0
+    packed = unbraid("pack", new_source, "shades.txt", "out", "--side", "6")
+    assert packed.exit_code == 0, packed.output
+    index = read_index(open_store("out"))
+    assert (index.name, index.fields["image"].shape, sum(s.count for s in index.shards("train"))) == ("shades", (1, 6, 6), 3)
+    made = unbraid("make", new_source, "made", "--size", "5x7")
+    assert made.exit_code == 0, made.output
+    assert read_index(open_store("made")).name == "grey-squares-5x7"
+
+
+def test_kinds_are_listed_without_importing_their_modules() -> None:
+    script = (
+        "import sys; from click.testing import CliRunner; from unbraid.cluster.cli import main;"
+        "result = CliRunner().invoke(main, ['data', 'pack', '--help']);"
+        "print('market1501' in result.output, [m for m in ('numpy', 'PIL', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True []"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -65,6 +142,14 @@ def test_a_folder_is_planned_packed_looked_at_and_timed(photos: Path, tmp_path: 
         (["pack", "market1501", "photos", "out"], 1, "name the CSV files (name:keypoints_y:keypoints_x) with --keypoints"),
         (["pack", "svhn", "photos", "out"], 1, "train_32x32.mat: no such file"),
         (["pack", "celeba", "photos", "out"], 1, "neither img_align_celeba nor img_align_celeba.zip is there"),
+        (
+            ["pack", "foldr", "photos", "out"],
+            2,
+            "unknown kind 'foldr' (did you mean folder?); the kinds are celeba, deepfashion,",
+        ),
+        (["pack", "svhn", "photos", "out", "--labels"], 2, "No such option"),
+        (["pack", "folder", "photos", "out", "--test-share", "1.5"], 2, "1.5 is not in the range 0<=x<=1"),
+        (["make", "persons", "out"], 2, "unknown kind 'persons'; the kinds are people"),
         (["bench", "nowhere"], 1, "a packed data set was expected at nowhere"),
     ],
 )

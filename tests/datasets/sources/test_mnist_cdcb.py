@@ -43,7 +43,7 @@ def decoded(source: Source, split: str, count: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("side", [32, 64])
 def test_a_pair_is_one_glyph_in_two_known_colours(raw: Path, side: int) -> None:
-    source = read_mnist_cdcb(raw, "set", (side, side))
+    source = read_mnist_cdcb(raw, "set", size=(side, side))
     assert {split: len(items) for split, items in source.splits.items()} == {"train": TRAIN, "test": TEST}
     for split, prefix in (("train", "train"), ("test", "t10k")):
         found = decoded(source, split, 50)
@@ -100,7 +100,7 @@ def test_ink_covers_its_share_at_any_size() -> None:
 @pytest.mark.parametrize("size", [(32, 64), (8, 8)])
 def test_sizes_that_show_no_digit_are_refused(raw: Path, size: tuple[int, int]) -> None:
     with pytest.raises(DataError, match=f"--size {size[0]}x{size[1]}: a digit needs a square of at least 16x16"):
-        read_mnist_cdcb(raw, "set", size)
+        read_mnist_cdcb(raw, "set", size=size)
 
 
 def test_foreign_digits_are_refused_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

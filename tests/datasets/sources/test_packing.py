@@ -9,8 +9,9 @@ import pytest
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import INDEX_KEY, read_index
+from unbraid.datasets.sources.images import encode_png
 from unbraid.datasets.sources.packing import describe_plan, pack, plan_shards
-from unbraid.datasets.sources.source import Item, Source, UnusableSampleError, encode_png, image_field, label_field
+from unbraid.datasets.sources.source import Item, Source, UnusableSampleError, image_field, label_field
 from unbraid.datasets.store import FolderStore, Store, open_store
 from unbraid.datasets.stream.stream import read_split
 

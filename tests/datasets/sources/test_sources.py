@@ -13,7 +13,7 @@ from scipy.io import savemat
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.sources.celeba import read_celeba
 from unbraid.datasets.sources.deepfashion import read_deepfashion
-from unbraid.datasets.sources.folder import FolderOptions, read_folder
+from unbraid.datasets.sources.folder import read_folder
 from unbraid.datasets.sources.market1501 import read_market1501
 from unbraid.datasets.sources.packing import pack
 from unbraid.datasets.sources.pairs import read_pairs
@@ -70,7 +70,7 @@ def archived(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["folder", ".zip", ".tar", ".tar.gz"])
 def test_a_folder_or_archive_of_images_is_packed_with_its_labels(animals: Path, tmp_path: Path, kind: str) -> None:
-    source = read_folder(archived(animals, kind), "animals", FolderOptions(labels=True))
+    source = read_folder(archived(animals, kind), "animals", labels=True)
     assert source.classes == ("cat", "dog")
     batch = packed(source, tmp_path / "out")
     assert batch["image"].shape == (12, 3, 16, 24)
@@ -89,7 +89,7 @@ def test_attributes_come_from_a_csv(animals: Path, tmp_path: Path) -> None:
     names = sorted(p.name for p in animals.rglob("*.*"))
     lines = ["image,age,split,weight", *(f"{n},{i},{'train' if i % 3 else 'held'},{i / 2}" for i, n in enumerate(names))]
     (tmp_path / "a.csv").write_text("\n".join(lines))
-    source = read_folder(animals, "animals", FolderOptions(attributes=tmp_path / "a.csv"))
+    source = read_folder(animals, "animals", attributes=tmp_path / "a.csv")
     assert source.attributes == ("age", "weight")
     assert set(source.splits) == {"train", "held"}
     batch = packed(source, tmp_path / "out")
@@ -99,16 +99,16 @@ def test_attributes_come_from_a_csv(animals: Path, tmp_path: Path) -> None:
 def test_images_of_several_sizes_need_a_size(animals: Path, tmp_path: Path) -> None:
     picture(animals / "train/cat/wide.jpg", 16, 48)
     with pytest.raises(DataError, match="of several sizes and make no batch: pack with --size"):
-        packed(read_folder(animals, "animals", FolderOptions()), tmp_path / "mixed")
-    assert packed(read_folder(animals, "animals", FolderOptions(size=(8, 8))), tmp_path / "out")["image"].shape == (13, 3, 8, 8)
+        packed(read_folder(animals, "animals"), tmp_path / "mixed")
+    assert packed(read_folder(animals, "animals", size=(8, 8)), tmp_path / "out")["image"].shape == (13, 3, 8, 8)
 
 
 def test_a_split_by_hash_does_not_change_when_images_are_added(tmp_path: Path) -> None:
     for i in range(60):
         picture(tmp_path / f"flat/{i}.png", 8, 8, i, "PNG")
-    before = read_folder(tmp_path / "flat", "flat", FolderOptions(test_share=0.3))
+    before = read_folder(tmp_path / "flat", "flat", test_share=0.3)
     picture(tmp_path / "flat/new.png", 8, 8, 99, "PNG")
-    after = read_folder(tmp_path / "flat", "flat", FolderOptions(test_share=0.3))
+    after = read_folder(tmp_path / "flat", "flat", test_share=0.3)
     for split in ("train", "test"):
         assert {item.key for item in before.splits[split]} <= {item.key for item in after.splits[split]}
     assert 8 <= len(before.splits["test"]) <= 30
@@ -134,13 +134,13 @@ def test_lists_that_do_not_fit_are_told(
 ) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):
-        read_folder(animals, "animals", FolderOptions(**{option: tmp_path / name}))  # type: ignore[arg-type]
+        read_folder(animals, "animals", **{option: tmp_path / name})  # type: ignore[arg-type]
 
 
 def test_an_undecodable_image_is_named(animals: Path, tmp_path: Path) -> None:
     (animals / "train/cat/broken.jpg").write_bytes((animals / "train/cat/1.jpg").read_bytes()[:200])
     with pytest.raises(DataError, match=r"train/cat/broken\.jpg: not a whole PNG or JPEG"):
-        packed(read_folder(animals, "animals", FolderOptions()), tmp_path / "out")
+        packed(read_folder(animals, "animals"), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_source_that_holds_nothing_is_told(tmp_path: Path, make: object, messa
     assert callable(make)
     make(tmp_path / "raw")
     with pytest.raises(DataError, match=message):
-        read_folder(tmp_path / "raw", "x", FolderOptions())
+        read_folder(tmp_path / "raw", "x")
 
 
 # --- SVHN, CelebA ---------------------------------------------------------------------------------------------------------
@@ -166,14 +166,14 @@ def test_svhn_is_read_from_its_mat_files(tmp_path: Path) -> None:
     labels = np.arange(1, 21, dtype=np.uint8)[:, None] % 10 + 1
     for split in ("train", "test"):
         savemat(tmp_path / f"{split}_32x32.mat", {"X": images, "y": labels})
-    batch = packed(read_svhn(tmp_path), tmp_path / "out")
+    batch = packed(read_svhn(tmp_path, "svhn"), tmp_path / "out")
     assert batch["image"].shape == (20, 3, 32, 32)
     for image, label in zip(batch["image"], batch["label"], strict=True):
         (i,) = [k for k in range(20) if np.array_equal(images[..., k].transpose(2, 0, 1), image)]
         assert label == labels[i, 0] % 10
     (tmp_path / "test_32x32.mat").write_bytes(b"no mat file")
     with pytest.raises(DataError, match=r"test_32x32\.mat: not a file of SVHN"):
-        read_svhn(tmp_path)
+        read_svhn(tmp_path, "svhn")
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_celeba_is_cut_to_the_face_with_its_attributes(celeba: Path, tmp_path: P
         images = celeba / "img_align_celeba"
         archived(images, kind)
         images.rename(tmp_path / "gone")
-    source = read_celeba(celeba, (64, 64))
+    source = read_celeba(celeba, "celeba")
     assert {split: len(items) for split, items in source.splits.items()} == {"train": 3, "valid": 3, "test": 2}
     batch = packed(source, tmp_path / "out")
     assert batch["image"].shape == (3, 3, 64, 64)
@@ -204,7 +204,7 @@ def test_celeba_is_cut_to_the_face_with_its_attributes(celeba: Path, tmp_path: P
 def test_a_celeba_list_of_another_kind_is_refused(celeba: Path) -> None:
     (celeba / "list_attr_celeba.txt").write_text("8\nBangs Male Young\n000001.jpg 1 -1\n")
     with pytest.raises(DataError, match=r"the line of 000001\.jpg does not have 3 values"):
-        read_celeba(celeba, None)
+        read_celeba(celeba, "celeba")
 
 
 # --- pairs ----------------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_images_side_by_side_are_two_domains(tmp_path: Path) -> None:
     for i in range(5):
         picture(tmp_path / f"facades/train/{i}.png", 32, 64, i, "PNG")
     picture(tmp_path / "facades/val/9.png", 32, 64, 9, "PNG")
-    source = read_pairs(tmp_path / "facades", "facades", None)
+    source = read_pairs(tmp_path / "facades", "facades")
     assert {split: len(items) for split, items in source.splits.items()} == {"train": 5, "test": 1}
     batch = packed(source, tmp_path / "out", "test")
     whole = pixels(tmp_path / "facades/val/9.png")
@@ -228,7 +228,7 @@ def test_images_of_equal_names_in_two_folders_are_pairs(tmp_path: Path, layout: 
             for k, side in enumerate("AB"):
                 picture(tmp_path / "set" / layout.format(split=split, side=side, i=i), 16, 16, 10 * i + k, "PNG")
     lonely = picture(tmp_path / "set" / layout.format(split="train", side="A", i="lonely"), 16, 16, 99, "PNG")
-    source = read_pairs(tmp_path / "set", "set", None)
+    source = read_pairs(tmp_path / "set", "set")
     assert {split: len(items) for split, items in source.splits.items()} == {"train": 4, "test": 4}
     assert lonely.name in source.left_out[0] and "has no partner" in source.left_out[0]
     batch = packed(source, tmp_path / "out")
@@ -242,30 +242,30 @@ def test_images_of_equal_names_in_two_folders_are_pairs(tmp_path: Path, layout: 
 def test_a_pair_that_cannot_be_halved_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "odd/train/1.png", 8, 17, 1, "PNG")
     with pytest.raises(DataError, match=r"train/1\.png: is 17 pixels wide"):
-        packed(read_pairs(tmp_path / "odd", "odd", None), tmp_path / "out")
+        packed(read_pairs(tmp_path / "odd", "odd"), tmp_path / "out")
 
 
 def test_folders_whose_names_do_not_match_are_refused(tmp_path: Path) -> None:
     for side, name in (("A", "cat"), ("B", "dog")):
         picture(tmp_path / f"set/train{side}/{name}.png", 16, 16, 1, "PNG")
     with pytest.raises(DataError, match=r"set: no pairs: train[AB]/(cat|dog)\.png has no partner of the same name"):
-        read_pairs(tmp_path / "set", "set", None)
+        read_pairs(tmp_path / "set", "set")
 
 
 def test_pairs_of_several_sizes_are_resized_or_told(tmp_path: Path) -> None:
     for i, side in enumerate((16, 24)):
         picture(tmp_path / f"set/train/{i}.png", side, 2 * side, i, "PNG")
-    batch = packed(read_pairs(tmp_path / "set", "set", (32, 32)), tmp_path / "resized")
+    batch = packed(read_pairs(tmp_path / "set", "set", size=(32, 32)), tmp_path / "resized")
     assert batch["x"].shape == batch["y"].shape == (2, 3, 32, 32)
     with pytest.raises(DataError, match=r"images of field 'x' are of several sizes and make no batch: pack with --size"):
-        packed(read_pairs(tmp_path / "set", "set", None), tmp_path / "kept")
+        packed(read_pairs(tmp_path / "set", "set"), tmp_path / "kept")
 
 
 def test_a_grey_image_and_a_coloured_one_are_a_pair(tmp_path: Path) -> None:
     picture(tmp_path / "set/trainB/1.png", 16, 16, 1, "PNG")
     (tmp_path / "set/trainA").mkdir()
     Image.open(tmp_path / "set/trainB/1.png").convert("L").save(tmp_path / "set/trainA/1.png")
-    batch = packed(read_pairs(tmp_path / "set", "set", None), tmp_path / "out")
+    batch = packed(read_pairs(tmp_path / "set", "set"), tmp_path / "out")
     assert batch["x"].shape == batch["y"].shape == (1, 3, 16, 16)
     assert np.array_equal(batch["x"][0, 0], batch["x"][0, 2])  # grey, shown in three channels
     assert not np.array_equal(batch["y"][0, 0], batch["y"][0, 2])
@@ -301,7 +301,7 @@ def market(tmp_path: Path) -> Path:
 
 
 def test_market1501_is_packed_with_persons_cameras_and_keypoints(market: Path, tmp_path: Path) -> None:
-    source = read_market1501(market, [tmp_path / "market.csv"])
+    source = read_market1501(market, "market1501", keypoints=(tmp_path / "market.csv",))
     assert {split: len(items) for split, items in source.splits.items()} == {"train": 2, "test": 2, "query": 1}
     told = "\n".join(source.left_out)
     assert "-1_c1s1_000401_03.jpg is junk" in told
@@ -330,7 +330,7 @@ def test_people_without_a_keypoint_in_the_image_are_counted_or_told(
     csv = tmp_path / "market.csv"
     lines = [line for line in csv.read_text().splitlines() if not line.startswith("0002_c1")]
     csv.write_text("\n".join([*lines, f"0002_c1s1_000451_03.jpg: {json.dumps([value] * 18)}: {json.dumps([value] * 18)}"]))
-    source = read_market1501(market, [csv])
+    source = read_market1501(market, "market1501", keypoints=(csv,))
     with pytest.raises(DataError, match=message):
         packed(source, tmp_path / "out")
     told: list[str] = []
@@ -344,7 +344,7 @@ def test_a_keypoint_outside_of_the_image_is_missing(market: Path, tmp_path: Path
     lines = [line for line in csv.read_text().splitlines() if not line.startswith("0002_c1")]
     rows = [128, *range(20, 37)]
     csv.write_text("\n".join([*lines, f"0002_c1s1_000451_03.jpg: {json.dumps(rows)}: {json.dumps([5] * 18)}"]))
-    batch = packed(read_market1501(market, [csv]), tmp_path / "out")
+    batch = packed(read_market1501(market, "market1501", keypoints=(csv,)), tmp_path / "out")
     pose = batch["keypoints"][batch["camera"].tolist().index(1)]
     assert pose[0].tolist() == [-1, -1, 0]
     assert pose[1:, 2].tolist() == [1.0] * 17
@@ -360,7 +360,7 @@ def test_deepfashion_is_split_by_item_and_keypoints_follow_the_size(tmp_path: Pa
         listed.append(f"{name}  id_{item:08d}  {'train' if item % 3 else 'gallery'}")
     (tmp_path / "fashion.csv").write_text("\n".join(lines))
     (root / "list_eval_partition.txt").write_text("\n".join(listed))
-    source = read_deepfashion(root, [tmp_path / "fashion.csv"], (64, 64))
+    source = read_deepfashion(root, "deepfashion", keypoints=(tmp_path / "fashion.csv",), size=(64, 64))
     assert {split: len(items) for split, items in source.splits.items()} == {"train": 8, "gallery": 4}
     batch = packed(source, tmp_path / "out")
     assert batch["image"].shape == (8, 3, 64, 64)
@@ -380,9 +380,9 @@ def test_deepfashion_is_split_by_item_and_keypoints_follow_the_size(tmp_path: Pa
 def test_keypoints_that_do_not_fit_are_told(market: Path, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "market.csv").write_text(text)
     with pytest.raises(DataError, match=message):
-        read_market1501(market, [tmp_path / "market.csv"])
+        read_market1501(market, "market1501", keypoints=(tmp_path / "market.csv",))
 
 
 def test_people_without_keypoints_are_refused(market: Path) -> None:
     with pytest.raises(DataError, match=r"name the CSV files .* with --keypoints"):
-        read_market1501(market, [])
+        read_market1501(market, "market1501")

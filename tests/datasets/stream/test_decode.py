@@ -10,7 +10,8 @@ from PIL import Image
 from unbraid.datasets.shards.codec import decode_image, image_shape
 from unbraid.datasets.shards.index import Field
 from unbraid.datasets.shards.table import ABSENT
-from unbraid.datasets.sources.source import encode_array, image_field, label_field
+from unbraid.datasets.sources.images import encode_array
+from unbraid.datasets.sources.source import image_field, label_field
 from unbraid.datasets.stream.decode import BatchDecoder
 from unbraid.datasets.stream.read import Block
 

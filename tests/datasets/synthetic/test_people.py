@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import read_index
 from unbraid.datasets.sources.packing import pack
-from unbraid.datasets.sources.synthetic_people import make_people, population_of
+from unbraid.datasets.sources.people import make_people, population_of
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
 from unbraid.datasets.synthetic.people.population import CAMERA, Population
@@ -81,7 +81,7 @@ def test_an_occluder_hides_keypoints_and_is_not_the_person() -> None:
 
 
 def test_a_packed_set_can_be_drawn_again(tmp_path: Path) -> None:
-    source = make_people(POPULATION, identities=6, images=3, cameras=4, test_share=0.3)
+    source = make_people("people", identities=6, images=3, cameras=4, size=POPULATION.size, test_share=0.3)
     index = pack(source, open_store(str(tmp_path), create=True), lambda text: None, shards=4)
     assert population_of(read_index(open_store(str(tmp_path)))) == POPULATION
     persons: dict[str, set[int]] = {}
@@ -105,11 +105,11 @@ def test_a_packed_set_can_be_drawn_again(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_drawn_is_refused(size: tuple[int, int], identities: int, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        make_people(Population(0, *size), identities, 3)
+        make_people("people", identities=identities, images=3, size=size)
 
 
 def test_photographs_have_no_population(tmp_path: Path) -> None:
-    source = make_people(POPULATION, 4, 1)
+    source = make_people("people", identities=4, images=1, size=POPULATION.size)
     assert population_of(pack(source, open_store(str(tmp_path), create=True), lambda text: None, shards=1)) == POPULATION
     index = read_index(open_store(str(tmp_path)))
     other = type(index)(**(vars(index) | {"recipe": {"generator": "people", "version": 0}}))

@@ -41,7 +41,7 @@ def pack_coloured_digits(folder: Path, side: int = 32) -> str:
     raw = write_idx_digits(folder / "raw")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mnist_cdcb, "check_mnist", lambda folder: None)
-        source = mnist_cdcb.read_mnist_cdcb(raw, "digits", (side, side))
+        source = mnist_cdcb.read_mnist_cdcb(raw, "digits", size=(side, side))
     packed = str(folder / "packed")
     pack(source, open_store(packed, create=True), lambda text: None, shards=4)
     return packed

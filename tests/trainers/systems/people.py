@@ -5,9 +5,8 @@ from pathlib import Path
 import torch
 
 from unbraid.datasets.sources.packing import pack
-from unbraid.datasets.sources.synthetic_people import make_people
+from unbraid.datasets.sources.people import make_people
 from unbraid.datasets.store import open_store
-from unbraid.datasets.synthetic.people.population import Population
 from unbraid.models.dpig.specs import FACTORS
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
@@ -31,7 +30,7 @@ SHARED = ["data.batch=10", "data.lanes=2", "data.window=20", "run.precision=floa
 
 def pack_people(folder: Path, identities: int = 12, images: int = 4) -> str:
     """Packed at 32x16; returns the folder."""
-    source = make_people(Population(0, 32, 16), identities, images, cameras=3, test_share=0.25)
+    source = make_people("people", identities=identities, images=images, cameras=3, size=(32, 16), test_share=0.25)
     pack(source, open_store(str(folder), create=True), lambda text: None, shards=4)
     return str(folder)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.codec import decode_image
 from unbraid.datasets.shards.index import read_index
-from unbraid.datasets.sources.source import UnusableSampleError, fit_image
+from unbraid.datasets.sources.images import fit_image
+from unbraid.datasets.sources.source import UnusableSampleError
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
 from unbraid.models.cdd.specs import DOMAINS

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unbraid.datasets.shards.index import read_index
-from unbraid.datasets.sources.synthetic_people import population_of
+from unbraid.datasets.sources.people import population_of
 from unbraid.datasets.store import open_store
 from unbraid.datasets.synthetic.people.population import Population
 from unbraid.models.dpig.pose import body_mask

@@ -1,0 +1,103 @@
+"""Groups of ``unbraid data`` that offer one command for each kind which a module of ``datasets/sources`` declares."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import click
+
+from unbraid.datasets.sources.kinds import Kind, Option, kinds
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """``HEIGHTxWIDTH`` in pixels."""
+
+    name = "HxW"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d+)x(\d+)", str(value))
+        if match is None or 0 in (int(match[1]), int(match[2])):
+            self.fail(f"{value!r} is not HEIGHTxWIDTH, such as 128x64", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class KindGroup(click.Group):
+    """Offers a command for each kind of a form; lists them without importing their modules.
+
+    Args:
+        form: what a module declares to be listed.
+        command: makes the command of a kind.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        form: type[Kind],
+        command: Callable[[str], click.Command],
+        **settings: Any,
+    ) -> None:
+        super().__init__(*args, options_metavar="", **settings)
+        self.form = form
+        self.command_of = command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(kinds(self.form))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self.command_of(cmd_name) if cmd_name in kinds(self.form) else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], known, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            ctx.fail(f"unknown kind {args[0]!r}{hint}; the kinds are {', '.join(known)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Kinds, each with a --help of its own"):
+            formatter.write_dl(list(kinds(self.form).items()))
+
+
+def help_of(docstring: str, command: str, example: str) -> str:
+    """Turn a module's docstring into the help of a command, with an example."""
+    return f"{docstring.strip().replace('``', '`')}\n\n\b\nExample:\n  unbraid data {command} {example}"
+
+
+def options_of(function: Callable[..., object]) -> list[click.Parameter]:
+    """Make a command's options from the keyword-only parameters of a function, annotated with :class:`Option`."""
+    hints = get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return [_option(p.name, hints[p.name], p.default) for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def _option(name: str, hint: Any, default: Any) -> click.Option:
+    if get_origin(hint) is not Annotated:
+        raise TypeError(f"{name}: annotate the option as Annotated[{hint}, Option(...)]")
+    kind, described = get_args(hint)[:2]
+    flag = f"--{name.replace('_', '-')}"
+    if kind is bool:
+        return click.Option([flag], is_flag=True, help=described.help)
+    if kind == tuple[Path, ...]:
+        return click.Option([flag], type=click.Path(path_type=Path), multiple=True, help=described.help)
+    shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
+    return click.Option([flag], type=_type(name, kind, described), default=shown, show_default=True, help=described.help)
+
+
+def _type(name: str, kind: Any, described: Option) -> click.ParamType[Any]:
+    inner = [argument for argument in get_args(kind) if argument is not type(None)] if type(None) in get_args(kind) else [kind]
+    types: dict[Any, click.ParamType[Any]] = {
+        int: click.IntRange(described.least, described.most),
+        float: click.FloatRange(described.least, described.most),
+        str: click.STRING,
+        Path: click.Path(path_type=Path),
+        tuple[int, int]: Size(),
+    }
+    if inner[0] not in types:
+        raise TypeError(f"{name}: an option cannot be of type {kind}; use one of {', '.join(map(str, types))}")
+    return types[inner[0]]

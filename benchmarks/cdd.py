@@ -23,6 +23,7 @@ from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
 from unbraid.models.cdd.specs import DOMAINS
 from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.evaluate import open_model
 from unbraid.trainers.measures.flops import FlopCounter
 from unbraid.trainers.runs.checkpoint import expected_bytes
 from unbraid.trainers.runs.record import read_run
@@ -30,7 +31,6 @@ from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import build_system
 from unbraid.trainers.systems.cdd.measures import encoded
 from unbraid.trainers.systems.cdd.probes import Probed, label_accuracy
-from unbraid.trainers.systems.cdd.runs import load_model
 
 SEEDS = (0, 1, 2)
 PRESET = "cdd-mnist-cdcb-small"
@@ -91,9 +91,9 @@ def learning(figures: Figures) -> None:
 
 def label_from_all(figures: Figures, run: str, name: str) -> None:
     """The class from S without noise, fitted to all training pairs and scored on all held-out ones."""
-    model, config = load_model(run, STORAGE, CPU)
+    model, config = open_model(run, STORAGE, CPU, ("cdd",))
     splits = [config.data.split, config.data.evaluation_split]
-    known, seen = (encoded(model, read_split(config.data.url, split, 500), sys.maxsize) for split in splits)
+    known, seen = (encoded(model, read_split(config.data.url, split, 500), World()) for split in splits)
     for d in DOMAINS:
         fitted, scored = (Probed(parts[d].shared, pairs.label) for pairs, parts in (known, seen) if pairs.label is not None)
         figures.figure(

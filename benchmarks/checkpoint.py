@@ -25,7 +25,7 @@ from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.stream.stream import Position
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
-from unbraid.trainers.loop import open_stream
+from unbraid.trainers.data import open_stream
 from unbraid.trainers.runs.checkpoint import Checkpoints, load_system_state, system_state
 from unbraid.trainers.runs.checkpoint_writer import CheckpointWriter
 from unbraid.trainers.step.distributed import World

@@ -28,9 +28,7 @@ from unbraid.trainers.runs.checkpoint import expected_bytes
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.step.distributed import World
-from unbraid.trainers.system import System, build_system
-from unbraid.trainers.systems.dpig.mapping.config import Config as MappingConfig
-from unbraid.trainers.systems.dpig.mapping.system import untrained
+from unbraid.trainers.system import build_system
 
 SEEDS = (0,)
 META, CPU = torch.device("meta"), torch.device("cpu")
@@ -132,11 +130,6 @@ def tiled(figures: Figures) -> None:
     figures.figure("tiled_convolution", seconds["published"] / seconds["ours"], "x the published form's speed, same numbers")
 
 
-def on_meta(config: SystemConfig) -> System:
-    """Without weights; stage II without runs to start from."""
-    return untrained(config, META) if isinstance(config, MappingConfig) else build_system(config, META, World())
-
-
 def batch(config: SystemConfig, device: torch.device, size: int) -> dict[str, Tensor]:
     """People at random places, as far as arithmetic is concerned."""
     assert config.image_shape is not None
@@ -152,7 +145,7 @@ def full_size(figures: Figures) -> None:
     for preset in ("market1501", "deepfashion"):
         for stage in ("appearance", "pose", "mapping"):
             config = resolve(f"dpig-{preset}-{stage}")
-            system = on_meta(config)
+            system = build_system(config, META, World())
             with FlopCounter() as counter:
                 system.step(batch(config, META, config.data.batch))
             trained = sum(p.numel() for o in system.optimizers.values() for g in o.param_groups for p in g["params"])
@@ -167,7 +160,13 @@ def market(figures: Figures) -> None:
     with TemporaryDirectory() as folder:
         make = [sys.executable, "-m", "unbraid.cluster.cli", "data", "make", "people", f"{folder}/set", "--identities", "20"]
         subprocess.run([*make, "--images", "4"], check=True, capture_output=True)
-        overrides = [f"data.url={folder}/set", "data.batch=2", "data.lanes=2", "run.precision=float32", "optim.lr_painter=2e-4"]
+        overrides = [
+            f"data.url={folder}/set",
+            "data.batch=2",
+            "data.lanes=2",
+            "run.precision=float32",
+            "optim.lr_generator=2e-4",
+        ]
         config = resolve("dpig-market1501-appearance", [*overrides, "data.window=16"])
         fallen, seconds = train_few(config, FEW_UPDATES, "loss/l1")
     figures.figure("market1501.l1_last_to_first_five", fallen, f"over {FEW_UPDATES} updates of batch 2, lr 2e-4", "< 1")

@@ -10,7 +10,7 @@ import torch
 from unbraid.datasets.store import Store
 from unbraid.datasets.stream.stream import Position
 from unbraid.trainers.config.schema import SystemConfig
-from unbraid.trainers.loop import open_stream
+from unbraid.trainers.data import open_stream
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import run_status
 from unbraid.trainers.step.distributed import World

@@ -7,11 +7,11 @@ back-propagated twice; the generator's step computes the critics' weight gradien
 import itertools
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from unbraid.models.infogan.codes import latent_vector, mutual_information, sample_codes, split_head
-from unbraid.models.infogan.networks import DiscriminatorHead, Generator, QHead, Trunk
+from unbraid.models.infogan.networks import Generator, QHead, Trunk
 from unbraid.models.losses import information_loss
 from unbraid.models.random import RandomSource
 from unbraid.trainers.systems.infogan.config import Config
@@ -25,7 +25,7 @@ class ThreeStepPort:
         self.codes, self.loss = config.codes, config.loss
         self.generator = Generator(sizes.generator, config.codes, sizes.image).to(device)
         self.trunk = Trunk(sizes.trunk, sizes.image).to(device)
-        self.head = DiscriminatorHead(self.trunk.width).to(device)
+        self.head = nn.Sequential(nn.Linear(self.trunk.width, 1), nn.Flatten(0)).to(device)
         self.q_head = QHead(sizes.trunk, config.codes, self.trunk.width).to(device)
         critics = [*self.trunk.parameters(), *self.head.parameters(), *self.q_head.parameters()]
         self.adam_g = torch.optim.Adam(self.generator.parameters(), optim.lr_generator, optim.betas)

@@ -1,4 +1,4 @@
-"""Moving averages of weights."""
+"""Exponential moving averages (EMA) of weights."""
 
 import copy
 from typing import TypeVar
@@ -9,28 +9,29 @@ from torch import nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def averaged(network: Network) -> Network:
-    """A copy of ``network`` that will follow it: never trained, in evaluation mode."""
+def ema_copy(network: Network) -> Network:
+    """A copy of ``network`` to hold its moving average: never trained, in evaluation mode."""
     return copy.deepcopy(network).requires_grad_(False).eval()
 
 
-def follow_when_due(average: nn.Module, network: nn.Module, updates: int, decay: float, every: int) -> None:
-    """After every update: each ``every``-th time, move ``average`` so that it forgets by ``decay`` an update.
+def update_ema(ema: nn.Module, network: nn.Module, updates: int, decay: float, every: int) -> None:
+    """After every update: each ``every``-th time, move the average by what ``decay`` an update comes to since the last time.
 
-    Young weights are forgotten faster, or the average would show the first ones for long.
+    The decay is smaller after few updates, or the average would keep the first weights for long. Moving it only now and then
+    keeps the time constant for a fraction of the memory traffic.
     """
     if updates % every == 0:
-        follow(average, network, 1 - min(decay, (1 + updates) / (10 + updates)) ** every)
+        move_towards(ema, network, 1 - min(decay, (1 + updates) / (10 + updates)) ** every)
 
 
 @torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, weight: float) -> None:
-    """Move ``average`` a share ``weight`` of the way to ``network``; batch norms' statistics are taken over as they are.
+def move_towards(ema: nn.Module, network: nn.Module, weight: float) -> None:
+    """Move ``ema`` the share ``weight`` of the way to ``network``; batch norms' statistics are copied.
 
-    Buffers go by name: a batch norm over all workers has no count of batches.
+    Buffers are matched by name: a batch norm over all workers has no count of batches.
     """
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), weight)
+    torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), weight)
     theirs = dict(network.named_buffers())
-    for name, mine in average.named_buffers():
+    for name, mine in ema.named_buffers():
         if name in theirs:
             mine.copy_(theirs[name])

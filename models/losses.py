@@ -37,7 +37,7 @@ def information_loss(mutual_information: Mapping[str, Tensor], weight_categorica
     return total
 
 
-def pose_loss(made: Tensor, real: Tensor) -> Tensor:
+def pose_loss(fake: Tensor, real: Tensor) -> Tensor:
     """Mean squared error of pose vectors (B, 54), where coordinates of keypoints that are not there count as right.
 
     Nobody knows these. A decoder that had to give them some fixed place would draw keypoints on the way there, wherever a
@@ -45,28 +45,28 @@ def pose_loss(made: Tensor, real: Tensor) -> Tensor:
     """
     known = real.view(len(real), -1, 3)[:, :, 2:].repeat(1, 1, 3)
     known[:, :, 2] = 1  # visibility always is
-    return ((made - real).square() * known.flatten(1)).mean()
+    return ((fake - real).square() * known.flatten(1)).mean()
 
 
-def wasserstein_distance(real_scores: Tensor, made_scores: Tensor) -> Tensor:
+def wasserstein_distance(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """E[f(x)] − E[f(x̃)], what a critic f maximises and a generator minimises (Arjovsky et al., 2017, equation 2).
 
     Args:
         real_scores, made_scores: (B,) of the critic.
     """
-    return real_scores.float().mean() - made_scores.float().mean()
+    return real_scores.float().mean() - fake_scores.float().mean()
 
 
-def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, made: Tensor, share: Tensor) -> Tensor:
-    """E[(‖∇f(x̂)‖₂ − 1)²] between real and made samples (Gulrajani et al., 2017, equation 3).
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """E[(‖∇f(x̂)‖₂ − 1)²] between real and fake samples (Gulrajani et al., 2017, equation 3).
 
     Args:
         critic: (B, ...) → (B,).
         real, made: (B, ...), vectors or images of any size.
-        share: (B, 1) in [0, 1], how far each x̂ lies on the way from made to real.
+        share: (B, 1) in [0, 1], how far each x̂ lies on the way from fake to real.
     """
     share = share.view(-1, *(1,) * (real.ndim - 1))
-    between = torch.lerp(made.detach(), real.detach(), share).requires_grad_()
+    between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     penalty: Tensor = (slope.float().flatten(1).norm(dim=1) - 1).square().mean()
     return penalty

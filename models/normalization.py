@@ -33,11 +33,19 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def estimate_statistics(network: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> None:
+def estimate_statistics(
+    network: nn.Module,
+    forward: Callable[[Tensor], object],
+    batches: Iterable[Tensor],
+    total: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+) -> None:
     """Set each batch norm's statistics for evaluation to their mean over ``batches``, at the network's present weights.
 
-    A moving average over training describes weights that are gone, and whatever images training mixed
+    A moving average over training describes weights of earlier updates, and whatever images training mixed
     (Wu & Johnson, 2021, Rethinking "Batch" in BatchNorm, section 3). The network is in evaluation mode afterwards.
+
+    Args:
+        total: the sum of a tensor over all ranks, where each has its share of the batches.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
@@ -45,16 +53,22 @@ def estimate_statistics(network: nn.Module, forward: Callable[[Tensor], object],
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
     network.train()
+    count = 0
     for batch in batches:
         forward(batch)
+        count += 1
     network.eval()
+    counts = total(torch.tensor([float(count)]))
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum
+        for statistic in (norm.running_mean, norm.running_var):
+            assert statistic is not None
+            statistic.copy_(total(statistic * count) / counts.to(statistic.device))
 
 
 @contextmanager
 def kept_statistics(network: nn.Module) -> Iterator[None]:
-    """Within, passes in training mode leave the statistics for evaluation as they are: made images are not what it will see."""
+    """Within, passes in training mode leave the statistics for evaluation as they are: they are of real images."""
     norms = [module for module in network.modules() if isinstance(module, NORMS)]
     before = [norm.momentum for norm in norms]
     for norm in norms:

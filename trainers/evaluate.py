@@ -1,15 +1,22 @@
-"""Measuring a stored checkpoint again."""
+"""Measuring and loading what a run has learnt, from its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
 
 import torch
 
+from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
-from unbraid.trainers.errors import CheckpointError
-from unbraid.trainers.loop import evaluate
-from unbraid.trainers.runs.checkpoint import Checkpoints, load_system_state
-from unbraid.trainers.runs.open import open_run
-from unbraid.trainers.runs.record import read_config
-from unbraid.trainers.step.distributed import World
-from unbraid.trainers.system import System, build_system
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.data import EvaluationData
+from unbraid.trainers.errors import CheckpointError, ConfigError
+from unbraid.trainers.runs.checkpoint import Checkpoints
+from unbraid.trainers.runs.open import find_run, open_run
+from unbraid.trainers.runs.record import input_key, read_config
+from unbraid.trainers.system import Model, evaluate, load_model
 
 
 def evaluate_run(storage: str, name: str, step: int | None) -> dict[str, float]:
@@ -24,20 +31,47 @@ def evaluate_run(storage: str, name: str, step: int | None) -> dict[str, float]:
     """
     store = open_run(storage, name)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    system = load_system(store, device, step)
-    return {"step": system.updates, **evaluate(system, read_config(store), device)}
+    model, updates = read_model(store, device, step)
+    config = read_config(store)
+    return {"step": updates, **evaluate(config, model, EvaluationData(config, device))}
 
 
-def load_system(store: Store, device: torch.device, step: int | None = None) -> System:
-    """A run's system as it was at a checkpoint, by default the newest.
+def read_model(store: Store, device: torch.device, step: int | None = None) -> tuple[Model, int]:
+    """A run's model as it was at a checkpoint, by default the newest, and the updates that it had made.
 
     Raises:
-        CheckpointError: when it has no such checkpoint.
+        CheckpointError: when it has no such checkpoint, or one of networks of other sizes.
     """
-    config = read_config(store)
-    state = Checkpoints(store, config.run.keep_checkpoints).load(step)
+    state = Checkpoints(store, keep=1).load(step)
     if state is None:
         raise CheckpointError(f"{store.url}: no checkpoint yet; train the run first")
-    system = build_system(config, device, World())
-    load_system_state(system, state)
-    return system
+    inputs = {PurePosixPath(key).stem: read_config(store, key) for key in store.keys(input_key("").removesuffix(".yaml"))}
+    return load_model(read_config(store), state["networks"], inputs, device), state["updates"]
+
+
+def open_model(reference: str, storage: str, device: torch.device, systems: Sequence[str] = ()) -> tuple[Any, SystemConfig]:
+    """The model of a run's newest checkpoint, to be used, and the run's configuration.
+
+    Args:
+        reference: name of a run in ``storage``, or its folder or URL.
+        systems: that the run may be of; empty means any.
+
+    Returns:
+        The model of that system (each has a class of its own), and the configuration.
+
+    Raises:
+        ConfigError: when there is no such run, or it is of another system.
+        CheckpointError: when it has no checkpoint yet, or one of networks of other sizes.
+    """
+    try:
+        store = find_run(reference, storage)
+        config = read_config(store)
+    except DataError:
+        raise ConfigError(
+            f"no run {reference!r} in {storage}: train one first (`unbraid presets` lists what can be trained), or name its "
+            "folder or s3:// URL"
+        ) from None
+    if systems and config.system not in systems:
+        raise ConfigError(f"{reference}: is a run of {config.system}; name one of {' or '.join(systems)}")
+    model, _ = read_model(store, device)
+    return model, config

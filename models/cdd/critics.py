@@ -36,10 +36,10 @@ class ImageCritic(nn.Module):
 
 @dataclass(frozen=True)
 class Judgement:
-    """One critic's view of a batch: scores (B,) of real and of made samples, and the gradient penalty."""
+    """One critic's view of a batch: scores (B,) of real and of fake samples, and the gradient penalty."""
 
     real: Tensor
-    made: Tensor
+    fake: Tensor
     penalty: Tensor
 
 
@@ -84,29 +84,28 @@ class Critics(nn.Module):
         results = {}
         for kind in self.kinds:
             for d in DOMAINS:
-                real, made = self._compared(kind, d, images, translation, normal)
-                results[f"{kind}_{d}"] = self._judge(kind, d, images[OTHER[d]], real, made, share)
+                real, fake = self._compared(kind, d, images, translation, normal)
+                results[f"{kind}_{d}"] = self._judgement(kind, d, images[OTHER[d]], real, fake, share)
         return results
 
     def score(self, images: dict[str, Tensor], translation: Translation) -> dict[str, Tensor]:
-        """Scores (B,) of what the translators made, by ``KIND_DOMAIN``."""
-        scores = {}
-        for kind in self.kinds:
-            for d in DOMAINS:
-                scores[f"{kind}_{d}"] = self._scores(kind, d, images[OTHER[d]], _made(kind, d, translation))
-        return scores
+        """Scores of what the translators made, (2, B) of both domains, by kind."""
+        return {
+            kind: torch.stack([self._scores(kind, d, images[OTHER[d]], _fake(kind, d, translation)) for d in DOMAINS])
+            for kind in self.kinds
+        }
 
     def _compared(
         self, kind: str, domain: str, images: dict[str, Tensor], translation: Translation, normal: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """What one critic tells apart, real ones first: both of the domain that is named, and of nothing else."""
-        return normal[domain] if kind == "prior" else images[domain], _made(kind, domain, translation)
+        return normal[domain] if kind == "prior" else images[domain], _fake(kind, domain, translation)
 
-    def _judge(self, kind: str, domain: str, given: Tensor, real: Tensor, made: Tensor, share: Tensor) -> Judgement:
-        both = self._scores(kind, domain, torch.cat([given, given]), torch.cat([real, made.to(real.dtype)]))
-        penalty = gradient_penalty(lambda between: self._scores(kind, domain, given, between), real, made.to(real.dtype), share)
-        of_real, of_made = both.chunk(2)
-        return Judgement(of_real, of_made, penalty)
+    def _judgement(self, kind: str, domain: str, given: Tensor, real: Tensor, fake: Tensor, share: Tensor) -> Judgement:
+        both = self._scores(kind, domain, torch.cat([given, given]), torch.cat([real, fake.to(real.dtype)]))
+        penalty = gradient_penalty(lambda between: self._scores(kind, domain, given, between), real, fake.to(real.dtype), share)
+        of_real, of_fake = both.chunk(2)
+        return Judgement(of_real, of_fake, penalty)
 
     def _scores(self, kind: str, domain: str, given: Tensor, samples: Tensor) -> Tensor:
         critics = self.of_kind[kind]
@@ -115,10 +114,10 @@ class Critics(nn.Module):
         return scores
 
 
-def _made(kind: str, domain: str, translation: Translation) -> Tensor:
+def _fake(kind: str, domain: str, translation: Translation) -> Tensor:
     if kind == "prior":
         return translation.parts[domain].exclusive
-    return (translation.made if kind == "image" else translation.excluded)[domain]
+    return (translation.fake if kind == "image" else translation.excluded)[domain]
 
 
 def detached(translation: Translation) -> Translation:
@@ -126,6 +125,6 @@ def detached(translation: Translation) -> Translation:
     return replace(
         translation,
         parts={d: Parts(p.shared.detach(), p.exclusive.detach()) for d, p in translation.parts.items()},
-        made={d: images.detach() for d, images in translation.made.items()},
+        fake={d: images.detach() for d, images in translation.fake.items()},
         excluded={d: images.detach() for d, images in translation.excluded.items()},
     )

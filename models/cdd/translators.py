@@ -150,15 +150,15 @@ class Translation:
         drawn: the noise that stood for E in the images of this domain, (B, width).
         parts: of the real images.
         made: the images of this domain, of the other one's S and noise as E.
-        made_parts: of these again; empty where no loss needs them.
+        fake_parts: of these again; empty where no loss needs them.
         rebuilt: the images of this domain, of the other one's S and their own E.
         excluded: what the exclusive decoder of this domain draws of the other one's E; empty where there is none.
     """
 
     drawn: dict[str, Tensor]
     parts: dict[str, Parts]
-    made: dict[str, Tensor]
-    made_parts: dict[str, Parts]
+    fake: dict[str, Tensor]
+    fake_parts: dict[str, Parts]
     rebuilt: dict[str, Tensor]
     excluded: dict[str, Tensor]
 
@@ -199,15 +199,15 @@ class Translators(nn.Module):
         Args:
             images: of each domain, row by row pairs.
             reversal: scale of the reversed gradient.
-            encodes_again, rebuilds: whether any loss needs the parts of made images, and rebuilt ones.
+            encodes_again, rebuilds: whether any loss needs the parts of generated images, and rebuilt ones.
         """
         parts = {d: self.encode(d, images[d]) for d in DOMAINS}
         shared = {d: parts[OTHER[d]].shared for d in DOMAINS}
-        made = {d: self.decoders[d](noises.exclusive[d], shared[d], noises.translation[d]) for d in DOMAINS}
-        made_parts = {}
+        fake = {d: self.decoders[d](noises.exclusive[d], shared[d], noises.translation[d]) for d in DOMAINS}
+        fake_parts = {}
         if encodes_again:
             with kept_statistics(self.encoders):
-                made_parts = {d: self.encode(d, made[d]) for d in DOMAINS}
+                fake_parts = {d: self.encode(d, fake[d]) for d in DOMAINS}
         rebuilt = {}
         if rebuilds:
             rebuilt = {d: self.decoders[d](parts[d].exclusive, shared[d], noises.reconstruction[d]) for d in DOMAINS}
@@ -215,7 +215,7 @@ class Translators(nn.Module):
             d: decoder(reverse_gradient(parts[OTHER[d]].exclusive, reversal), noise=noises.exclusion[d])
             for d, decoder in self.exclusive_decoders.items()
         }
-        return Translation(noises.exclusive, parts, made, made_parts, rebuilt, excluded)
+        return Translation(noises.exclusive, parts, fake, fake_parts, rebuilt, excluded)
 
 
 def _convolution(channels: int) -> list[nn.Module]:

@@ -58,7 +58,7 @@ class PoseAutoencoder(nn.Module):
         return self.decode(self.encode(vectors))
 
 
-class Mapping(nn.Module):
+class NoiseMapping(nn.Module):
     """Φ: noise (B, width) → embedding (B, width).
 
     Embeddings of stage I come in any scale, often a hundredth. Φ and its critic work on standardised ones; ``mean`` and ``std``
@@ -91,41 +91,41 @@ class Mapping(nn.Module):
         return (embedding - self.mean) / self.std
 
 
-class Mappings(nn.Module):
+class NoiseMappings(nn.Module):
     """The player of stage II: one Φ a factor. Noise by factor → embeddings by factor."""
 
     def __init__(self, specs: ByFactor[str, MappingSpec], widths: ByFactor[str, int]) -> None:
         super().__init__()
-        self.by_factor = nn.ModuleDict({factor: Mapping(spec, widths[factor]) for factor, spec in specs.items()})
+        self.by_factor = nn.ModuleDict({factor: NoiseMapping(spec, widths[factor]) for factor, spec in specs.items()})
 
-    def as_dict(self) -> dict[str, Mapping]:
+    def as_dict(self) -> dict[str, NoiseMapping]:
         """Each factor's own."""
-        return {factor: mapping for factor, mapping in self.by_factor.items() if isinstance(mapping, Mapping)}
+        return {factor: mapping for factor, mapping in self.by_factor.items() if isinstance(mapping, NoiseMapping)}
 
     def forward(self, noise: dict[str, Tensor]) -> dict[str, Tensor]:
         return {factor: mapping(noise[factor]) for factor, mapping in self.by_factor.items()}
 
 
 class EmbeddingCritics(nn.Module):
-    """The player against :class:`Mappings`: one critic a factor."""
+    """The player against :class:`NoiseMappings`: one critic a factor."""
 
     def __init__(self, specs: ByFactor[str, MappingSpec], widths: ByFactor[str, int]) -> None:
         super().__init__()
         self.by_factor = nn.ModuleDict({factor: _critic(spec, widths[factor]) for factor, spec in specs.items()})
 
     def forward(
-        self, real: dict[str, Tensor], made: dict[str, Tensor], share: Tensor | None
+        self, real: dict[str, Tensor], fake: dict[str, Tensor], share: Tensor | None
     ) -> dict[str, tuple[Tensor, Tensor, Tensor | None]]:
-        """Of each factor: scores of real and of made embeddings (B,), and the gradient penalty if ``share`` (B, 1) is given."""
+        """Of each factor: scores of real and of fake embeddings (B,), and the gradient penalty if ``share`` (B, 1) is given."""
         results: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
         for factor, critic in self.by_factor.items():
-            penalty = None if share is None else gradient_penalty(critic, real[factor], made[factor], share)
-            results[factor] = critic(real[factor]), critic(made[factor]), penalty
+            penalty = None if share is None else gradient_penalty(critic, real[factor], fake[factor], share)
+            results[factor] = critic(real[factor]), critic(fake[factor]), penalty
         return results
 
-    def judge(self, made: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scores (B,) of made embeddings by factor."""
-        return {factor: critic(made[factor]) for factor, critic in self.by_factor.items()}
+    def scores(self, fake: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scores (B,) of fake embeddings by factor."""
+        return {factor: critic(fake[factor]) for factor, critic in self.by_factor.items()}
 
 
 def _critic(spec: MappingSpec, width: int) -> VectorCritic:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unbraid.models.dpig.pose import KEYPOINTS, body_mask, crop_regions, heat_maps, region_boxes
-from unbraid.models.dpig.specs import CriticSpec, DecoderSpec, DrawingSpec, EncoderSpec
+from unbraid.models.dpig.specs import DecoderSpec, DiscriminatorSpec, DrawingSpec, EncoderSpec
 from unbraid.models.image_spec import ImageSpec
 
 Change = Callable[[Tensor], Tensor]
@@ -196,7 +196,7 @@ class Decoder(nn.Module):
         return [partial(modulation, vectors=vectors, masks=masks) for modulation in self.modulations]
 
 
-class Painter(nn.Module):
+class Generator(nn.Module):
     """The player of stage I: encoder and decoder of appearance, as one module."""
 
     def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
@@ -214,7 +214,7 @@ class Painter(nn.Module):
 class Discriminator(nn.Module):
     """DCGAN's (Radford et al., 2016), with 5×5 kernels: images (B, 3, H, W) → logits (B,)."""
 
-    def __init__(self, spec: CriticSpec, image: ImageSpec) -> None:
+    def __init__(self, spec: DiscriminatorSpec, image: ImageSpec) -> None:
         super().__init__()
         channels, layers = image.channels, nn.ModuleList()
         for i, out in enumerate(spec.channels):
@@ -228,14 +228,14 @@ class Discriminator(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, 0.0, 0.02)
 
-    def judge(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """One logit an image."""
         logits: Tensor = self.linear(self.layers(images).flatten(1))
         return logits.squeeze(1)
 
-    def forward(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of real and of made images, each half normalised by its own statistics."""
-        return self.judge(real), self.judge(made)
+    def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of real and of generated images, each half normalised by its own statistics."""
+        return self.logits(real), self.logits(fake)
 
 
 def halved(size: tuple[int, int], times: int) -> tuple[int, int]:

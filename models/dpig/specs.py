@@ -79,7 +79,7 @@ class DecoderSpec:
 
 
 @dataclass(frozen=True)
-class CriticSpec:
+class DiscriminatorSpec:
     """DCGAN's discriminator: 5×5 convolutions of stride 2 with these channels, all but the first with batch norm."""
 
     channels: tuple[int, ...] = (64, 128, 256, 512)

@@ -74,34 +74,21 @@ class Trunk(nn.Module):
         features: Tensor = self.layers(image)
         return features
 
-    def forward_pair(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of real and of made images, as two calls would give them, at the price of less than two.
+    def forward_pair(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of real and of generated images, as two calls would give them, at the price of less than two.
 
         Convolutions and matrix products run once on both, which uses the processor better and makes one weight gradient
         instead of two and their sum. Each half is normalised by its own statistics.
         """
-        x = torch.cat([real, made])
+        x = torch.cat([real, fake])
         for layer in self.layers:
             if isinstance(layer, NORMS):
-                of_real, of_made = x.split([len(real), len(made)])
-                x = torch.cat([layer(of_real), layer(of_made)])
+                of_real, of_fake = x.split([len(real), len(fake)])
+                x = torch.cat([layer(of_real), layer(of_fake)])
             else:
                 x = layer(x)
-        of_real, of_made = x.split([len(real), len(made)])
-        return of_real, of_made
-
-
-class DiscriminatorHead(nn.Module):
-    """Features (B, width) → one logit an image, (B,)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, 1)
-        normal_weights(self)
-
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.linear(features)
-        return logits.squeeze(1)
+        of_real, of_fake = x.split([len(real), len(fake)])
+        return of_real, of_fake
 
 
 class QHead(nn.Module):
@@ -122,29 +109,35 @@ class QHead(nn.Module):
         return head
 
 
-class Critics(nn.Module):
-    """The player against G: trunk, D and Q, in one module."""
+class Discriminator(nn.Module):
+    """D and Q in one module, the player against G: a trunk that both share, and a head each.
+
+    Attributes:
+        head: D's, features (B, width) → (B, 1).
+        q_head: Q's, features → (B, head_width).
+    """
 
     def __init__(self, spec: TrunkSpec, codes: CodeSpec, image: ImageSpec) -> None:
         super().__init__()
         self.trunk = Trunk(spec, image)
-        self.discriminator_head = DiscriminatorHead(self.trunk.width)
+        self.head = nn.Linear(self.trunk.width, 1)
+        normal_weights(self.head)
         self.q_head = QHead(spec, codes, self.trunk.width)
 
-    def forward(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """All that this player's loss needs: logits of real images and of made ones (B,), Q's head on these (B, head_width)."""
-        of_real, of_made = self.trunk.forward_pair(real, made)
-        return self.discriminator_head(of_real), self.discriminator_head(of_made), self.q_head(of_made)
+    def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """D's logits of real and of generated images (B,), and Q's parameters on the latter (B, head_width)."""
+        of_real, of_fake = self.trunk.forward_pair(real, fake)
+        return self.head(of_real).squeeze(1), self.head(of_fake).squeeze(1), self.q_head(of_fake)
 
-    def judge(self, made: Tensor) -> tuple[Tensor, Tensor]:
-        """For G's loss: logits of made images (B,) and Q's head (B, head_width)."""
-        features = self.trunk(made)
-        return self.discriminator_head(features), self.q_head(features)
+    def forward_fake(self, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """For G's loss: D's logits of generated images (B,), and Q's parameters (B, head_width)."""
+        features = self.trunk(fake)
+        return self.head(features).squeeze(1), self.q_head(features)
 
-    def read(self, images: Tensor) -> Tensor:
-        """Q's head (B, head_width) on any images."""
-        head: Tensor = self.q_head(self.trunk(images))
-        return head
+    def q(self, images: Tensor) -> Tensor:
+        """Q's parameters (B, head_width) on any images."""
+        parameters: Tensor = self.q_head(self.trunk(images))
+        return parameters
 
 
 def _up(channels: int, layer: LayerSpec) -> list[nn.Module]:

@@ -34,10 +34,10 @@ def test_information_is_weighted_by_kind_of_code() -> None:
 def test_where_a_missing_keypoint_would_be_is_not_asked() -> None:
     real = torch.zeros(2, 54)
     real[0, 2] = 1  # the first keypoint of the first pose is there
-    made = real.clone()
-    made[1, :2] = 5
-    assert pose_loss(made, real) == 0
-    made[0, 1] = 3
-    assert pose_loss(made, real).item() == pytest.approx(9 / 108)
-    made[1, 2] = 1
-    assert pose_loss(made, real).item() == pytest.approx(10 / 108)
+    fake = real.clone()
+    fake[1, :2] = 5
+    assert pose_loss(fake, real) == 0
+    fake[0, 1] = 3
+    assert pose_loss(fake, real).item() == pytest.approx(9 / 108)
+    fake[1, 2] = 1
+    assert pose_loss(fake, real).item() == pytest.approx(10 / 108)

@@ -171,17 +171,28 @@ class RunConfig(Section):
     collective_minutes: Annotated[float, EXECUTION] = Field(20.0, gt=0)
 
 
+@dataclass(frozen=True)
+class BatchField:
+    """A field of a batch.
+
+    Attributes:
+        kind: ``image`` (uint8), ``integer`` (int64) or ``array`` (float32), as data sets have them.
+        shape: of one sample, (C, H, W) for images; None where images of any size will do.
+    """
+
+    kind: Literal["image", "integer", "array"]
+    shape: tuple[int, ...] | None
+
+
 class SystemConfig(Section):
     """The root of a configuration; each system adds its own sections.
 
     Attributes:
-        needs_fields: what each sample of its data set must hold.
-        truth_fields: what some hold and training never sees; measures may.
+        truth_fields: fields that some sets have and training never sees; measures may.
         watched: prefixes of the metrics that a person watches beside the losses while training.
         primary_metric: the measure that sums up a finished run, and its name in words; None where there is none.
     """
 
-    needs_fields: ClassVar[tuple[str, ...]] = ("image",)
     truth_fields: ClassVar[tuple[str, ...]] = ("label",)
     watched: ClassVar[tuple[str, ...]] = ()
     primary_metric: ClassVar[tuple[str, str] | None] = None
@@ -194,6 +205,10 @@ class SystemConfig(Section):
     def image_shape(self) -> tuple[int, int, int] | None:
         """(C, H, W) of the images that the networks are built for; None where any will do."""
         return None
+
+    def training_fields(self) -> dict[str, BatchField]:
+        """What an update reads of a batch; a data set must hold these fields."""
+        return {"image": BatchField("image", self.image_shape)}
 
     def measures(self) -> dict[str, bool]:
         """Names of the measures that an evaluation always reports, and whether it reads labels, or other truth, for them.

@@ -56,7 +56,7 @@ def check_inputs(config: SystemConfig) -> dict[str, SystemConfig]:
     data = config.data
     index = read_index(open_store(data.url))
     index.shards(data.evaluation_split)
-    lacking = [name for name in config.needs_fields if name not in index.fields]
+    lacking = [name for name in config.training_fields() if name not in index.fields]
     if lacking:
         raise ConfigError(
             f"data.url: the samples at {data.url} have no {' and no '.join(lacking)} (only {', '.join(index.fields)}), which "

@@ -1,4 +1,4 @@
-"""How well an unsupervised assignment agrees with known classes."""
+"""How well an unsupervised assignment to clusters finds known classes."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Of a code with the classes of N samples.
+class Clustering:
+    """N samples in clusters, compared with their true classes.
 
     Attributes:
         accuracy: share of samples whose code is the one matched to their class, best one-to-one matching
@@ -26,7 +26,7 @@ class Agreement:
     order: NDArray[np.int64]
 
 
-def agreement(assigned: NDArray[np.int64], classes: NDArray[np.int64], codes: int) -> Agreement:
+def clustering(assigned: NDArray[np.int64], classes: NDArray[np.int64], codes: int) -> Clustering:
     """Compare ``assigned`` codes (N,) with true ``classes`` (N,).
 
     Raises:
@@ -43,7 +43,7 @@ def agreement(assigned: NDArray[np.int64], classes: NDArray[np.int64], codes: in
     rows, columns = linear_sum_assignment(counts, maximize=True)
     matched = rows[np.argsort(columns)]
     order = np.concatenate([matched, np.setdiff1d(np.arange(codes), matched)])
-    return Agreement(
+    return Clustering(
         accuracy=float(counts[rows, columns].sum() / len(classes)),
         nmi=float(normalized_mutual_info_score(classes, assigned)),
         ari=float(adjusted_rand_score(classes, assigned)),

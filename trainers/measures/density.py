@@ -1,4 +1,4 @@
-"""How well made images stand in for real ones, without labels: density and coverage (Naeem et al., ICML 2020)."""
+"""How well generated images stand in for real ones, without labels: density and coverage (Naeem et al., ICML 2020)."""
 
 import torch
 from torch import Tensor
@@ -8,25 +8,25 @@ COMPONENTS = 32
 CHUNK = 1000
 
 
-def density_and_coverage(real: Tensor, made: Tensor, neighbours: int = NEIGHBOURS) -> dict[str, float]:
-    """Equations 4 and 5: whether made samples lie where real ones do, and how much of the real ones they reach.
+def density_and_coverage(real: Tensor, fake: Tensor, neighbours: int = NEIGHBOURS) -> dict[str, float]:
+    """Equations 4 and 5: whether fake samples lie where real ones do, and how much of the real ones they reach.
 
     Around every real sample lies a ball that reaches to its ``neighbours``-th nearest other. ``density`` is the number of balls
-    that a made sample lies in over ``neighbours``, a mean, about 1 for made samples that are distributed as the real ones;
-    ``coverage`` is the share of balls that hold a made sample, at most 1.
+    that a fake sample lies in over ``neighbours``, a mean, about 1 for fake samples that are distributed as the real ones;
+    ``coverage`` is the share of balls that hold a fake sample, at most 1.
 
     Args:
         real, made: features (N, D) and (M, D).
     """
     radii = torch.cat([torch.cdist(part, real).kthvalue(neighbours + 1, dim=1).values for part in real.split(CHUNK)])
-    inside = torch.cat([torch.cdist(part, real) < radii for part in made.split(CHUNK)])
+    inside = torch.cat([torch.cdist(part, real) < radii for part in fake.split(CHUNK)])
     return {"density": inside.float().sum(1).mean().item() / neighbours, "coverage": inside.any(0).float().mean().item()}
 
 
-def principal_components(real: Tensor, made: Tensor, count: int = COMPONENTS) -> tuple[Tensor, Tensor]:
+def principal_components(real: Tensor, fake: Tensor, count: int = COMPONENTS) -> tuple[Tensor, Tensor]:
     """Images (N, C, H, W), flat, in the axes of the real ones' largest variances: (N, count) each."""
     flat = real.flatten(1).float()
     mean = flat.mean(0)
     _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))
     axes = vectors[:, -count:]
-    return (flat - mean) @ axes, (made.flatten(1).float() - mean) @ axes
+    return (flat - mean) @ axes, (fake.flatten(1).float() - mean) @ axes

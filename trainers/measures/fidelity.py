@@ -74,19 +74,19 @@ def require_weights(path: Path, remedy: str) -> None:
         raise UnavailableError(f"{path}: not a file of weights ({error}); {remedy}") from None
 
 
-def inception_scores(made: Tensor, real: Tensor, extractor: Extractor | None = None) -> dict[str, float]:
-    """``is`` of made images, ``fid`` between made and real ones (N, 3, H, W) in [0, 1]; empty, and told, without Inception.
+def inception_scores(fake: Tensor, real: Tensor, extractor: Extractor | None = None) -> dict[str, float]:
+    """``is`` of generated images, ``fid`` between them and real ones (N, 3, H, W) in [0, 1]; empty, with a warning, without it.
 
     Args:
         extractor: default: torch-fidelity's.
     """
     if extractor is None:
         try:
-            extractor = inception_extractor(made.device)
+            extractor = inception_extractor(fake.device)
         except UnavailableError as reason:
             _say_once(f"IS and FID are left out: {reason}")
             return {}
-    (features, logits), (real_features, _) = _extracted(made, extractor), _extracted(real, extractor)
+    (features, logits), (real_features, _) = _extracted(fake, extractor), _extracted(real, extractor)
     return {"is": inception_score(logits), "fid": frechet_distance(gaussian(features), gaussian(real_features))}
 
 

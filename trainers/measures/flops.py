@@ -8,10 +8,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from unbraid.models.dpig.pose import KEYPOINTS
 from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.data import Batch
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.system import Batch, System
+from unbraid.trainers.system import System
+
+_TYPES = {"image": torch.uint8, "integer": torch.int64, "array": torch.float32}
 
 
 class FlopCounter(TorchDispatchMode):
@@ -40,14 +42,14 @@ def step_flops(system: System, config: SystemConfig) -> float:
 
 
 def meta_batch(config: SystemConfig) -> Batch:
-    """A batch of a configuration's size on the meta device, with every field that any system trains on.
+    """A batch of a configuration's size on the meta device.
 
     Raises:
         ConfigError: when the configuration takes images of any size.
     """
-    if config.image_shape is None:
-        raise ConfigError(f"{config.system}: arithmetic is counted for images of a known size only")
-    meta = torch.device("meta")
-    images = torch.empty(config.data.batch, *config.image_shape, dtype=torch.uint8, device=meta)
-    keypoints = torch.empty(config.data.batch, KEYPOINTS, 3, device=meta)
-    return {"image": images, "x": images, "y": images, "keypoints": keypoints}
+    batch = {}
+    for name, field in config.training_fields().items():
+        if field.shape is None:
+            raise ConfigError(f"{config.system}: arithmetic is counted for {name}s of a known size only")
+        batch[name] = torch.empty(config.data.batch, *field.shape, dtype=_TYPES[field.kind], device="meta")
+    return batch

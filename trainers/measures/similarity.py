@@ -7,18 +7,18 @@ from torch import Tensor
 WINDOW = 11
 
 
-def image_quality(made: Tensor, real: Tensor, masks: Tensor | None = None) -> dict[str, float]:
+def image_quality(fake: Tensor, real: Tensor, masks: Tensor | None = None) -> dict[str, float]:
     """Means over images (N, 3, H, W) in [0, 1].
 
     ``ssim`` (Wang et al., 2004, Gaussian window of 11), ``l1``, ``psnr`` in dB, and with masks (N, 1, H, W)
     ``mask_ssim``, the mean of SSIM's map over the mask: no background counts. (Ma et al., 2017, mask both images
     instead, which counts black as equal.)
     """
-    maps = torch.cat([ssim(a, b, WINDOW) for a, b in zip(made.split(64), real.split(64), strict=True)])
-    squared = (made - real).square().mean((1, 2, 3))
+    maps = torch.cat([ssim(a, b, WINDOW) for a, b in zip(fake.split(64), real.split(64), strict=True)])
+    squared = (fake - real).square().mean((1, 2, 3))
     scores = {
         "ssim": maps.mean().item(),
-        "l1": (made - real).abs().mean().item(),
+        "l1": (fake - real).abs().mean().item(),
         "psnr": (-10 * squared.clamp_min(1e-10).log10()).mean().item(),
     }
     if masks is not None:

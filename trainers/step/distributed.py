@@ -1,21 +1,20 @@
-"""Data parallelism for adversaries: each player's gradients are averaged over ranks exactly once an update.
+"""Ranks of one run: how they share a global batch, and how they measure together.
 
-DDP expects one forward call for each backward, and averages every parameter that it wraps. So a *player* is wrapped, as one
-module whose forward makes all that its loss needs; in the other player's phase it is frozen and called un-wrapped.
+Each player's gradients are averaged over ranks exactly once an update, see :mod:`unbraid.trainers.step.player`.
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from unbraid.datasets.stream.order import rank_lanes
 from unbraid.models.random import RandomSource
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,18 +65,18 @@ class World:
         """Rank 0 alone writes records, pictures and checkpoints."""
         return self.rank == 0
 
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors of collectives must lie: NCCL exchanges memory of GPUs only."""
+        return torch.device("cuda" if self.size > 1 and dist.get_backend() == "nccl" else "cpu")
 
-def player(network: nn.Module, world: World) -> nn.Module:
-    """``network`` itself, or with several ranks DDP around it, which also gives every rank the weights of rank 0.
-
-    Buffers stay each rank's own: they are batch statistics that training does not read.
-    """
-    if world.size == 1:
-        return network
-    with warnings.catch_warnings():
-        # torch 2.13 warns of a new name for broadcast_buffers that torch 2.9 does not know
-        warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
-        return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is true on any rank; a collective."""
+        if self.size == 1:
+            return flag
+        flags = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        return bool(flags.item())
 
 
 def mean_over_ranks(values: Tensor, world: World) -> Tensor:
@@ -90,14 +89,88 @@ def mean_over_ranks(values: Tensor, world: World) -> Tensor:
     return mean
 
 
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Within, the parameters of ``network`` want no gradients: a gradient passes through them, none is made for them."""
-    parameters = list(network.parameters())
-    for p in parameters:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in parameters:
-            p.requires_grad_(True)
+def sum_over_ranks(values: Tensor, world: World) -> Tensor:
+    """The sum of a tensor over all ranks, the same on every rank; not differentiable."""
+    if world.size == 1:
+        return values
+    total = values.to(world.device)
+    dist.all_reduce(total)
+    return total.to(values.device)
+
+
+def spread(function: Callable[[T], Tensor], inputs: Sequence[T], world: World) -> list[Tensor]:
+    """``[function(x) for x in inputs]`` on every rank, each rank computing its stride of it; a collective.
+
+    Args:
+        function: gives tensors that differ in their first dimension only.
+        inputs: the same on every rank.
+    """
+    return gather_parts([function(x) for x in inputs[world.rank :: world.size]], world)
+
+
+def gather_parts(parts: Sequence[Tensor], world: World) -> list[Tensor]:
+    """The parts of all ranks, in the order of one rank alone; a collective.
+
+    Args:
+        parts: of this rank, its stride: of all parts the one with the index i is on rank i mod size. They differ in their first
+            dimension only. Rank 0 has one at least.
+
+    Returns:
+        All parts, on the device of this rank's.
+    """
+    if world.size == 1:
+        return list(parts)
+    shape, dtype = _common_form(parts, world)
+    device = parts[0].device if parts else world.device
+    rows = [len(part) for part in parts]
+    counts = _gather_padded(torch.tensor(rows, dtype=torch.int64), world)
+    own = torch.cat(list(parts)).to(dtype) if parts else torch.empty(0, *shape, dtype=dtype)
+    gathered = _gather_padded(own, world)
+    of_rank = [values.to(device).split(count.tolist()) for values, count in zip(gathered, counts, strict=True)]
+    rounds = range(max(len(count) for count in counts))
+    return [parts_of[i] for i in rounds for parts_of, count in zip(of_rank, counts, strict=True) if i < len(count)]
+
+
+def _common_form(parts: Sequence[Tensor], world: World) -> tuple[tuple[int, ...], torch.dtype]:
+    """Shape of a row and type of rank 0's parts, for ranks that have none."""
+    form: list[object] = [(tuple(parts[0].shape[1:]), parts[0].dtype) if parts else None]
+    dist.broadcast_object_list(form, src=0, device=world.device)
+    (found,) = form
+    assert isinstance(found, tuple), "rank 0 always has a part"
+    return found
+
+
+def _gather_padded(rows: Tensor, world: World) -> list[Tensor]:
+    """Every rank's rows (N, ...), of which each may have another N."""
+    own = rows.to(world.device)
+    sizes = [torch.zeros(1, dtype=torch.int64, device=world.device) for _ in range(world.size)]
+    dist.all_gather(sizes, torch.tensor([len(own)], dtype=torch.int64, device=world.device))
+    most = max(int(size) for size in sizes)
+    padded = torch.cat([own, own.new_zeros(most - len(own), *own.shape[1:])])
+    every = [torch.empty_like(padded) for _ in range(world.size)]
+    dist.all_gather(every, padded)
+    return [values[: int(size)] for values, size in zip(every, sizes, strict=True)]
+
+
+def on_main(function: Callable[[], dict[str, float]], world: World) -> dict[str, float]:
+    """What ``function`` gives on rank 0, on every rank; a collective, for statistics that are not shared out."""
+    scores: list[dict[str, float]] = [function() if world.is_main else {}]
+    if world.size > 1:
+        dist.broadcast_object_list(scores, src=0, device=world.device)
+    return scores[0]
+
+
+def share_buffers(networks: Mapping[str, nn.Module], world: World) -> None:
+    """Give every rank rank 0's buffers of the networks that are in evaluation mode; a collective.
+
+    Weights are the same on all ranks, but batch norms' statistics are each rank's own (``run.batch_norm=each``). Measures that
+    are shared out over ranks must see one model: rank 0's, which checkpoints hold too.
+    """
+    if world.size == 1:
+        return
+    for network in networks.values():
+        if not network.training:
+            for buffer in network.buffers():
+                shared = buffer.to(world.device)
+                dist.broadcast(shared, src=0)
+                buffer.copy_(shared)

@@ -165,10 +165,13 @@ def _draw(use: str, options: dict[str, Any], count: int, draw: Callable[[Model, 
 
 
 def _load(options: dict[str, Any]) -> tuple[Model, Config]:
-    from unbraid.trainers.systems.cdd.runs import load_model
+    from unbraid.trainers.evaluate import open_model
+    from unbraid.trainers.systems.cdd.config import Config
 
     use_local_services()
-    return load_model(options["run"], options["storage"], device())
+    model, config = open_model(options["run"], options["storage"], device(), ("cdd",))
+    assert isinstance(config, Config)
+    return model, config
 
 
 def _random(options: dict[str, Any], model: Model) -> RandomSource:

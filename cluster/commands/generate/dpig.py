@@ -155,15 +155,16 @@ def export(run: str, folder: Path, identities: int, images: int, seed: int, stor
 def _draw(use: str, options: dict[str, Any], draw: Callable[[Model, People, RandomSource], Tensor]) -> None:
     """Load the run and people of its evaluation split, draw, and write the picture."""
     from unbraid.models.random import RandomSource
-    from unbraid.trainers.systems.dpig.people import sitters
+    from unbraid.trainers.data import EvaluationData
+    from unbraid.trainers.systems.dpig.people import shown_people
 
     use_local_services()
     model, config = _load(options["run"], options["storage"])
-    people = sitters(with_data(config, options["url"]), model.device, options["count"])
+    people = shown_people(EvaluationData(with_data(config, options["url"]), model.device), options["count"])
     write_picture(draw(model, people, RandomSource(options["seed"], model.device)), options["output"], use)
 
 
 def _load(run: str, storage: str) -> tuple[Model, Any]:
-    from unbraid.trainers.systems.dpig.stages import load_model
+    from unbraid.trainers.evaluate import open_model
 
-    return load_model(run, storage, device())
+    return open_model(run, storage, device(), ("dpig.mapping", "dpig.appearance"))

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from tests.trainers.systems.people import TINY, overrides
 from unbraid.cluster.cli import main
 from unbraid.cluster.local.services import FOLDER_VARIABLE
+from unbraid.trainers.loop import Training
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run, run_status
 
@@ -31,9 +32,7 @@ def test_one_command_trains_all_stages_and_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "none"))
     storage = tmp_path / "runs"
-    from unbraid.trainers import loop
-
-    finish = loop.finish
+    finish = Training.finish
     ended: list[object] = []
 
     def interrupted(*arguments: Any) -> None:
@@ -42,13 +41,13 @@ def test_one_command_trains_all_stages_and_goes_on_where_it_was(
         ended.append(arguments)
         finish(*arguments)
 
-    monkeypatch.setattr(loop, "finish", interrupted)
+    monkeypatch.setattr(Training, "finish", interrupted)
     stopped = train(people_url, storage)
     assert stopped.exit_code == 130, stopped.output
     assert "stage 2 of 3: pose" in stopped.output
     assert run_status(open_run(str(storage), "all-appearance")) == "finished"
     assert not (storage / "all-mapping").exists()
-    monkeypatch.setattr(loop, "finish", finish)
+    monkeypatch.setattr(Training, "finish", finish)
     done = train(people_url, storage)
     assert done.exit_code == 0, done.output
     assert "run all-appearance is finished" in done.output

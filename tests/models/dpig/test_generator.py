@@ -6,16 +6,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.models.dpig.test_pose import nobody, somebody
-from unbraid.models.dpig.embeddings import EmbeddingCritics, Mappings, PoseAutoencoder
+from unbraid.models.dpig.embeddings import EmbeddingCritics, NoiseMappings, PoseAutoencoder
 from unbraid.models.dpig.generator import (
     AppearanceEncoder,
     Decoder,
     Discriminator,
-    Painter,
+    Generator,
     TiledConvolution,
 )
 from unbraid.models.dpig.pose import KEYPOINTS, body_mask
-from unbraid.models.dpig.specs import Conditioning, CriticSpec, DecoderSpec, DrawingSpec, EncoderSpec, MappingSpec, PoseSpec
+from unbraid.models.dpig.specs import (
+    Conditioning,
+    DecoderSpec,
+    DiscriminatorSpec,
+    DrawingSpec,
+    EncoderSpec,
+    MappingSpec,
+    PoseSpec,
+)
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.losses import gradient_penalty, wasserstein_distance
 from unbraid.trainers.config.overrides import resolve
@@ -35,10 +43,10 @@ def test_embeddings_are_as_long_as_published() -> None:
         encoder = AppearanceEncoder(EncoderSpec(channels=8), DrawingSpec(), ImageSpec(3, 128, 64))
         foreground, background = encoder(torch.empty(2, 3, 128, 64), torch.empty(2, KEYPOINTS, 3))
         decoder = Decoder(DecoderSpec(channels=8), EncoderSpec(), DrawingSpec(), ImageSpec(3, 128, 64))
-        made = decoder(foreground, background, torch.empty(2, KEYPOINTS, 3))
+        fake = decoder(foreground, background, torch.empty(2, KEYPOINTS, 3))
     assert foreground.shape == (2, 224)
     assert background.shape == (2, 128)
-    assert made.shape == (2, 3, 128, 64)
+    assert fake.shape == (2, 3, 128, 64)
     assert PoseAutoencoder(PoseSpec()).encode(torch.zeros(2, 54)).shape == (2, 32)
 
 
@@ -87,8 +95,8 @@ def test_the_plain_control_is_of_equal_size() -> None:
         config = resolve("dpig-people-small-appearance", [f"networks.encoder.kind={kind}"])
         assert isinstance(config, Config)
         networks = config.networks
-        painter = Painter(networks.encoder, networks.decoder, networks.drawing, networks.image)
-        sizes.append(sum(p.numel() for p in painter.parameters()))
+        generator = Generator(networks.encoder, networks.decoder, networks.drawing, networks.image)
+        sizes.append(sum(p.numel() for p in generator.parameters()))
     assert sizes[1] == pytest.approx(sizes[0], rel=0.15)
     assert sizes[1] >= sizes[0]
 
@@ -101,9 +109,9 @@ def test_somebody_who_cannot_be_found_has_no_foreground() -> None:
 
 @pytest.mark.parametrize("conditioning", ["tiled", "modulated"])
 def test_every_weight_of_stage_one_learns(conditioning: Conditioning) -> None:
-    painter = Painter(SMALL, DecoderSpec(4, 4, 8, conditioning), DRAWING, IMAGE)
-    painter(images(), somebody()).square().sum().backward()
-    assert [name for name, p in painter.named_parameters() if p.grad is None or p.grad.abs().sum() == 0] == []
+    generator = Generator(SMALL, DecoderSpec(4, 4, 8, conditioning), DRAWING, IMAGE)
+    generator(images(), somebody()).square().sum().backward()
+    assert [name for name, p in generator.named_parameters() if p.grad is None or p.grad.abs().sum() == 0] == []
 
 
 def test_visibilities_are_rounded_and_still_have_gradients() -> None:
@@ -116,14 +124,14 @@ def test_visibilities_are_rounded_and_still_have_gradients() -> None:
 
 
 def test_the_discriminator_is_dcgans() -> None:
-    network = Discriminator(CriticSpec((8, 16)), IMAGE)
-    real, made = network(images(4), -images(4))
-    assert real.shape == made.shape == (4,)
+    network = Discriminator(DiscriminatorSpec((8, 16)), IMAGE)
+    real, fake = network(images(4), -images(4))
+    assert real.shape == fake.shape == (4,)
     assert network.linear.in_features == 16 * 16 * 8
 
 
 def test_standardised_mappings_draw_in_the_scale_of_stage_one() -> None:
-    mapping = Mappings({"pose": MappingSpec(8, 1)}, {"pose": 3}).as_dict()["pose"]
+    mapping = NoiseMappings({"pose": MappingSpec(8, 1)}, {"pose": 3}).as_dict()["pose"]
     mapping.mean.fill_(5.0)
     mapping.std.fill_(0.1)
     noise = torch.randn(4, 3)
@@ -133,8 +141,8 @@ def test_standardised_mappings_draw_in_the_scale_of_stage_one() -> None:
 
 def test_the_gradient_penalty_of_a_linear_critic_is_known() -> None:
     weight = torch.tensor([3.0, 4.0])
-    real, made, share = torch.randn(6, 2), torch.randn(6, 2), torch.rand(6, 1)
-    assert gradient_penalty(lambda x: x @ weight, real, made, share).item() == pytest.approx((5 - 1) ** 2)
+    real, fake, share = torch.randn(6, 2), torch.randn(6, 2), torch.rand(6, 1)
+    assert gradient_penalty(lambda x: x @ weight, real, fake, share).item() == pytest.approx((5 - 1) ** 2)
     assert wasserstein_distance(torch.tensor([3.0, 5.0]), torch.tensor([1.0])).item() == 3
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from unbraid.models.augment import random_affine
-from unbraid.models.infogan.networks import DiscriminatorHead, Generator, QHead, Trunk
+from unbraid.models.infogan.networks import Discriminator, Generator, Trunk
 from unbraid.models.normalization import estimate_statistics
 from unbraid.models.random import RandomSource
 from unbraid.trainers.config.overrides import resolve
@@ -26,15 +26,15 @@ def test_networks_accept_their_preset_sizes(preset: str) -> None:
     config = config_of(preset)
     sizes = config.networks
     generator = Generator(sizes.generator, config.codes, sizes.image)
-    trunk = Trunk(sizes.trunk, sizes.image)
+    discriminator = Discriminator(sizes.trunk, config.codes, sizes.image)
     images = generator(torch.randn(3, config.codes.latent_width))
     assert images.shape == (3, *sizes.image.shape)
     low = 0 if sizes.generator.output == "sigmoid" else -1
     assert images.min() >= low
     assert images.max() <= 1
-    features = trunk(images)
-    assert DiscriminatorHead(trunk.width)(features).shape == (3,)
-    assert QHead(sizes.trunk, config.codes, trunk.width)(features).shape == (3, config.codes.head_width)
+    real_logits, fake_logits, head = discriminator(images, images)
+    assert real_logits.shape == fake_logits.shape == (3,)
+    assert head.shape == discriminator.q(images).shape == (3, config.codes.head_width)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -93,10 +93,10 @@ def test_a_pair_gives_what_two_calls_give() -> None:
     config = config_of("infogan-chairs")
     trunk, again = (Trunk(config.networks.trunk, config.networks.image) for _ in range(2))
     again.load_state_dict(trunk.state_dict())
-    real, made = torch.rand(6, 1, 64, 64), torch.rand(6, 1, 64, 64)
-    features = trunk.forward_pair(real, made)
+    real, fake = torch.rand(6, 1, 64, 64), torch.rand(6, 1, 64, 64)
+    features = trunk.forward_pair(real, fake)
     assert torch.allclose(features[0], again(real), atol=1e-4)
-    assert torch.allclose(features[1], again(made), atol=1e-4)
+    assert torch.allclose(features[1], again(fake), atol=1e-4)
 
 
 def test_statistics_for_evaluation_are_those_of_the_batches_given() -> None:

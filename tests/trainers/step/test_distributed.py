@@ -17,8 +17,9 @@ from unbraid.models.normalization import GlobalBatchNorm, synchronise_batch_norm
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.config.systems import load_config
-from unbraid.trainers.loop import open_stream
-from unbraid.trainers.step.distributed import World, frozen
+from unbraid.trainers.data import open_stream
+from unbraid.trainers.step.distributed import World
+from unbraid.trainers.step.player import Player
 from unbraid.trainers.system import System, build_system
 
 UPDATES = 4
@@ -71,7 +72,7 @@ def disagreement(alone: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[st
     fresh = build_system(resolve("infogan-mnist", TINY), torch.device("cpu"), World())
     parts = {}
     for network, module in fresh.networks.items():
-        if network.endswith("_average"):
+        if network.endswith("_ema"):
             continue
         for name, start in module.named_parameters():
             key = f"{network}.{name}"
@@ -147,7 +148,8 @@ def test_global_batch_norm_of_one_process_is_torch_batch_norm(tmp_path: Path) ->
 def test_a_frozen_network_passes_gradients_and_keeps_none() -> None:
     network = nn.Linear(3, 1)
     x = torch.ones(2, 3, requires_grad=True)
-    with frozen(network):
+    player = Player("player", network, torch.optim.SGD(network.parameters(), 1.0), None, World())
+    with player.frozen():
         network(x).sum().backward()
     assert x.grad is not None
     assert network.weight.grad is None

@@ -1,4 +1,4 @@
-"""A few made people in a folder, and DPIG's stages in miniature, for tests."""
+"""A few synthetic people in a folder, and DPIG's stages in miniature, for tests."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ ENCODER = "networks.encoder={channels: 4, blocks: 3, region_blocks: 2, crop: 8, 
 TINY = {
     "appearance": [
         ENCODER, "networks.decoder={channels: 4, blocks: 3, bottleneck: 8, conditioning: modulated}",
-        "networks.critic={channels: [4, 8]}", "loss.adversarial_from=0",
+        "networks.discriminator={channels: [4, 8]}", "loss.adversarial_from=0",
     ],
     "pose": ["networks.pose={hidden: 16, pairs: 1, embedding: 5}"],
     "mapping": [f"networks.{factor}={{hidden: 8, pairs: 1, critic_hidden: 8, critic_layers: 2}}" for factor in FACTORS],

@@ -7,17 +7,15 @@ when the other models of its configuration read its images as it meant them, and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
 
 import torch
 
 from unbraid.trainers.config.overrides import resolve
-from unbraid.trainers.evaluate import load_system
+from unbraid.trainers.evaluate import read_model
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import trial_name
-from unbraid.trainers.system import System
+from unbraid.trainers.system import Model, agreement
 
 
 def judge(campaign: Campaign, number: int) -> dict[str, float]:
@@ -31,14 +29,14 @@ def judge(campaign: Campaign, number: int) -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(campaign.resources.cpus)
-    systems = [load_system(open_run(storage, name), device) for name in names]
-    comparing: Any = import_module(f"unbraid.trainers.systems.{resolve(campaign.preset).system}.agreement")
-    return {str(seed): value for seed, value in enumerate(centralities(agreements(systems, comparing.agreement)))}
+    models = [read_model(open_run(storage, name), device)[0] for name in names]
+    matrix = agreements(resolve(campaign.preset).system, models)
+    return {str(seed): value for seed, value in enumerate(centralities(matrix))}
 
 
-def agreements(systems: Sequence[System], agreement: Any) -> list[list[float]]:
+def agreements(system: str, models: Sequence[Model]) -> list[list[float]]:
     """Row i, column j: how well model i reads what model j makes; ones where these are the same."""
-    return [[1.0 if a is b else agreement(reader=a, maker=b) for b in systems] for a in systems]
+    return [[1.0 if a is b else agreement(system, reader=a, drawer=b) for b in models] for a in models]
 
 
 def centralities(matrix: Sequence[Sequence[float]]) -> list[float]:

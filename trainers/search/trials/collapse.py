@@ -30,8 +30,8 @@ class CollapseWatch:
         config = self._config
         if "loss/d" in line:
             self._won = self._won + 1 if line["loss/d"] < config.loss_d else 0
-        if "samples/made_deviation" in line:
-            real, made = line["samples/real_deviation"], line["samples/made_deviation"]
+        if "samples/fake_deviation" in line:
+            real, made = line["samples/real_deviation"], line["samples/fake_deviation"]
             self._constant = self._constant + 1 if made < config.deviation * real else 0
         if self._won >= config.lines:
             raise CollapseError(f"D has won: loss/d below {config.loss_d:g} for {self._won} lines, up to update {line['step']}")

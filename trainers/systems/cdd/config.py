@@ -4,9 +4,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from unbraid.models.cdd.specs import CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, halvings
+from unbraid.models.cdd.specs import DOMAINS, CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, halvings
 from unbraid.models.image_spec import ImageSpec
-from unbraid.trainers.config.schema import ScheduleConfig, Section, SystemConfig
+from unbraid.trainers.config.schema import BatchField, ScheduleConfig, Section, SystemConfig
 
 
 class NetworksConfig(Section):
@@ -50,27 +50,23 @@ class LossConfig(Section):
     @property
     def critics(self) -> tuple[str, ...]:
         """Kinds of critics that any loss asks for, see :class:`unbraid.models.cdd.translators.Critics`."""
-        wanted = {"image": self.image, "exclusive": self.exclusive, "prior": self.prior * (self.prior_kind == "gan")}
+        wanted = {"image": self.image, "exclusive": self.exclusive, "prior": self.prior_gan}
         return tuple(kind for kind, weight in wanted.items() if weight)
 
-    def of_term(self, name: str) -> float:
-        """The weight of one of :func:`unbraid.trainers.systems.cdd.losses.loss_terms`."""
-        if name == "latent_shared":
-            return self.latent
-        if name == "latent_exclusive":
-            return self.latent + self.prior * (self.prior_kind == "reconstruction")
-        weight: float = getattr(self, name)
-        return weight
+    @property
+    def prior_gan(self) -> float:
+        """Weight of loss 3 where a GAN does it."""
+        return self.prior if self.prior_kind == "gan" else 0.0
 
-    def of_critic(self, name: str) -> float:
-        """The weight of a critic's scores, named ``KIND_DOMAIN``."""
-        weight: float = getattr(self, name.partition("_")[0])
-        return weight
+    @property
+    def prior_reconstruction(self) -> float:
+        """Weight of loss 3 where the reconstruction of the noise does it."""
+        return self.prior if self.prior_kind == "reconstruction" else 0.0
 
     @property
     def encodes_again(self) -> bool:
         """Whether any loss looks at the parts of translations."""
-        return self.latent > 0 or (self.prior > 0 and self.prior_kind == "reconstruction")
+        return self.latent > 0 or self.prior_reconstruction > 0
 
 
 class OptimConfig(ScheduleConfig):
@@ -84,7 +80,6 @@ class OptimConfig(ScheduleConfig):
 class Config(SystemConfig):
     """Everything that decides a run of CDD."""
 
-    needs_fields: ClassVar[tuple[str, ...]] = ("x", "y")
     truth_fields: ClassVar[tuple[str, ...]] = ("label", "x_colour", "y_colour")
     watched: ClassVar[tuple[str, ...]] = ("loss/shared", "loss/autoencoder", "wasserstein/image")
     primary_metric: ClassVar[tuple[str, str] | None] = ("retrieval/shared_recall_1", "cross-domain recall@1 by S")
@@ -97,6 +92,9 @@ class Config(SystemConfig):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.networks.image.shape
+
+    def training_fields(self) -> dict[str, BatchField]:
+        return {domain: BatchField("image", self.image_shape) for domain in DOMAINS}
 
     def measures(self) -> dict[str, bool]:
         both, d = ("", "_x_to_y", "_y_to_x"), ("", "_x", "_y")

@@ -12,13 +12,13 @@ from unbraid.datasets.stream.stream import read_split
 from unbraid.models.cdd.specs import DOMAINS, OTHER, SHARED_SIDE
 from unbraid.models.cdd.translators import Parts
 from unbraid.models.random import RandomSource
+from unbraid.trainers.data import Batch, EvaluationData
 from unbraid.trainers.measures.diversity import diversity
 from unbraid.trainers.measures.similarity import image_quality
+from unbraid.trainers.step.distributed import World, gather_parts, on_main
 from unbraid.trainers.step.images import unit_range
-from unbraid.trainers.system import Batch
-from unbraid.trainers.systems.cdd.config import Config
 from unbraid.trainers.systems.cdd.model import Model
-from unbraid.trainers.systems.cdd.pairs import Pairs, joined, pairs_of
+from unbraid.trainers.systems.cdd.pairs import Pairs, gather_pairs, pairs_of
 from unbraid.trainers.systems.cdd.probes import Probed, colour_r2, label_accuracy
 from unbraid.trainers.systems.cdd.retrieval import recall
 from unbraid.trainers.systems.cdd.truth import DigitReader, colour_of, ink_of, train_reader
@@ -35,27 +35,28 @@ BATCH = 500
 RECALLS = (1, 5)
 
 
-def evaluate(config: Config, model: Model, batches: Iterable[Batch]) -> dict[str, float]:
+def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     """All measures of a trained CDD, on held-out pairs.
 
     ``retrieval/WHAT_recall_K`` is the mean over both directions ``…_x_to_y`` and ``…_y_to_x``; WHAT is shared, exclusive or
-    pixels. ``rebuilt/…`` compares images with those made of the other domain's S and their own E. ``diversity/…`` is between
-    two translations of one image, ``diversity/real_…`` between two real images. Where classes are known,
-    ``probe/label_from_PART`` and with colours ``probe/colour_from_PART`` tell what a linear reader finds in S and E as decoders
-    are given them in training, noise included, the mean over both domains ``…_x`` and ``…_y``; ``probe_exact/…`` without that
+    pixels. ``rebuilt/…`` compares images with those decoded from the other domain's S and their own E. ``diversity/…`` is
+    between two translations of one image, ``diversity/real_…`` between two real images. Where classes are known,
+    ``probe/label_from_PART`` and with colours ``probe/colour_from_PART`` are what a linear probe reads from S and E as decoders
+    get them in training, noise included, the mean over both domains ``…_x`` and ``…_y``; ``probe_exact/…`` without that
     noise. With colours, ``transfer/…``: see :func:`transfers`.
     """
+    config, world = data.config, data.world
     most = max(NUMBERS // (model.parts.shared * SHARED_SIDE**2), RETRIEVED)
-    pairs, parts = encoded(model, batches, min(SCORED, most))
+    pairs, parts = encoded(model, data.held_out(min(SCORED, most), BATCH), world)
     few = {d: parts[d][:RETRIEVED] for d in DOMAINS}
-    seen = pairs[:RETRIEVED]
-    scores = retrieval(seen, few) | quality(model, seen, few)
+    seen, spread_model = pairs[:RETRIEVED], model.shared_over(world)
+    scores = on_main(lambda: retrieval(seen, few), world) | quality(spread_model, seen, few)
     if pairs.label is not None:
-        training = read_split(config.data.url, config.data.split, BATCH)
-        scores |= probes(model, encoded(model, training, min(FITTED, most)), (pairs, parts))
+        fitted = encoded(model, data.training(min(FITTED, most), BATCH), world)
+        scores |= on_main(lambda: probes(model, fitted, (pairs, parts)), world)
     if seen.colours and seen.label is not None:
         reader = digit_reader(config.data.url, config.data.split, str(model.device))
-        scores |= transfers(model, seen, few, reader)
+        scores |= transfers(spread_model, seen, few, reader)
     return scores
 
 
@@ -101,7 +102,7 @@ def with_noise(parts: Parts, noise_std: float, source: RandomSource) -> Parts:
 
 
 def probes(model: Model, fitted: Encoded, scored: Encoded) -> dict[str, float]:
-    """What linear readers find of labels and colours in each part, with and without the noise of training."""
+    """What linear probes read of labels and colours in each part, with and without the noise of training."""
     scores: dict[str, float] = {}
     source = RandomSource(MEASURE_SEED, model.device)
     for group, noise_std in (("probe", model.parts.noise_std), ("probe_exact", 0.0)):
@@ -139,10 +140,10 @@ def transfers(model: Model, pairs: Pairs, parts: dict[str, Parts], reader: Digit
     kept = []
     for d in DOMAINS:
         ink = ink_of(unit_range(pairs.images["x"]), "x")
-        made = unit_range(model.decode(d, parts[OTHER[d]].shared, parts[d].exclusive.roll(1, 0)))
+        fake = unit_range(model.decode(d, parts[OTHER[d]].shared, parts[d].exclusive.roll(1, 0)))
         wanted = pairs.colours[d].roll(1, 0)
-        scores[f"transfer/colour_error_{d}"] = (colour_of(made, ink, d) - wanted).abs().mean().item()
-        kept.append((reader.read(ink_of(made, d)) == pairs.label).float().mean().item())
+        scores[f"transfer/colour_error_{d}"] = (colour_of(fake, ink, d) - wanted).abs().mean().item()
+        kept.append((reader.read(ink_of(fake, d)) == pairs.label).float().mean().item())
         scores[f"transfer/label_kept_{d}"] = kept[-1]
     read = reader.read(ink_of(unit_range(pairs.images["x"]), "x")) == pairs.label
     return scores | {"transfer/label_kept": _mean(kept), "transfer/label_read": read.float().mean().item()}
@@ -156,20 +157,29 @@ def digit_reader(url: str, split: str, device: str) -> DigitReader:
     return train_reader(ink.to(device), torch.cat([labels for _, labels in read]).to(device))
 
 
-def encoded(model: Model, batches: Iterable[Batch], limit: int) -> Encoded:
-    """The first ``limit`` pairs, of whose images only the first few are kept, and the parts of all of them."""
+def encoded(model: Model, batches: Iterable[Batch], world: World) -> Encoded:
+    """Pairs, of whose images only the first few are kept, and the parts of all of them; the same on every rank.
+
+    Args:
+        batches: this rank's share.
+    """
     kept: list[Pairs] = []
     parts: dict[str, list[Parts]] = {d: [] for d in DOMAINS}
     count = 0
     for batch in batches:
-        pairs = pairs_of({name: tensor.to(model.device) for name, tensor in batch.items()})
+        pairs = pairs_of(batch)
         for d in DOMAINS:
             parts[d].append(model.encode(d, pairs.images[d]))
-        kept.append(pairs if count < RETRIEVED else pairs.without_images())
+        kept.append(pairs if count * world.size < RETRIEVED else pairs.without_images())
         count += len(pairs)
-        if count >= limit:
-            break
-    return joined(kept), {d: Parts.joined(parts[d]) for d in DOMAINS}
+    gathered = {
+        d: Parts(
+            torch.cat(gather_parts([of_batch.shared for of_batch in parts[d]], world)),
+            torch.cat(gather_parts([of_batch.exclusive for of_batch in parts[d]], world)),
+        )
+        for d in DOMAINS
+    }
+    return gather_pairs(kept, world), gathered
 
 
 def _by_name(rows: Iterable[dict[str, float]]) -> dict[str, list[float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from unbraid.datasets.sources.source import UnusableSampleError
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
 from unbraid.models.cdd.specs import DOMAINS
+from unbraid.trainers.data import Batch
 from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.step.distributed import World, gather_parts
 from unbraid.trainers.step.images import normalised
-from unbraid.trainers.system import Batch
 from unbraid.trainers.systems.cdd.config import Config
 
 SHOWN = 12
@@ -64,14 +65,18 @@ def pairs_of(batch: Batch) -> Pairs:
     return Pairs({d: normalised(batch[d]) for d in DOMAINS}, batch.get("label"), colours)
 
 
-def joined(parts: Iterable[Pairs]) -> Pairs:
-    """All pairs of some, in order."""
-    every = list(parts)
-    labels = [part.label for part in every if part.label is not None]
+def gather_pairs(parts: Sequence[Pairs], world: World) -> Pairs:
+    """All pairs of all ranks, in order, see :func:`gather_parts`; a collective."""
+
+    def gathered(tensors: list[Tensor]) -> Tensor:
+        return torch.cat(gather_parts(tensors, world))
+
+    labels = [part.label for part in parts if part.label is not None]
+    has_labels, has_colours = world.any(bool(labels)), world.any(any(part.colours for part in parts))
     return Pairs(
-        {d: torch.cat([part.images[d] for part in every]) for d in DOMAINS},
-        torch.cat(labels) if labels else None,
-        {d: torch.cat([part.colours[d] for part in every]) for d in every[0].colours},
+        {d: gathered([part.images[d] for part in parts]) for d in DOMAINS},
+        gathered(labels) if has_labels else None,
+        {d: gathered([part.colours[d] for part in parts]) for d in DOMAINS} if has_colours else {},
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 from torch import Tensor
 
 from unbraid.models.cdd.specs import DOMAINS, OTHER
 from unbraid.models.random import RandomSource
+from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.runs.pictures import value_table
-from unbraid.trainers.system import Batch
-from unbraid.trainers.systems.cdd.pairs import SHOWN, joined, pairs_of
+from unbraid.trainers.systems.cdd.config import Config
+from unbraid.trainers.systems.cdd.model import Model
+from unbraid.trainers.systems.cdd.pairs import SHOWN, Pairs, gather_pairs, held_out, pairs_of
 from unbraid.trainers.systems.cdd.sheets import (
     interpolation_sheet,
     retrieval_sheet,
@@ -21,38 +22,36 @@ from unbraid.trainers.systems.cdd.sheets import (
     translation_sheet,
 )
 
-if TYPE_CHECKING:
-    from unbraid.trainers.systems.cdd.system import CDD
-
 PICTURE_SEED = 7
 ROWS, COLUMNS = SHOWN // 2, 8
 GALLERY, TOP = 500, 5
 
 
-def preview_grids(system: CDD) -> dict[str, Tensor]:
+def preview(model: Model, data: EvaluationData) -> dict[str, Tensor]:
     """Held-out images translated with draws of E, ``x_to_y`` and back, and with the E of others, ``transfer_to_y`` and back."""
-    pairs, model = system.shown, system.model
-    source = RandomSource(PICTURE_SEED, system.device)
+    pairs = shown_pairs(data)
+    source = RandomSource(PICTURE_SEED, model.device)
     few, references = pairs[:ROWS], pairs[ROWS:] if len(pairs) > ROWS else pairs
     grids = {f"{d}_to_{OTHER[d]}": translation_sheet(model, few.images[d], d, COLUMNS, source) for d in DOMAINS}
     return grids | {f"transfer_to_{OTHER[d]}": transfer_sheet(model, few, d, references) for d in DOMAINS}
 
 
-def explanation_grids(system: CDD, batches: Iterable[Batch], scores: Mapping[str, float]) -> dict[str, Tensor]:
-    """``interpolation`` of E and of S, ``retrieval`` by S, and ``knows``: what linear readers find in each part."""
-    pairs, model = system.shown, system.model
-    figures = {f"interpolate_{part}": interpolation_sheet(model, pairs, "x", part, COLUMNS) for part in ("exclusive", "shared")}
-    kept = []
-    for batch in batches:
-        kept.append(pairs_of(batch))
-        if sum(map(len, kept)) >= GALLERY:
-            break
-    gallery = joined(kept)[:GALLERY]
+def figures(model: Model, data: EvaluationData, scores: Mapping[str, float]) -> dict[str, Tensor]:
+    """``interpolation`` of E and of S, ``retrieval`` by S, and ``knows``: what linear probes read from each part."""
+    pairs = shown_pairs(data)
+    grids = {f"interpolate_{part}": interpolation_sheet(model, pairs, "x", part, COLUMNS) for part in ("exclusive", "shared")}
+    gallery = gather_pairs([pairs_of(batch) for batch in data.held_out(GALLERY)], data.world)
     for d in DOMAINS:
         found = retrieve(model, gallery, d, ROWS, min(TOP, len(gallery)), "shared")
-        figures[f"retrieval_{d}_to_{OTHER[d]}"] = retrieval_sheet(gallery, d, found)
+        grids[f"retrieval_{d}_to_{OTHER[d]}"] = retrieval_sheet(gallery, d, found)
     table = knowledge_picture(scores)
-    return figures if table is None else figures | {"knows": table}
+    return grids if table is None else grids | {"knows": table}
+
+
+def shown_pairs(data: EvaluationData) -> Pairs:
+    """The held-out pairs in this run's pictures."""
+    assert isinstance(data.config, Config)
+    return held_out(data.config, data.device, SHOWN)
 
 
 def knowledge_picture(scores: Mapping[str, float]) -> Tensor | None:
@@ -62,4 +61,4 @@ def knowledge_picture(scores: Mapping[str, float]) -> Tensor | None:
     if not known:
         return None
     table = np.array([[scores[f"probe/{what}_from_{part}"] for part in ("shared", "exclusive")] for what in known])
-    return value_table(table, [rows[what] for what in known], ("S", "E"), "what a linear reader finds", "Blues")
+    return value_table(table, [rows[what] for what in known], ("S", "E"), "what a linear probe reads", "Blues")

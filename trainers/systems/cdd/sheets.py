@@ -29,19 +29,19 @@ def translation_sheet(model: Model, images: Tensor, source: str, samples: int, r
     """Each row: an image of domain ``source``, then translations whose E is drawn from the prior, one draw a column."""
     drawn = model.draw(samples, random)
     shared = model.encode(source, images).shared.repeat_interleave(samples, 0)
-    made = model.decode(OTHER[source], shared, drawn.repeat(len(images), 1)).unflatten(0, (len(images), samples))
-    return sheet(unit_range(torch.cat([images[:, None], made], 1).flatten(0, 1)), samples + 1)
+    fake = model.decode(OTHER[source], shared, drawn.repeat(len(images), 1)).unflatten(0, (len(images), samples))
+    return sheet(unit_range(torch.cat([images[:, None], fake], 1).flatten(0, 1)), samples + 1)
 
 
 def transfer_sheet(model: Model, pairs: Pairs, source: str, references: Pairs) -> Tensor:
     """A matrix: rows are images of domain ``source`` (leftmost), columns images of the other (topmost) whose E they get."""
     images, others = pairs.images[source], references.images[OTHER[source]]
     shared, exclusive = model.encode(source, images).shared, model.encode(OTHER[source], others).exclusive
-    made = model.decode(OTHER[source], shared.repeat_interleave(len(others), 0), exclusive.repeat(len(images), 1)).unflatten(
+    fake = model.decode(OTHER[source], shared.repeat_interleave(len(others), 0), exclusive.repeat(len(images), 1)).unflatten(
         0, (len(images), len(others))
     )
     corner = torch.ones_like(others[:1])
-    rows = torch.cat([images[:, None], made], 1).flatten(0, 1)
+    rows = torch.cat([images[:, None], fake], 1).flatten(0, 1)
     return sheet(unit_range(torch.cat([corner, others, rows])), len(others) + 1)
 
 
@@ -56,8 +56,8 @@ def interpolation_sheet(model: Model, pairs: Pairs, domain: str, moving: Moving,
     steps = torch.linspace(0, 1, columns, device=ends.device)
     shared = _between(parts.shared, others.shared, steps * (moving != "exclusive"))
     exclusive = _between(parts.exclusive, others.exclusive, steps * (moving != "shared"))
-    made = model.decode(domain, shared, exclusive).unflatten(0, (len(first), columns))
-    return sheet(unit_range(torch.cat([first[:, None], made, last[:, None]], 1).flatten(0, 1)), columns + 2)
+    fake = model.decode(domain, shared, exclusive).unflatten(0, (len(first), columns))
+    return sheet(unit_range(torch.cat([first[:, None], fake, last[:, None]], 1).flatten(0, 1)), columns + 2)
 
 
 def _between(first: Tensor, last: Tensor, steps: Tensor) -> Tensor:

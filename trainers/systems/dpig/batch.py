@@ -8,8 +8,8 @@ from unbraid.models.augment import random_colour
 from unbraid.models.dpig.pose import flip_keypoints
 from unbraid.models.random import RandomSource
 from unbraid.trainers.config.schema import ImageAugmentConfig
+from unbraid.trainers.data import Batch
 from unbraid.trainers.step.images import normalised
-from unbraid.trainers.system import Batch
 
 
 def training_batch(batch: Batch, augment: ImageAugmentConfig, source: RandomSource) -> tuple[Tensor, Tensor]:

@@ -64,8 +64,8 @@ def measure_leakage(model: Model, population: Population, people: People, others
     true_change, change, error = {}, {}, {}
     for factor in FACTORS:
         truth = true_images(population, people, others, factor)
-        made = unit_range(model.decode(mine.exchanged(factor, theirs)))
-        true_change[factor], change[factor], error[factor] = truth - true_base, made - base, (made - truth).abs().mean(1)
+        fake = unit_range(model.decode(mine.exchanged(factor, theirs)))
+        true_change[factor], change[factor], error[factor] = truth - true_base, fake - base, (fake - truth).abs().mean(1)
     where = {factor: true_change[factor].abs().mean(1) > CHANGED for factor in FACTORS}
     matrix = np.zeros((3, 3))
     for i, row in enumerate(FACTORS):

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from unbraid.models.dpig.embeddings import Mapping as NoiseMapping
-from unbraid.models.dpig.embeddings import PoseAutoencoder
-from unbraid.models.dpig.generator import Painter
-from unbraid.models.dpig.pose import keypoints_of, pose_vectors
+from unbraid.models.dpig.embeddings import NoiseMapping, PoseAutoencoder
+from unbraid.models.dpig.generator import Generator
+from unbraid.models.dpig.pose import body_mask, keypoints_of, pose_vectors
 from unbraid.models.dpig.specs import FACTORS
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.random import RandomSource
 from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.step.distributed import World, spread
 
 CHUNK = 32
 """Images that go through the networks at a time, where no gradients are kept: 256x256 ones fit a GPU of 16 GB."""
@@ -59,49 +59,66 @@ class Model:
 
     Args:
         image: that the networks are built for.
-        painter: of stage I.
-        poses: the pose auto-encoder, where stage II or a whole pipeline is at hand.
+        generator: of stage I.
+        pose_autoencoder: of stage I, where stage II or a whole pipeline is at hand.
         mappings: of stage II by factor; empty for stage I alone.
         noise_std: of the noise that the mappings were trained on.
+        world: of the ranks among which encoding and decoding are shared out; all of them call with the same images.
     """
 
     def __init__(
         self,
         image: ImageSpec,
-        painter: Painter,
-        poses: PoseAutoencoder | None = None,
+        generator: Generator,
+        pose_autoencoder: PoseAutoencoder | None = None,
         mappings: Mapping[str, NoiseMapping] | None = None,
         noise_std: float = 1.0,
         device: torch.device | None = None,
+        world: World | None = None,
     ) -> None:
+        self.image = image
         self.size = (image.height, image.width)
-        self.painter = painter
-        self.poses = poses
+        self.generator = generator
+        self.pose_autoencoder = pose_autoencoder
         self.mappings = dict(mappings or {})
         self.noise_std = noise_std
         self.device = device or torch.device("cpu")
+        self.world = world or World()
+
+    def shared_over(self, world: World) -> Model:
+        """The same model, its work shared out over ranks."""
+        return Model(self.image, self.generator, self.pose_autoencoder, self.mappings, self.noise_std, self.device, world)
 
     @torch.no_grad()
     def encode(self, images: Tensor, keypoints: Tensor) -> Factors:
         """Factors of images (B, 3, H, W) in [-1, 1]."""
-        parts = [self.painter.encoder(i, k) for i, k in zip(images.split(CHUNK), keypoints.split(CHUNK), strict=True)]
-        return Factors(torch.cat([f for f, _ in parts]), torch.cat([b for _, b in parts]), keypoints)
+        chunks = list(zip(images.split(CHUNK), keypoints.split(CHUNK), strict=True))
+        joined = torch.cat(spread(lambda chunk: torch.cat(self.generator.encoder(*chunk), 1), chunks, self.world))
+        spec = self.generator.encoder.spec
+        foreground, background = joined.split([spec.foreground, spec.background], 1)
+        return Factors(foreground.contiguous(), background.contiguous(), keypoints)
 
     @torch.no_grad()
     def decode(self, factors: Factors) -> Tensor:
         """Images (B, 3, H, W), about in [-1, 1]."""
-        parts = [factors[slice(i, i + CHUNK)] for i in range(0, len(factors), CHUNK)]
-        return torch.cat([self.painter.decoder(p.foreground, p.background, p.pose) for p in parts])
+        chunks = [factors[slice(i, i + CHUNK)] for i in range(0, len(factors), CHUNK)]
+        return torch.cat(spread(lambda f: self.generator.decoder(f.foreground, f.background, f.pose), chunks, self.world))
+
+    def masks(self, keypoints: Tensor) -> Tensor:
+        """(N, 1, H, W) coarse body masks, as the encoder uses them."""
+        drawing = self.generator.encoder.drawing
+        chunks = keypoints.split(2 * CHUNK)
+        return torch.cat([body_mask(chunk, self.size, drawing.mask_radius, drawing.closing) for chunk in chunks])
 
     def embed_pose(self, keypoints: Tensor) -> Tensor:
         """(B, 18, 3) → (B, embedding)."""
         with torch.no_grad():
-            return self._poses().encode(pose_vectors(keypoints, self.size))
+            return self._autoencoder().encode(pose_vectors(keypoints, self.size))
 
     def draw_pose(self, embedding: Tensor) -> Tensor:
         """(B, embedding) → keypoints (B, 18, 3)."""
         with torch.no_grad():
-            return keypoints_of(self._poses().decode(embedding), self.size)
+            return keypoints_of(self._autoencoder().decode(embedding), self.size)
 
     def noise(self, factor: str, count: int, source: RandomSource) -> Tensor:
         """(count, width) of what the mapping of a factor takes."""
@@ -121,6 +138,11 @@ class Model:
         """The embedding of one factor; a pose goes through its encoder."""
         value: Tensor = getattr(factors, factor)
         return self.embed_pose(value) if factor == "pose" else value
+
+    def embeddings(self, images: Tensor, keypoints: Tensor) -> dict[str, Tensor]:
+        """Real embeddings (B, width) of the factors that have a mapping."""
+        factors = self.encode(images, keypoints)
+        return {factor: self.embedding(factor, factors) for factor in self.mappings}
 
     def invert(self, factor: str, embedding: Tensor, steps: int = 300, rate: float = 0.02) -> tuple[Tensor, Tensor]:
         """The noise whose embedding comes nearest, by Adam on the squared distance from the mean of the noise.
@@ -156,7 +178,7 @@ class Model:
             )
         return self.mappings[factor]
 
-    def _poses(self) -> PoseAutoencoder:
-        if self.poses is None:
+    def _autoencoder(self) -> PoseAutoencoder:
+        if self.pose_autoencoder is None:
             raise ConfigError("this run has no pose auto-encoder; name a run of stage II (dpig-…-mapping)")
-        return self.poses
+        return self.pose_autoencoder

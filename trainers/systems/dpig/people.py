@@ -8,14 +8,15 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from unbraid.datasets.stream.stream import read_split
+from unbraid.trainers.data import Batch, EvaluationData
+from unbraid.trainers.step.distributed import World, gather_parts
 from unbraid.trainers.step.images import normalised
-from unbraid.trainers.system import Batch
-from unbraid.trainers.systems.dpig.sections import PeopleConfig
 
 SHOWN = 8
 """People in a picture."""
 SEARCHED = 200
+NUMBERS = ("person", "background", "pose")
+"""Fields of a set that say who and what is seen."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +48,22 @@ class People:
         return bool((self.pose >= 0).all())
 
 
-def gather(batches: Iterable[Batch], limit: int) -> People:
-    """The first ``limit`` people of some batches."""
-    kept: list[Batch] = []
-    count = 0
-    for batch in batches:
-        kept.append(batch)
-        count += len(batch["image"])
-        if count >= limit:
-            break
-    images = torch.cat([b["image"] for b in kept])[:limit]
+def gather_people(batches: Iterable[Batch], world: World) -> People:
+    """All people of all ranks' batches, in order; a collective.
+
+    Args:
+        batches: this rank's share.
+    """
+    kept = list(batches)
+
+    def gathered(name: str) -> Tensor:
+        return torch.cat(gather_parts([batch[name] for batch in kept], world))
+
+    images = gathered("image")
     unknown = torch.full((len(images),), -1, device=images.device)
-    numbers = [
-        torch.cat([b[name] for b in kept])[:limit] if name in kept[0] else unknown for name in ("person", "background", "pose")
-    ]
-    return People(normalised(images), torch.cat([b["keypoints"] for b in kept])[:limit], *numbers)
+    known = {name: world.any(any(name in batch for batch in kept)) for name in NUMBERS}
+    numbers = [gathered(name) if known[name] else unknown for name in NUMBERS]
+    return People(normalised(images), gathered("keypoints"), *numbers)
 
 
 def same_person_pairs(people: People) -> tuple[Tensor, Tensor]:
@@ -75,12 +77,11 @@ def same_person_pairs(people: People) -> tuple[Tensor, Tensor]:
     return table[:, 0], table[:, 1]
 
 
-def sitters(config: PeopleConfig, device: torch.device, count: int = SHOWN) -> People:
+def shown_people(data: EvaluationData, count: int = SHOWN) -> People:
     """The same few held-out people for every picture of a run, all different where they can be told apart."""
-    batch = next(iter(read_split(config.data.url, config.data.evaluation_split, SEARCHED)))
-    people = gather([{name: tensor.to(device) for name, tensor in batch.items()}], SEARCHED)
+    people = gather_people(data.held_out(SEARCHED), data.world)
     first: dict[int, int] = {}
     for row, person in enumerate(people.person.tolist()):
         first.setdefault(person, row)
     rows = sorted(first.values()) if len(first) >= count else list(range(len(people)))
-    return people[torch.tensor(rows[:count], device=device)]
+    return people[torch.tensor(rows[:count], device=data.device)]

@@ -27,18 +27,18 @@ def rebuilt_sheet(model: Model, people: People) -> Tensor:
 def exchange_sheet(model: Model, factors: Factors, images: Tensor, factor: str) -> Tensor:
     """A matrix: each row is somebody (leftmost), with one factor taken from each column's person (topmost)."""
     count = len(factors)
-    made = model.decode(factors.repeated(count).exchanged(factor, factors.tiled(count)))
+    fake = model.decode(factors.repeated(count).exchanged(factor, factors.tiled(count)))
     rows = [torch.cat([torch.ones_like(images[:1]), images])]
-    rows += [torch.cat([images[i : i + 1], made[i * count : (i + 1) * count]]) for i in range(count)]
+    rows += [torch.cat([images[i : i + 1], fake[i * count : (i + 1) * count]]) for i in range(count)]
     return sheet(unit_range(torch.cat(rows)), count + 1)
 
 
 def transfer_sheet(model: Model, condition: People, target: People) -> Tensor:
     """Rows: the person, the pose wanted, what the model makes, what it truly looks like when ``target`` is the same person."""
     mine, wanted = (model.encode(p.images, p.keypoints) for p in (condition, target))
-    made = model.decode(mine.exchanged("pose", wanted))
+    fake = model.decode(mine.exchanged("pose", wanted))
     skeletons = skeleton_images(target.keypoints, model.size)
-    images = [unit_range(condition.images), skeletons, unit_range(made), unit_range(target.images)]
+    images = [unit_range(condition.images), skeletons, unit_range(fake), unit_range(target.images)]
     return sheet(torch.cat(images), len(condition.images))
 
 
@@ -51,8 +51,8 @@ def sampled_sheet(model: Model, people: People, factor: str, columns: int, sourc
     """Each row is somebody (leftmost) with one factor drawn anew; each column is one draw."""
     mine = model.encode(people.images, people.keypoints)
     drawn = model.map(factor, model.noise(factor, columns, source))
-    made = model.decode(replace(mine.repeated(columns), **{factor: torch.cat([drawn] * len(people))}))
-    rows = [torch.cat([people.images[i : i + 1], made[i * columns : (i + 1) * columns]]) for i in range(len(people))]
+    fake = model.decode(replace(mine.repeated(columns), **{factor: torch.cat([drawn] * len(people))}))
+    rows = [torch.cat([people.images[i : i + 1], fake[i * columns : (i + 1) * columns]]) for i in range(len(people))]
     return sheet(unit_range(torch.cat(rows)), columns + 1)
 
 

@@ -11,6 +11,8 @@ from unbraid.models.dpig.pose import bone_lengths, present
 
 ABOVE = ((0, 1), (1, 8), (1, 11), (8, 9), (11, 12), (9, 10), (12, 13))
 """Joints of whom the first is above the second: nose, neck, hips, knees, ankles."""
+CALIBRATION_IMAGES = 4000
+"""Training images whose poses make the range."""
 TOLERANCE = 0.1
 """By which a pose may be outside of the range that was seen, as a share of that range's end."""
 

@@ -5,7 +5,9 @@ from typing import ClassVar, Self
 from pydantic import model_validator
 
 from unbraid.models.image_spec import ImageSpec
-from unbraid.trainers.config.schema import Section, SystemConfig
+from unbraid.trainers.config.schema import BatchField, Section, SystemConfig
+
+KEYPOINTS = 18
 
 
 class PeopleNetworks(Section):
@@ -17,7 +19,6 @@ class PeopleNetworks(Section):
 class PeopleConfig(SystemConfig):
     """What every stage asks of its data: images of people with 18 keypoints."""
 
-    needs_fields: ClassVar[tuple[str, ...]] = ("image", "keypoints")
     truth_fields: ClassVar[tuple[str, ...]] = ("person", "background", "pose")
 
     networks: PeopleNetworks = PeopleNetworks()
@@ -25,6 +26,9 @@ class PeopleConfig(SystemConfig):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.networks.image.shape
+
+    def training_fields(self) -> dict[str, BatchField]:
+        return {"image": BatchField("image", self.image_shape), "keypoints": BatchField("array", (KEYPOINTS, 3))}
 
     @model_validator(mode="after")
     def _keypoints_follow(self) -> Self:

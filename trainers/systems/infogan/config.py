@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.infogan.specs import CodeSpec, GeneratorSpec, TrunkSpec
-from unbraid.trainers.config.schema import Section, SystemConfig
+from unbraid.trainers.config.schema import ScheduleConfig, Section, SystemConfig
 
 
 class NetworksConfig(Section):
@@ -31,26 +31,20 @@ class LossConfig(Section):
     info_generator: bool = True
 
 
-class OptimConfig(Section):
-    """Adam for both players, and the moving averages of G, D and Q that pictures and measures use.
+class OptimConfig(ScheduleConfig):
+    """Adam for both players; moving averages of G, D and Q are what pictures and measures use.
 
-    The average is taken every ``ema_every`` updates with ``ema_decay ** ema_every``, the same time constant
-    for a fraction of the memory traffic.
-
-    From ``decay_from`` on, a share of ``run.updates``, both learning rates fall linearly to zero at the end; 1 is never.
     A finished run that is given more updates goes back to the rates that the larger budget has at that point.
     """
 
     lr_generator: float = Field(1e-3, gt=0)
     lr_discriminator: float = Field(2e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
-    decay_from: float = Field(1.0, ge=0, le=1)
     ema_decay: float = Field(0.998, ge=0, lt=1)
-    ema_every: int = Field(10, ge=1)
 
 
 class AugmentConfig(Section):
-    """The random change through which D, trunk and Q see every image, real or made; fresh for each image and use.
+    """The random change through which D, trunk and Q see every image, real or generated; fresh for each image and use.
 
     An affine map, and where their strengths are not zero the parts of DiffAugment (Zhao et al., NeurIPS 2020), which uses
     brightness 1, contrast 0.5, saturation 1, translation 0.125 and cutout 0.5.

@@ -3,46 +3,64 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unbraid.models.infogan.codes import latent_vector, mutual_information, sample_codes, split_head
+from unbraid.models.infogan.codes import latent_vector, mutual_information, sample_codes
 from unbraid.models.infogan.specs import CodeSpec
 from unbraid.models.random import RandomSource
-from unbraid.trainers.measures.clustering import Agreement, agreement
+from unbraid.trainers.data import EvaluationData
+from unbraid.trainers.measures.clustering import Clustering, clustering
 from unbraid.trainers.measures.density import density_and_coverage, principal_components
-from unbraid.trainers.system import Batch
-
-if TYPE_CHECKING:
-    from unbraid.trainers.systems.infogan.system import InfoGAN
+from unbraid.trainers.step.distributed import gather_parts, on_main, spread
+from unbraid.trainers.systems.infogan.model import Model, Reader
 
 MEASURE_SEED = 20_160_612
 """Seed of the codes that L_I is measured on: the same for every run, and never those of training."""
 INFORMATION_BATCHES = 20
 INFORMATION_BATCH = 500
 QUALITY_IMAGES = 2000
+CALIBRATION_IMAGES = 4000
+"""Training images whose batch statistics the reader of real images has."""
+CALIBRATION_BATCH = 128
 
 
-def evaluate(system: InfoGAN, batches: Iterable[Batch]) -> dict[str, float]:
+@dataclass(frozen=True)
+class ReadCodes:
+    """What Q reads from the held-out images.
+
+    Attributes:
+        assigned: (N, categorical codes) the most likely class of each.
+        labels: (N,) true classes; None where the set has none.
+        images: (M, C, H, W) uint8, the first of them.
+    """
+
+    assigned: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+    images: torch.Tensor
+
+
+def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     """All measures of a trained InfoGAN.
 
     ``code/…_accuracy``, ``_nmi`` and ``_ari`` compare the code that Q reads from real held-out images with
     their labels, one set of numbers a categorical code, and ``code/accuracy`` the best of them; left out where
-    a data set has no labels. ``info/…_nats`` is L_I on 10,000 made images, ``…_ceiling_nats`` the most it could be,
-    ``info/share`` see :func:`information_share`. ``quality/density`` and ``quality/coverage`` of 2,000 made images among as
-    many held-out ones, :mod:`unbraid.trainers.measures.density`.
-    ``selection/covered_information``, the product of share and coverage, is
-    high when the codes tell in images what was put into them *and* these images stand in for the real ones; no label is read.
+    a data set has no labels. ``info/…_nats`` is L_I on 10,000 generated images, ``…_ceiling_nats`` the most it could be,
+    ``info/share`` see :func:`information_share`. ``quality/density`` and ``quality/coverage`` are of 2,000 generated images
+    among as many held-out ones, see :mod:`unbraid.trainers.measures.density`. ``selection/covered_information``, the
+    product of share and coverage, is high when images show the codes that they were drawn with *and* stand in for real
+    ones; it reads no label.
     """
-    kept = list(batches)
-    scores = measure_information(system) | measure_quality(system, kept)
-    scores["info/share"] = information_share(system.codes, scores)
+    read = read_codes(model, data, QUALITY_IMAGES)
+    real = model.unit_range(model.normalise(read.images))
+    scores = measure_information(model, data) | measure_quality(model, real, data)
+    scores["info/share"] = information_share(model.codes, scores)
     scores["selection/covered_information"] = scores["info/share"] * scores["quality/coverage"]
-    results = code_agreements(system, kept)
+    results = code_clusterings(model.codes, read)
     for name, result in results.items():
         scores |= {f"code/{name}_accuracy": result.accuracy, f"code/{name}_nmi": result.nmi, f"code/{name}_ari": result.ari}
     if results:
@@ -51,27 +69,29 @@ def evaluate(system: InfoGAN, batches: Iterable[Batch]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def measure_information(system: InfoGAN) -> dict[str, float]:
+def measure_information(model: Model, data: EvaluationData) -> dict[str, float]:
     """L_I of each code in nats and its ceiling, on fresh codes and images of the averaged G, with their own statistics."""
-    spec, source = system.codes, RandomSource(MEASURE_SEED, system.device)
+    spec, source = model.codes, RandomSource(MEASURE_SEED, model.device)
     samples = [sample_codes(spec, source, INFORMATION_BATCH) for _ in range(INFORMATION_BATCHES)]
-    made = [system.draw(latent_vector(spec, sample)) for sample in samples]
-    reader = system.reader(made)
-    sums: dict[str, float] = dict.fromkeys(spec.names, 0.0)
-    for sample, images in zip(samples, made, strict=True):
-        for name, value in mutual_information(spec, split_head(spec, reader.read(images)), sample).items():
-            sums[name] += value.item() / INFORMATION_BATCHES
-    scores = {f"info/{name}_nats": value for name, value in sums.items()}
+    mine = samples[data.world.rank :: data.world.size]
+    fake = [model.draw(latent_vector(spec, sample)) for sample in mine]
+    reader = model.reader(fake, data.world)
+    bounds = [
+        torch.stack(list(mutual_information(spec, reader.read(images), sample).values()))[None]
+        for sample, images in zip(mine, fake, strict=True)
+    ]
+    means = torch.cat(gather_parts(bounds, data.world)).double().mean(0).tolist()
+    scores = {f"info/{name}_nats": value for name, value in zip(spec.names, means, strict=True)}
     ceilings = {name: value for name, value in spec.ceilings.items() if math.isfinite(value)}
     return scores | {f"info/{name}_ceiling_nats": value for name, value in ceilings.items()}
 
 
 def information_share(spec: CodeSpec, scores: Mapping[str, float]) -> float:
-    """How much of what the codes could tell they do tell, the mean over codes: 1 is all, 0 nothing; not below 0.
+    """The share of the codes' information that images show, the mean over codes: 1 is all of it, 0 none; not below 0.
 
-    Categorical: L_I / log K. Continuous: the share of variance that is told, ρ². At fixed sigma L_I − H(c) is
-    −(log 2π + E[(c − mean)²]) / 2, which holds that error, out of 1/3; at learnt variances it is 1 − exp(−2 L_I), which is ρ²
-    of a Gaussian channel of so many nats.
+    Categorical: L_I / log K. Continuous: the share of the code's variance that Q explains, ρ². At fixed sigma L_I − H(c) is
+    −(log 2π + E[(c − mean)²]) / 2, which gives that error out of the prior's variance 1/3; at learnt variances it is
+    1 − exp(−2 L_I), the ρ² of a Gaussian channel of so many nats.
     """
     shares = []
     for name in spec.names:
@@ -87,36 +107,61 @@ def information_share(spec: CodeSpec, scores: Mapping[str, float]) -> float:
 
 
 @torch.no_grad()
-def measure_quality(system: InfoGAN, batches: Iterable[Batch]) -> dict[str, float]:
-    """Density and coverage of made images among held-out ones, in the real ones' principal components."""
-    real = torch.cat([system.unit_range(system.normalise(batch["image"])) for batch in batches])[:QUALITY_IMAGES]
-    source = RandomSource(MEASURE_SEED + 1, system.device)
-    drawn = [sample_codes(system.codes, source, INFORMATION_BATCH) for _ in range(QUALITY_IMAGES // INFORMATION_BATCH)]
-    made = torch.cat([system.unit_range(system.draw(latent_vector(system.codes, sample))) for sample in drawn])
-    scores = density_and_coverage(*principal_components(real, made))
+def measure_quality(model: Model, real: torch.Tensor, data: EvaluationData) -> dict[str, float]:
+    """Density and coverage of generated images among held-out ones, in the real ones' principal components.
+
+    Args:
+        real: (N, C, H, W) in [0, 1], the same on every rank.
+    """
+    source = RandomSource(MEASURE_SEED + 1, model.device)
+    drawn = [sample_codes(model.codes, source, INFORMATION_BATCH) for _ in range(QUALITY_IMAGES // INFORMATION_BATCH)]
+    fake = spread(lambda sample: model.unit_range(model.draw(latent_vector(model.codes, sample))), drawn, data.world)
+    scores = on_main(lambda: density_and_coverage(*principal_components(real, torch.cat(fake))), data.world)
     return {f"quality/{name}": value for name, value in scores.items()}
 
 
-def code_agreements(system: InfoGAN, batches: Iterable[Batch]) -> dict[str, Agreement]:
-    """Agreement of each categorical code with the labels; empty where there are no labels or no such codes."""
-    assigned, labels = read_codes(system, batches)
-    if labels is None:
+def code_clusterings(spec: CodeSpec, read: ReadCodes) -> dict[str, Clustering]:
+    """Each categorical code as a clustering of the labels; empty where there are no labels or no such codes."""
+    if read.labels is None:
         return {}
     return {
-        f"categorical_{i}": agreement(assigned[:, i], labels, classes) for i, classes in enumerate(system.codes.categorical)
+        f"categorical_{i}": clustering(read.assigned[:, i], read.labels, classes) for i, classes in enumerate(spec.categorical)
     }
 
 
-def read_codes(system: InfoGAN, batches: Iterable[Batch]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """The most likely class of each categorical code for each real image, (N, codes), and the labels (N,) if any."""
+def read_codes(model: Model, data: EvaluationData, images: int) -> ReadCodes:
+    """What Q reads from all held-out images, with the batch statistics of training images.
+
+    Args:
+        images: to be kept.
+    """
+    reader = real_reader(model, data)
+    kept: list[torch.Tensor] = []
     assigned: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
-    for batch in batches:
-        if not system.codes.categorical:
-            break
-        posterior = system.infer(system.normalise(batch["image"]))
-        assigned.append(torch.stack([logits.argmax(1) for logits in posterior.logits], dim=1).cpu())
+    for batch in data.held_out():
+        normalised = model.normalise(batch["image"])
+        logits = reader.read(normalised).logits
+        assigned.append(
+            torch.stack([of_code.argmax(1) for of_code in logits], 1) if logits else normalised.new_zeros(len(normalised), 0)
+        )
+        if sum(map(len, kept)) * data.world.size < images:
+            kept.append(batch["image"])
         if "label" in batch:
-            labels.append(batch["label"].cpu())
-    codes = torch.cat(assigned).numpy() if assigned else np.zeros((0, len(system.codes.categorical)), np.int64)
-    return codes, torch.cat(labels).numpy() if labels else None
+            labels.append(batch["label"])
+    world = data.world
+    codes = torch.cat(gather_parts(assigned, world)).long().cpu().numpy()
+    shown = torch.cat(gather_parts(kept, world))[:images]
+    truth = gather_parts(labels, world) if _any(labels, data) else []
+    return ReadCodes(codes, torch.cat(truth).cpu().numpy() if truth else None, shown)
+
+
+def real_reader(model: Model, data: EvaluationData) -> Reader:
+    """Q with the batch statistics of training images."""
+    batches = data.training(CALIBRATION_IMAGES, CALIBRATION_BATCH)
+    return model.reader((model.normalise(batch["image"]) for batch in batches), data.world)
+
+
+def _any(labels: list[torch.Tensor], data: EvaluationData) -> bool:
+    """Whether the split has labels; a rank without a batch cannot know by itself."""
+    return data.world.any(bool(labels))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,13 +10,12 @@ from torch import Tensor
 
 from unbraid.models.infogan.codes import CodeSample, latent_vector, sample_codes
 from unbraid.models.random import RandomSource
-from unbraid.trainers.measures.clustering import Agreement, agreement
+from unbraid.trainers.data import EvaluationData
+from unbraid.trainers.measures.clustering import Clustering
 from unbraid.trainers.runs.pictures import image_grid, rendered
-from unbraid.trainers.system import Batch
-from unbraid.trainers.systems.infogan.measures import read_codes
-
-if TYPE_CHECKING:
-    from unbraid.trainers.systems.infogan.system import InfoGAN
+from unbraid.trainers.system import Measures
+from unbraid.trainers.systems.infogan.measures import code_clusterings, read_codes
+from unbraid.trainers.systems.infogan.model import Model
 
 PICTURE_SEED = 7
 ROWS = 10
@@ -26,47 +23,48 @@ CONTINUOUS_RANGE = 2.0
 """Traversals of continuous codes go beyond their prior's [-1, 1], as in the paper's figure 2."""
 CONTINUOUS_STEPS = 11
 SORTED_COLUMNS = 20
+SORTED_IMAGES = 10_000
+"""Held-out images that are sorted by a code."""
 
 
-def traversal_grids(system: InfoGAN) -> dict[str, Tensor]:
+def preview(model: Model, data: EvaluationData) -> dict[str, Tensor]:
     """``samples``, and for each code a grid that varies it along the columns and holds the rest of each row fixed."""
-    spec = system.codes
-    source = RandomSource(PICTURE_SEED, system.device)
+    spec = model.codes
+    source = RandomSource(PICTURE_SEED, model.device)
     base = sample_codes(spec, source, ROWS)
-    grids = {"samples": _draw(system, sample_codes(spec, source, ROWS * ROWS), ROWS)}
+    grids = {"samples": _draw(model, sample_codes(spec, source, ROWS * ROWS), ROWS)}
     for i, classes in enumerate(spec.categorical):
         varied = _repeated(base, classes)
         categorical = varied.categorical.clone()
-        categorical[:, i] = torch.arange(classes, device=system.device).repeat(ROWS)
-        grids[f"traversal_categorical_{i}"] = _draw(system, replace(varied, categorical=categorical), classes)
+        categorical[:, i] = torch.arange(classes, device=model.device).repeat(ROWS)
+        grids[f"traversal_categorical_{i}"] = _draw(model, replace(varied, categorical=categorical), classes)
     for i in range(spec.continuous):
         varied = _repeated(_one_class_a_row(base, spec.categorical), CONTINUOUS_STEPS)
         continuous = varied.continuous.clone()
-        steps = torch.linspace(-CONTINUOUS_RANGE, CONTINUOUS_RANGE, CONTINUOUS_STEPS, device=system.device)
+        steps = torch.linspace(-CONTINUOUS_RANGE, CONTINUOUS_RANGE, CONTINUOUS_STEPS, device=model.device)
         continuous[:, i] = steps.repeat(ROWS)
-        grids[f"traversal_continuous_{i}"] = _draw(system, replace(varied, continuous=continuous), CONTINUOUS_STEPS)
+        grids[f"traversal_continuous_{i}"] = _draw(model, replace(varied, continuous=continuous), CONTINUOUS_STEPS)
     return grids
 
 
-def explanation_grids(system: InfoGAN, batches: Iterable[Batch]) -> dict[str, Tensor]:
-    """``real_and_made``, and for each categorical code real images sorted by it and its table against the labels."""
-    kept = list(batches)
-    images = torch.cat([batch["image"] for batch in kept])
-    spec = system.codes
+def figures(model: Model, data: EvaluationData, scores: Measures) -> dict[str, Tensor]:
+    """``real_and_fake``, and for each categorical code real images sorted by it and its table against the labels."""
+    read = read_codes(model, data, SORTED_IMAGES)
+    spec = model.codes
     half = ROWS // 2 * ROWS
-    made = system.draw(latent_vector(spec, sample_codes(spec, RandomSource(PICTURE_SEED + 1, system.device), half)))
-    real = system.unit_range(system.normalise(images[:half]))
-    figures = {"real_and_made": image_grid(torch.cat([real, system.unit_range(made)]), ROWS)}
-    assigned, labels = read_codes(system, kept)
+    fake = model.unit_range(model.sample(half, RandomSource(PICTURE_SEED + 1, model.device)))
+    grids = {"real_and_fake": image_grid(torch.cat([model.unit_range(model.normalise(read.images[:half])), fake]), ROWS)}
+    clusterings = code_clusterings(spec, read)
     for i, classes in enumerate(spec.categorical):
-        figures[f"sorted_categorical_{i}"] = _sorted_images(images, assigned[:, i], classes)
-        if labels is not None:
-            figures[f"matrix_categorical_{i}"] = matrix_picture(agreement(assigned[:, i], labels, classes), f"categorical_{i}")
-    return figures
+        name = f"categorical_{i}"
+        grids[f"sorted_{name}"] = _sorted_images(read.images, read.assigned[: len(read.images), i], classes)
+        if name in clusterings:
+            grids[f"matrix_{name}"] = matrix_picture(clusterings[name], name)
+    return grids
 
 
-def _draw(system: InfoGAN, sample: CodeSample, columns: int) -> Tensor:
-    return image_grid(system.unit_range(system.draw(latent_vector(system.codes, sample))), columns)
+def _draw(model: Model, sample: CodeSample, columns: int) -> Tensor:
+    return image_grid(model.unit_range(model.draw(latent_vector(model.codes, sample))), columns)
 
 
 def _repeated(sample: CodeSample, times: int) -> CodeSample:
@@ -91,7 +89,7 @@ def _sorted_images(images: Tensor, assigned: np.ndarray[tuple[int], np.dtype[np.
     return image_grid(torch.cat(rows), SORTED_COLUMNS)
 
 
-def matrix_picture(result: Agreement, name: str) -> Tensor:
+def matrix_picture(result: Clustering, name: str) -> Tensor:
     """The table of a code's values against true classes, rows in the matched order, as a picture."""
     from matplotlib.figure import Figure
 

@@ -18,7 +18,7 @@ CONFIG = CollapseConfig(lines=3, loss_d=0.01, deviation=0.1)
 
 
 def line(step: int, loss_d: float = 0.5, made: float = 0.2) -> dict[str, float]:
-    return {"step": step, "loss/d": loss_d, "samples/real_deviation": 0.3, "samples/made_deviation": made}
+    return {"step": step, "loss/d": loss_d, "samples/real_deviation": 0.3, "samples/fake_deviation": made}
 
 
 def test_a_discriminator_that_wins_for_long_is_a_collapse() -> None:

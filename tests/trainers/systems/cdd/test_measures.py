@@ -14,6 +14,8 @@ from unbraid.models.cdd.specs import DOMAINS, RepresentationSpec, TranslatorSpec
 from unbraid.models.cdd.translators import Parts, Translators
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.random import RandomSource
+from unbraid.trainers.data import EvaluationData
+from unbraid.trainers.evaluate import open_model
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
 from unbraid.trainers.step.images import unit_range
@@ -24,7 +26,6 @@ from unbraid.trainers.systems.cdd.pairs import held_out, pairs_of
 from unbraid.trainers.systems.cdd.pictures import knowledge_picture
 from unbraid.trainers.systems.cdd.probes import Probed, colour_r2, label_accuracy
 from unbraid.trainers.systems.cdd.retrieval import recall
-from unbraid.trainers.systems.cdd.runs import load_model
 from unbraid.trainers.systems.cdd.sheets import (
     FRAME,
     RIGHT,
@@ -143,9 +144,9 @@ def test_a_finished_run_has_every_measure_and_picture(trained_cdd: Path) -> None
 def test_pairs_without_truth_are_measured_by_what_there_is(pairs_url: str, trained_cdd: Path) -> None:
     from unbraid.trainers.systems.cdd.measures import evaluate
 
-    model, config = load_model("cdd", str(trained_cdd), CPU)
-    bare = [{d: batch[d] for d in DOMAINS} for batch in read_split(pairs_url, "test", 60)]
-    scores = evaluate(config, model, bare)
+    model, config = open_model("cdd", str(trained_cdd), CPU, ("cdd",))
+    without = config.model_copy(update={"run": config.run.model_copy(update={"labels": False})})
+    scores = evaluate(model, EvaluationData(without, CPU))
     assert {name.partition("/")[0] for name in scores} == {"retrieval", "rebuilt", "diversity"}
     assert knowledge_picture(scores) is None
 

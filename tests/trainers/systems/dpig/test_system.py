@@ -16,23 +16,24 @@ from unbraid.datasets.synthetic.people.population import Population
 from unbraid.models.dpig.specs import FACTORS
 from unbraid.models.random import RandomSource
 from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.errors import CheckpointError, ConfigError
+from unbraid.trainers.evaluate import open_model
 from unbraid.trainers.launch.ray_train import preflight
 from unbraid.trainers.measures.similarity import image_quality
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.step.distributed import World
-from unbraid.trainers.system import System, build_system
+from unbraid.trainers.system import System, build_system, evaluate, figures, preview
 from unbraid.trainers.systems.dpig.appearance.system import Appearance
 from unbraid.trainers.systems.dpig.batch import training_batch
 from unbraid.trainers.systems.dpig.leakage import measure_leakage, true_images
-from unbraid.trainers.systems.dpig.mapping.system import Mapping
+from unbraid.trainers.systems.dpig.mapping.system import MappingSystem
 from unbraid.trainers.systems.dpig.model import Factors, Model
-from unbraid.trainers.systems.dpig.people import People, gather, same_person_pairs
+from unbraid.trainers.systems.dpig.people import People, gather_people, same_person_pairs
 from unbraid.trainers.systems.dpig.plausibility import PoseRange
 from unbraid.trainers.systems.dpig.pose.system import PoseSystem
-from unbraid.trainers.systems.dpig.stages import load_model
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -51,19 +52,19 @@ def weights(system: System, *names: str) -> Tensor:
 # --- updates --------------------------------------------------------------------------------------------------------------
 
 
-def test_painter_and_critic_change_their_own_weights_only(people_url: str, tmp_path: Path) -> None:
+def test_generator_and_discriminator_change_their_own_weights_only(people_url: str, tmp_path: Path) -> None:
     system = build_system(stage_config("appearance", people_url, tmp_path), CPU, World())
     assert isinstance(system, Appearance)
     images, keypoints = torch.rand(4, 3, *SIZE), first_batch(people_url, 4)["keypoints"]
-    rebuilt = system.painter(images, keypoints)
-    painter, critic = weights(system, "painter"), weights(system, "discriminator")
+    rebuilt = system.generator(images, keypoints)
+    generator, critic = weights(system, "generator"), weights(system, "discriminator")
     system._update_discriminator(images, rebuilt.detach())
-    assert torch.equal(painter, weights(system, "painter"))
+    assert torch.equal(generator, weights(system, "generator"))
     assert not torch.equal(critic, weights(system, "discriminator"))
     critic = weights(system, "discriminator")
-    system._update_painter(images, rebuilt, judged=True)
+    system._update_generator(images, rebuilt)
     assert torch.equal(critic, weights(system, "discriminator"))
-    assert not torch.equal(painter, weights(system, "painter"))
+    assert not torch.equal(generator, weights(system, "generator"))
 
 
 def test_the_critic_comes_in_when_it_is_asked_to(people_url: str, tmp_path: Path) -> None:
@@ -84,10 +85,10 @@ def test_one_seed_decides_everything(stage: str, trained_dpig: Path, people_url:
 
 def test_stage_two_leaves_stage_one_alone(trained_dpig: Path, people_url: str) -> None:
     system = build_system(stage_config("mapping", people_url, trained_dpig), CPU, World())
-    before, mappings = weights(system, "painter", "poses"), weights(system, "mappings")
+    before, mappings = weights(system, "generator", "pose_autoencoder"), weights(system, "mappings")
     for _ in range(2):
         system.step(first_batch(people_url))
-    assert torch.equal(before, weights(system, "painter", "poses"))
+    assert torch.equal(before, weights(system, "generator", "pose_autoencoder"))
     assert not torch.equal(mappings, weights(system, "mappings"))
 
 
@@ -103,12 +104,12 @@ def test_clipped_critics_stay_within_their_bounds(trained_dpig: Path, people_url
 
 def test_embeddings_are_standardised_by_the_first_batch(trained_dpig: Path, people_url: str) -> None:
     system = build_system(stage_config("mapping", people_url, trained_dpig), CPU, World())
-    assert isinstance(system, Mapping)
+    assert isinstance(system, MappingSystem)
     batch = first_batch(people_url)
     system.step(batch)
     system.random.seek(0)
     real = system.embed(*training_batch(batch, system.config.data.augment, system.random))
-    for factor, mapping in system.mappings.as_dict().items():
+    for factor, mapping in system.mappings.network.as_dict().items():
         assert torch.allclose(mapping.mean, real[factor].mean(0), atol=1e-5)
         standard = mapping.standardise(real[factor])
         assert standard.std(0, unbiased=False).max() < 1.01
@@ -120,21 +121,22 @@ def test_embeddings_are_standardised_by_the_first_batch(trained_dpig: Path, peop
 def test_stage_one_learns_to_rebuild_and_the_background_stays_where_it_is(people_url: str, tmp_path: Path) -> None:
     """Two hundred updates on a few people; the control is the same network before them."""
     config = stage_config(
-        "appearance", people_url, tmp_path, "run.updates=200", "optim.lr_painter=2e-3", "loss.adversarial=0",
+        "appearance", people_url, tmp_path, "run.updates=200", "optim.lr_generator=2e-3", "loss.adversarial=0",
         "optim.ema_decay=0.9", "networks.decoder.channels=8", "networks.encoder.channels=8",
     )  # fmt: skip
     system = build_system(config, CPU, World())
     assert isinstance(system, Appearance)
-    before = system.evaluate(read_split(people_url, "test", 50))
+    data = EvaluationData(config, CPU)
+    before = evaluate(config, system.model, data)
     with SampleStream(people_url, "train", batch=10, lanes=2, window=20, seed=0) as stream:
         for _ in range(200):
             system.step(next(stream))
-    after = system.evaluate(read_split(people_url, "test", 50))
+    after = evaluate(config, system.model, data)
     assert after["rebuilt/l1"] < 0.75 * before["rebuilt/l1"]
     assert after["truth/background_ratio"] > 1.5 * before["truth/background_ratio"]
     assert after["leakage/background_on_background"] < 0.9 * before["leakage/background_on_background"]
-    assert set(system.preview()) == {"rebuilt", "swap_foreground", "swap_background", "swap_pose"}
-    assert set(system.figures(read_split(people_url, "test", 50))) == {"transfer", "leakage"}
+    assert set(preview(config, system.model, data)) == {"rebuilt", "swap_foreground", "swap_background", "swap_pose"}
+    assert set(figures(config, system.model, data, after)) == {"transfer", "leakage"}
 
 
 def test_the_pose_branch_learns_to_compress(people_url: str, tmp_path: Path) -> None:
@@ -142,13 +144,12 @@ def test_the_pose_branch_learns_to_compress(people_url: str, tmp_path: Path) -> 
                      "networks.pose.embedding=20", "run.updates=400", "optim.lr=3e-3", "optim.ema_decay=0.9"])  # fmt: skip
     system = build_system(config, CPU, World())
     assert isinstance(system, PoseSystem)
-    batches = list(read_split(people_url, "test", 50))
-    before = system.evaluate(batches)["keypoint/error_percent"]
+    data = EvaluationData(config, CPU)
+    before = evaluate(config, system.model, data)["keypoint/error_percent"]
     with SampleStream(people_url, "train", batch=10, lanes=2, window=20, seed=0) as stream:
         for _ in range(400):
             system.step(next(stream))
-        system.calibrate([next(stream) for _ in range(3)])
-    after = system.evaluate(batches)
+    after = evaluate(config, system.model, data)
     assert after["keypoint/error_percent"] < 0.5 * before
     assert after["plausible/real_percent"] > 60
 
@@ -160,7 +161,7 @@ class TrueModel(Model):
     """What a perfect model would do: its embeddings are the numbers of the factors, and it draws the truth."""
 
     def __init__(self, population: Population, leak: bool = False) -> None:
-        self.population, self.leak, self.size, self.device = population, leak, SIZE, CPU
+        self.population, self.leak, self.size, self.device = population, leak, SIZE, CPU  # no networks
         self.people: list[People] = []
 
     def encode(self, images: Tensor, keypoints: Tensor) -> Factors:
@@ -179,7 +180,7 @@ class TrueModel(Model):
 
 
 def test_a_perfect_model_leaks_nothing_and_a_broken_one_does(people_url: str) -> None:
-    people = gather(read_split(people_url, "train", 50), 24)
+    people = gather_people(read_split(people_url, "train", 50, 24), World())
     mine, others = people[slice(0, 12)], people[slice(12, 24)]
     population = Population(0, *SIZE)
     for leak in (False, True):
@@ -196,7 +197,7 @@ def test_a_perfect_model_leaks_nothing_and_a_broken_one_does(people_url: str) ->
 
 
 def test_truth_is_what_the_camera_saw(people_url: str) -> None:
-    people = gather(read_split(people_url, "train", 50), 6)
+    people = gather_people(read_split(people_url, "train", 50, 6), World())
     truth = true_images(Population(0, *SIZE), people, people, None)
     assert ((people.images + 1) / 2 - truth).abs().mean() < 0.04
     swapped = true_images(Population(0, *SIZE), people, people[torch.tensor([1, 2, 3, 4, 5, 0])], "foreground")
@@ -213,7 +214,7 @@ def test_quality_of_an_image_with_itself_is_perfect() -> None:
 
 
 def test_pairs_are_of_the_same_person(people_url: str) -> None:
-    people = gather(read_split(people_url, "train", 50), 30)
+    people = gather_people(read_split(people_url, "train", 50, 30), World())
     condition, target = same_person_pairs(people)
     assert torch.equal(people.person[condition], people.person[target])
     assert (people.pose[condition] != people.pose[target]).all()
@@ -247,8 +248,8 @@ def test_stage_two_resumes_bit_for_bit_even_when_stage_one_went_on(trained_dpig:
     run(stage_config("mapping", people_url, storage, "run.updates=4", "run.checkpoint_every=2", "optim.decay_from=1"))
     again = final(storage, "mapping")
     assert all(torch.equal(whole[name], again[name]) for name in whole)
-    moved = final(storage, "appearance")["painter_average.decoder.last.weight"]
-    assert not torch.equal(moved, whole["painter.decoder.last.weight"])
+    moved = final(storage, "appearance")["generator_ema.decoder.last.weight"]
+    assert not torch.equal(moved, whole["generator.decoder.last.weight"])
 
 
 def final(storage: Path, name: str) -> dict[str, Any]:
@@ -262,7 +263,7 @@ def test_a_finished_stage_two_is_measured_and_loads_as_a_model(trained_dpig: Pat
     assert {f"frechet/{factor}" for factor in FACTORS} <= set(scores)
     assert {"plausible/sampled_percent", "frechet/mean_ratio"} <= set(scores)
     assert "wasserstein/pose" in read_metrics(open_run(str(trained_dpig), "mapping"))[0]
-    model, _ = load_model("mapping", str(trained_dpig), CPU)
+    model, _ = open_model("mapping", str(trained_dpig), CPU)
     people = model.sample(4, RandomSource(0, CPU))
     assert model.decode(people).shape == (4, 3, *SIZE)
     assert people.pose.shape == (4, 18, 3)
@@ -270,24 +271,24 @@ def test_a_finished_stage_two_is_measured_and_loads_as_a_model(trained_dpig: Pat
 
 def test_a_run_of_stage_two_needs_no_stage_one_to_draw(trained_dpig: Path, tmp_path: Path) -> None:
     shutil.copytree(trained_dpig / "mapping", tmp_path / "elsewhere" / "mapping")
-    before, _ = load_model("mapping", str(trained_dpig), CPU)
-    after, config = load_model("mapping", str(tmp_path / "elsewhere"), CPU)
+    before, _ = open_model("mapping", str(trained_dpig), CPU)
+    after, config = open_model("mapping", str(tmp_path / "elsewhere"), CPU)
     moved = after.sample(3, RandomSource(0, CPU))
     assert torch.equal(before.decode(before.sample(3, RandomSource(0, CPU))), after.decode(moved))
-    assert config.system == "dpig.appearance"
+    assert config.system == "dpig.mapping"
 
 
 def test_embeddings_drawn_before_the_first_average_have_their_scale(trained_dpig: Path, people_url: str) -> None:
     system = build_system(stage_config("mapping", people_url, trained_dpig, "optim.ema_every=10"), CPU, World())
-    assert isinstance(system, Mapping)
+    assert isinstance(system, MappingSystem)
     system.step(first_batch(people_url))
-    for factor, mapping in system.mappings.as_dict().items():
-        assert torch.equal(system.average.as_dict()[factor].std, mapping.std)
+    for factor, mapping in system.mappings.network.as_dict().items():
+        assert torch.equal(system.mappings.ema.as_dict()[factor].std, mapping.std)
         assert not torch.equal(mapping.std, torch.ones_like(mapping.std))
 
 
-def test_inverting_finds_the_noise_that_made_an_embedding(trained_dpig: Path) -> None:
-    model, _ = load_model("mapping", str(trained_dpig), CPU)
+def test_inverting_finds_the_noise_that_fake_an_embedding(trained_dpig: Path) -> None:
+    model, _ = open_model("mapping", str(trained_dpig), CPU)
     noise = model.noise("pose", 6, RandomSource(1, CPU))
     embedding = model.mapping("pose").draw(noise)
     _, left = model.invert("pose", embedding)
@@ -323,7 +324,7 @@ def test_a_checkpoint_of_other_sizes_is_refused(trained_dpig: Path, people_url: 
     shutil.copytree(trained_dpig, tmp_path / "runs")
     config = tmp_path / "runs" / "pose" / "config.yaml"
     config.write_text(config.read_text().replace("embedding: 5", "embedding: 7"))
-    with pytest.raises(CheckpointError, match="autoencoder_average does not fit this configuration"):
+    with pytest.raises(CheckpointError, match="autoencoder_ema does not fit this configuration"):
         build_system(stage_config("mapping", people_url, tmp_path / "runs"), CPU, World())
 
 

@@ -1,11 +1,11 @@
 """Configuration of stage I; the defaults are the paper's and the reference code's for Market-1501."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from unbraid.models.dpig.specs import CriticSpec, DecoderSpec, DrawingSpec, EncoderSpec
-from unbraid.trainers.config.schema import DataConfig, ScheduleConfig, Section
+from unbraid.models.dpig.specs import DecoderSpec, DiscriminatorSpec, DrawingSpec, EncoderSpec
+from unbraid.trainers.config.schema import DataConfig, FormerName, ScheduleConfig, Section
 from unbraid.trainers.systems.dpig.sections import PeopleConfig, PeopleNetworks
 
 
@@ -15,13 +15,13 @@ class NetworksConfig(PeopleNetworks):
     drawing: DrawingSpec = DrawingSpec()
     encoder: EncoderSpec = EncoderSpec()
     decoder: DecoderSpec = DecoderSpec()
-    critic: CriticSpec = CriticSpec()
+    discriminator: Annotated[DiscriminatorSpec, FormerName("critic")] = DiscriminatorSpec()
 
 
 class LossConfig(Section):
-    """Weights in the loss of the painter: ``reconstruction`` · L1 + ``adversarial`` · L_adv; 0 leaves the critic out.
+    """Weights in the generator's loss: ``reconstruction`` · L1 + ``adversarial`` · L_adv; 0 leaves the discriminator out.
 
-    The critic comes in at ``adversarial_from``, a share of ``run.updates``: before, there is nothing that it could sharpen.
+    The discriminator comes in at ``adversarial_from``, a share of ``run.updates``: earlier there is nothing for it to sharpen.
     """
 
     reconstruction: float = Field(20.0, gt=0)
@@ -30,9 +30,9 @@ class LossConfig(Section):
 
 
 class OptimConfig(ScheduleConfig):
-    """Adam for the painter and for its critic."""
+    """Adam for the generator and for its discriminator."""
 
-    lr_painter: float = Field(2e-5, gt=0)
+    lr_generator: Annotated[float, FormerName("lr_painter")] = Field(2e-5, gt=0)
     lr_discriminator: float = Field(2e-5, gt=0)
     betas: tuple[float, float] = (0.5, 0.999)
     halve_every: int = Field(50_000, ge=0)
@@ -66,7 +66,7 @@ class Config(PeopleConfig):
         if networks.image.channels != 3:
             raise ValueError(f"networks.image.channels={networks.image.channels}: people are in colour, 3 channels")
         networks.image.divided(1 << (networks.decoder.blocks - 1), "networks.decoder")
-        networks.image.divided(1 << len(networks.critic.channels), "networks.critic")
+        networks.image.divided(1 << len(networks.discriminator.channels), "networks.discriminator")
         if networks.encoder.crop >> (networks.encoder.region_blocks - 1) < 1:
             raise ValueError(
                 f"networks.encoder.crop={networks.encoder.crop} cannot be halved {networks.encoder.region_blocks - 1} times: "

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
@@ -12,24 +9,22 @@ from unbraid.datasets.shards.index import read_index
 from unbraid.datasets.sources.people import population_of
 from unbraid.datasets.store import open_store
 from unbraid.datasets.synthetic.people.population import Population
-from unbraid.models.dpig.pose import body_mask
 from unbraid.models.dpig.specs import FACTORS
+from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.measures.fidelity import inception_scores
 from unbraid.trainers.measures.similarity import image_quality
+from unbraid.trainers.step.distributed import on_main
 from unbraid.trainers.step.images import unit_range
-from unbraid.trainers.system import Batch
 from unbraid.trainers.systems.dpig.leakage import Leakage, measure_leakage, swap_ratios
-from unbraid.trainers.systems.dpig.people import People, gather, same_person_pairs
-
-if TYPE_CHECKING:
-    from unbraid.trainers.systems.dpig.appearance.system import Appearance
+from unbraid.trainers.systems.dpig.model import Factors, Model
+from unbraid.trainers.systems.dpig.people import People, gather_people, same_person_pairs
 
 EVALUATED = 1000
 EXCHANGED = 200
 """People of whom each factor is exchanged."""
 
 
-def evaluate(system: Appearance, batches: Iterable[Batch]) -> dict[str, float]:
+def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     """All measures of a trained stage I, on the first thousand images of the evaluation split.
 
     ``rebuilt/…`` compares images with themselves, ``transfer/…`` (pose-guided generation) one image of a person in the pose of
@@ -37,24 +32,16 @@ def evaluate(system: Appearance, batches: Iterable[Batch]) -> dict[str, float]:
     how much more the exchange of a factor changes its own side of the coarse body mask. Where the truth is known, ``leakage/…``
     and ``truth/…`` of :mod:`unbraid.trainers.systems.dpig.leakage`.
     """
-    people = gather(batches, EVALUATED)
-    model = system.model
+    people, model = gather_people(data.held_out(EVALUATED), data.world), model.shared_over(data.world)
     factors = model.encode(people.images, people.keypoints)
-    masks, real = person_masks(system, people.keypoints), unit_range(people.images)
+    masks, real = model.masks(people.keypoints), unit_range(people.images)
     rebuilt = unit_range(model.decode(factors))
     scores = {f"rebuilt/{name}": value for name, value in image_quality(rebuilt, real, masks).items()}
-    condition, target = same_person_pairs(people)
-    if len(condition):
-        posed = unit_range(model.decode(factors[condition].exchanged("pose", factors[target])))
-        quality = image_quality(posed, real[target], masks[target])
-        quality |= inception_scores(posed, real[target])
-        masked = inception_scores(posed * masks[target], real[target] * masks[target])
-        quality |= {f"mask_{name}": value for name, value in masked.items()}
-        scores |= {f"transfer/{name}": value for name, value in quality.items()}
+    scores |= _transfer_scores(model, people, factors, masks, data)
     some, others = exchange_partners(people)
     ratios = swap_ratios(model, factors[some], factors[others], masks[some])
     scores |= {f"swap/{name}": value for name, value in ratios.items()}
-    population = known_population(system, people)
+    population = known_population(data.config.data.url, people)
     if population is not None:
         leakage = measure_leakage(model, population, people[some], people[others])
         scores |= leakage_scores(leakage)
@@ -64,11 +51,21 @@ def evaluate(system: Appearance, batches: Iterable[Batch]) -> dict[str, float]:
     return scores
 
 
-def person_masks(system: Appearance, keypoints: Tensor) -> Tensor:
-    """(N, 1, H, W) coarse body masks, as the encoder uses them."""
-    drawing, image = system.config.networks.drawing, system.config.networks.image
-    parts = keypoints.split(64)
-    return torch.cat([body_mask(k, (image.height, image.width), drawing.mask_radius, drawing.closing) for k in parts])
+def _transfer_scores(model: Model, people: People, factors: Factors, masks: Tensor, data: EvaluationData) -> dict[str, float]:
+    """``transfer/…``; empty where no person is seen twice."""
+    condition, target = same_person_pairs(people)
+    if not len(condition):
+        return {}
+    real = unit_range(people.images)[target]
+    posed = unit_range(model.decode(factors[condition].exchanged("pose", factors[target])))
+    quality = image_quality(posed, real, masks[target])
+
+    def inception() -> dict[str, float]:
+        masked = inception_scores(posed * masks[target], real * masks[target])
+        return inception_scores(posed, real) | {f"mask_{name}": value for name, value in masked.items()}
+
+    quality |= on_main(inception, data.world)
+    return {f"transfer/{name}": value for name, value in quality.items()}
 
 
 def exchange_partners(people: People) -> tuple[Tensor, Tensor]:
@@ -80,9 +77,9 @@ def exchange_partners(people: People) -> tuple[Tensor, Tensor]:
     return rows, torch.where(same & known, (partners + 1) % len(people), partners)
 
 
-def known_population(system: Appearance, people: People) -> Population | None:
-    """That drew the evaluation split; None for photographs."""
-    return population_of(read_index(open_store(system.config.data.url))) if people.has_truth else None
+def known_population(url: str, people: People) -> Population | None:
+    """The population that the set at ``url`` was drawn from; None for photographs."""
+    return population_of(read_index(open_store(url))) if people.has_truth else None
 
 
 def leakage_scores(leakage: Leakage) -> dict[str, float]:

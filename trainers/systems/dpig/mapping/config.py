@@ -10,6 +10,7 @@ from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.systems.dpig.appearance.config import Config as AppearanceConfig
 from unbraid.trainers.systems.dpig.pose.config import Config as PoseConfig
 from unbraid.trainers.systems.dpig.sections import PeopleConfig, PeopleNetworks
+from unbraid.trainers.systems.dpig.stages import read_stage
 
 Factor = Literal["foreground", "background", "pose"]
 
@@ -100,8 +101,6 @@ class Config(PeopleConfig):
         Raises:
             ConfigError: when one is not named, not there, of another system, or for images of another size.
         """
-        from unbraid.trainers.systems.dpig.stages import read_stage
-
         found: dict[str, SystemConfig] = {}
         for key, schema in (("appearance", AppearanceConfig), ("pose", PoseConfig)):
             reference = getattr(self.stages, key)

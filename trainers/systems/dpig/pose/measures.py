@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from unbraid.models.dpig.embeddings import PoseAutoencoder
-from unbraid.models.dpig.pose import keypoints_of, pose_vectors, present
-from unbraid.trainers.system import Batch
+from unbraid.models.dpig.pose import present
+from unbraid.trainers.data import EvaluationData
+from unbraid.trainers.step.distributed import gather_parts
+from unbraid.trainers.systems.dpig.plausibility import CALIBRATION_IMAGES, PoseRange
+from unbraid.trainers.systems.dpig.pose.model import Model
 
-if TYPE_CHECKING:
-    from unbraid.trainers.systems.dpig.pose.system import PoseSystem
 
-
-def evaluate(system: PoseSystem, batches: Iterable[Batch]) -> dict[str, float]:
+def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     """``keypoint/error_percent``: mean distance of rebuilt from real keypoints in % of the image's height, wherever both are.
 
     ``keypoint/visibility``: share of keypoints whose visibility is right. ``plausible/…_percent``: share of poses within the
     range of training poses, of real held-out ones and of rebuilt ones.
     """
-    keypoints = torch.cat([batch["keypoints"] for batch in batches])
-    rebuilt = rebuilt_poses(system.average, keypoints, system.size)
-    scores = keypoint_errors(rebuilt, keypoints, system.size)
-    if system.range is not None:
-        for name, poses in (("real", keypoints), ("rebuilt", rebuilt)):
-            share = system.range.plausible(poses, system.size).float().mean().item()
-            scores[f"plausible/{name}_percent"] = 100 * share
+    seen = gather_parts([batch["keypoints"] for batch in data.training(CALIBRATION_IMAGES)], data.world)
+    kept = [batch["keypoints"] for batch in data.held_out()]
+    keypoints = torch.cat(gather_parts(kept, data.world))
+    rebuilt = torch.cat(gather_parts([model.rebuild(of_batch) for of_batch in kept], data.world))
+    scores = keypoint_errors(rebuilt, keypoints, model.size)
+    of_training = PoseRange.of(torch.cat(seen), model.size)
+    for name, poses in (("real", keypoints), ("rebuilt", rebuilt)):
+        share = of_training.plausible(poses, model.size).float().mean().item()
+        scores[f"plausible/{name}_percent"] = 100 * share
     return scores
 
 
-@torch.no_grad()
-def rebuilt_poses(autoencoder: PoseAutoencoder, keypoints: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, 18, 3) through the embedding and back."""
-    return keypoints_of(autoencoder(pose_vectors(keypoints, size)), size)
-
-
-def keypoint_errors(made: Tensor, real: Tensor, size: tuple[int, int]) -> dict[str, float]:
+def keypoint_errors(fake: Tensor, real: Tensor, size: tuple[int, int]) -> dict[str, float]:
     """See :func:`evaluate`."""
-    there, shown = present(real, size), made[:, :, 2] > 0.5
+    there, shown = present(real, size), fake[:, :, 2] > 0.5
     both = there & shown
-    distance = (made[:, :, :2] - real[:, :, :2]).norm(dim=2)
+    distance = (fake[:, :, :2] - real[:, :, :2]).norm(dim=2)
     error = (distance * both).sum() / both.sum().clamp_min(1)
     return {
         "keypoint/error_percent": 100 * error.item() / size[0],

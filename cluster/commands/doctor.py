@@ -1,54 +1,33 @@
-"""``unbraid doctor``: will a run train on this cluster? One line a question, with what to do where the answer is no."""
+"""``unbraid doctor``: check whether a run will train on a cluster, with a remedy for each problem."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.jobs import json_option
-from unbraid.cluster.doctor.findings import (
-    PROBE_SECONDS,
-    Answers,
-    Finding,
-    about_clocks,
-    about_data,
-    about_disks,
-    about_gpus,
-    about_network,
-    about_ray,
-    about_reads,
-    about_resources,
-    about_storage,
-    about_versions,
-)
+from unbraid.cluster.commands.options import cluster_address_option, json_option, overrides_argument
+from unbraid.cluster.commands.servers import cluster_address
+from unbraid.cluster.doctor.examination import JOINED, examine
+from unbraid.cluster.doctor.findings import Finding
 from unbraid.cluster.local.services import use_local_services
-from unbraid.trainers.errors import in_one_line
 
-if TYPE_CHECKING:
-    from unbraid.trainers.config.schema import SystemConfig
-
-JOINED = "auto"
-"""The address of the cluster that a job runs on."""
 MARKS = {"pass": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
 @click.command()
 @click.argument("preset", default="infogan-mnist")
-@click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
-@click.option("--address", help="Ray cluster. Default: RAY_ADDRESS, else the local services.")
+@overrides_argument
+@cluster_address_option
 @json_option
 def doctor(preset: str, overrides: tuple[str, ...], address: str | None, as_json: bool) -> None:
-    """Look whether the cluster can train PRESET: Ray, resources, GPUs, S3 from every node, data, disks, network, clocks.
+    """Check whether the cluster can train PRESET: Ray, resources, GPUs, S3 from every node, data, disks, network, clocks.
 
-    Exits 1 when something fails. From outside the cluster, give its job server: it is asked there.
+    Exits 1 when a check fails. From outside the cluster, name its job server: the checks then run as a job.
 
     \b
     Examples:
@@ -56,25 +35,25 @@ def doctor(preset: str, overrides: tuple[str, ...], address: str | None, as_json
       unbraid doctor infogan-mnist run.workers=8 run.gpus=1 data.url=s3://b/mnist run.storage=s3://b/runs
       unbraid doctor --address http://head:8265 --json
     """
-    from unbraid.cluster.commands.submit import cluster_address
     from unbraid.trainers.config.overrides import resolve
 
     config = resolve(preset, overrides).with_absolute_folders()
-    local = use_local_services()
-    where = JOINED if address == JOINED else cluster_address(address, local)
+    local_address = use_local_services()
+    where = JOINED if address == JOINED else cluster_address(address, local_address)
     if "://" in where:
-        sys.exit(_ask_there(where, [preset, *overrides], as_json))
+        sys.exit(_examine_by_job(where, [preset, *overrides], as_json))
     started = time.monotonic()
     findings = examine(config, where)
+    seconds = time.monotonic() - started
     if as_json:
-        click.echo(json.dumps({"seconds": time.monotonic() - started, "findings": [asdict(f) for f in findings]}, indent=2))
+        click.echo(json.dumps({"seconds": seconds, "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
-        click.echo(text_of(findings, time.monotonic() - started))
+        click.echo(report_text(findings, seconds))
     sys.exit(any(finding.level == "fail" for finding in findings))
 
 
-def text_of(findings: Sequence[Finding], seconds: float) -> str:
-    """One screen."""
+def report_text(findings: Sequence[Finding], seconds: float) -> str:
+    """Format the findings: a line each, with its remedy below, and their counts."""
     width = max(len(finding.subject) for finding in findings)
     lines = []
     for finding in findings:
@@ -87,112 +66,27 @@ def text_of(findings: Sequence[Finding], seconds: float) -> str:
     return "\n".join(lines)
 
 
-def examine(config: SystemConfig, address: str) -> list[Finding]:
-    """All questions about a cluster that this process can join.
+def _examine_by_job(address: str, arguments: Sequence[str], as_json: bool) -> int:
+    """Run the doctor as a job, whose process can join the cluster, and print its report.
 
-    Raises:
-        JobError: when no cluster answers.
+    Returns:
+        The exit status.
     """
-    import ray
+    from unbraid.cluster.jobs.ray import RayJobServer
+    from unbraid.cluster.jobs.request import submission_id
+    from unbraid.cluster.jobs.tree import checkout, zipped_tree
 
-    from unbraid.cluster.jobs.ray import JobError, require_answer
-
-    try:
-        if address != JOINED:
-            require_answer(address)
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
-    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
-        raise JobError(f"doctor: no cluster can be joined at {address} ({in_one_line(error)})") from None
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    probes = {_name(node): _probe(node["NodeID"]) for node in nodes}
-    answers = _answers(probes, config)
-    findings = [
-        about_ray(list(probes)),
-        about_versions(answers),
-        about_resources(config),
-        about_gpus(config, answers),
-        about_storage(config, answers),
-        about_reads(config, answers),
-        *about_data(config),
-        *about_disks(answers),
-        about_clocks(probes),
-        about_network(config, probes, answers),
-    ]
-    for probe in probes.values():
-        ray.kill(probe)
-    return findings
-
-
-def _probe(node: str) -> Any:
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    from unbraid.cluster.doctor.node_check import NodeProbe
-
-    return ray.remote(NodeProbe).options(
-        num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False), max_concurrency=4
-    ).remote()  # fmt: skip
-
-
-def _name(node: Mapping[str, Any]) -> str:
-    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-
-
-def _answers(probes: Mapping[str, Any], config: SystemConfig) -> Answers:
-    """Ask all nodes everything, side by side."""
-    import ray
-
-    folder = "" if "://" in config.run.storage else config.run.storage
-    asked = {
-        name: {
-            "facts": probe.facts.remote(folder),
-            "gpus": probe.gpus.remote(),
-            "driver": probe.driver.remote(),
-            "transfer": probe.transfer.remote(config.run.storage),
-            "read": probe.read.remote(config.data.url),
-        }
-        for name, probe in probes.items()
-    }
-    until = time.monotonic() + PROBE_SECONDS
-
-    def answer(reference: Any) -> Any:
-        try:
-            return ray.get(reference, timeout=max(until - time.monotonic(), 0.1))
-        except Exception as error:  # whatever a node meets is its answer
-            return getattr(error, "cause", None) or error
-
-    return Answers({name: {question: answer(ref) for question, ref in asked[name].items()} for name in asked})
-
-
-def _ask_there(where: str, arguments: Sequence[str], as_json: bool) -> int:
-    """Run the doctor as a job, whose process can join the cluster."""
-    import tempfile
-
-    from unbraid.cluster.commands.submit import source_folder_or_here
-    from unbraid.cluster.jobs.ray import JobServer, submission_id
-    from unbraid.cluster.jobs.tree import zip_tree
-
-    server = JobServer(where)
-    with tempfile.TemporaryDirectory() as scratch:
-        archive = Path(scratch) / "tree.zip"
-        zip_tree(source_folder_or_here(), archive)
-        command = [
-            "python",
-            "-m",
-            "unbraid.cluster.cli",
-            "doctor",
-            "--address",
-            JOINED,
-            *(["--json"] if as_json else []),
-            *arguments,
-        ]
-        base = submission_id("doctor", "cluster", str(time.time()))
-        job, _ = server.submit(base, command, {"working_dir": str(archive)}, {"kind": "doctor", "base": base})
-    printed: list[str] = []
-    ended = server.follow(job.id, printed.append, lambda text: click.echo(text, err=True))
-    text = "".join(printed)
+    server = RayJobServer(address)
+    base = submission_id("doctor", "cluster", str(time.time()))
+    options = ["--address", JOINED, *(["--json"] if as_json else [])]
+    command = ["python", "-m", "unbraid.cluster.cli", "doctor", *options, *arguments]
+    with zipped_tree(checkout()) as (environment, _):
+        job, _ = server.submit(base, command, environment, {"kind": "doctor", "base": base})
+    output: list[str] = []
+    ended = server.follow(job.id, output.append, lambda text: click.echo(text, err=True))
+    text = "".join(output)
     if ended.status == "SUCCEEDED" or '"findings"' in text or MARKS["fail"] in text:
-        click.echo(text[text.index("{") if as_json else text.index(MARKS["pass"]) :], nl=False)  # Ray's own lines come first
+        click.echo(text[text.index("{") if as_json else text.index(MARKS["pass"]) :], nl=False)  # after Ray's own lines
     else:
         click.echo(f"job {job.id} {ended.status.lower()}: {ended.cause}", err=True)
     return ended.result

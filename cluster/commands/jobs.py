@@ -1,32 +1,34 @@
-"""``unbraid jobs``: what runs on a cluster, where it stands, and how to stop it or go on with it."""
+"""``unbraid jobs``: list, follow, stop and retry the jobs of a cluster."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.submit import address_option, cluster_address, connect, follow, newest_job
-from unbraid.cluster.local.services import use_local_services
+from unbraid.cluster.commands.options import cluster_address_option, detach_option, json_option, kube_option
+from unbraid.cluster.commands.servers import follow, job_or_newest, job_server
+from unbraid.cluster.commands.tables import (
+    STATUS_HEAD,
+    StatusCells,
+    clock_time,
+    event_lines,
+    status_cells,
+    status_lines,
+)
 from unbraid.datasets.errors import DataError
 from unbraid.trainers.errors import in_one_line
-from unbraid.trainers.runs.progress import aligned
 
 if TYPE_CHECKING:
-    from unbraid.cluster.jobs.kube import KubeServer
-    from unbraid.cluster.jobs.ray import Job, JobServer
+    from unbraid.cluster.jobs.server import Job
     from unbraid.trainers.runs.summary import Summary
-
-EVENTS_SHOWN = 8
 
 
 @click.group()
 def jobs() -> None:
-    """Jobs on a Ray cluster: list, follow, stop, go on.
+    """Jobs on a Ray cluster: list, follow, stop, retry.
 
     \b
     Examples:
@@ -37,48 +39,46 @@ def jobs() -> None:
     """
 
 
-kube_option = click.option("--kube", is_flag=True, help="RayJobs on Kubernetes, as `submit --kube` makes them.")
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
-
-
 @jobs.command("list")
-@address_option
+@cluster_address_option
 @kube_option
 @json_option
 def list_jobs(address: str | None, kube: bool, as_json: bool) -> None:
-    """All jobs of the cluster, newest first, each with where its run stands.
+    """List all jobs of the cluster, newest first, each with how far its run is.
 
     \b
     Example:
       unbraid jobs list --address http://head:8265
     """
-    server = _server(address, kube)
+    server = job_server(address, kube)
+    from unbraid.trainers.runs.progress import aligned
+
     found = server.jobs()
-    standing = [_summary(job) for job in found]
+    runs = [_summary(job) for job in found]
     if as_json:
-        click.echo(json.dumps([_as_dict(job, run) for job, run in zip(found, standing, strict=True)], indent=2))
+        click.echo(json.dumps([_as_dict(job, run) for job, run in zip(found, runs, strict=True)], indent=2))
         return
     if not found:
         click.echo(f"no jobs on {server.address} yet; `unbraid submit train …` starts one")
         return
-    head = ("JOB", "STATUS", "BY", "STARTED", "UPDATE", "IMAGES/S", "LEFT", "CHECKPOINT", "")
-    click.echo(aligned([head, *(_row(job, run) for job, run in zip(found, standing, strict=True))]))
+    head = ("JOB", "STATUS", "BY", "STARTED", *STATUS_HEAD, "")
+    click.echo(aligned([head, *(_row(job, run) for job, run in zip(found, runs, strict=True))]))
 
 
 @jobs.command()
 @click.argument("job", required=False)
-@address_option
+@cluster_address_option
 @kube_option
 @json_option
 def status(job: str | None, address: str | None, kube: bool, as_json: bool) -> None:
-    """One job, by default the newest: where its run stands, what happened to it, why it ended.
+    """Show one job, by default the newest: how far its run is, what happened to it, why it ended.
 
     \b
     Example:
       unbraid jobs status train-mine-1a2b3c4d
     """
-    server = _server(address, kube)
-    found = newest_job(server, job)
+    server = job_server(address, kube)
+    found = job_or_newest(server, job)
     run = _summary(found)
     if as_json:
         click.echo(json.dumps(_as_dict(found, run), indent=2))
@@ -88,18 +88,18 @@ def status(job: str | None, address: str | None, kube: bool, as_json: bool) -> N
 
 @jobs.command()
 @click.argument("job", required=False)
-@click.option("-f", "--follow", "following", is_flag=True, help="Until it ends; then exit with its result.")
-@address_option
+@click.option("-f", "--follow", "following", is_flag=True, help="Until it ends; then exit with its status.")
+@cluster_address_option
 @kube_option
 def logs(job: str | None, following: bool, address: str | None, kube: bool) -> None:
-    """What a job, by default the newest, has printed.
+    """Print what a job, by default the newest, has printed.
 
     \b
     Example:
       unbraid jobs logs -f train-mine-1a2b3c4d
     """
-    server = _server(address, kube)
-    found = newest_job(server, job)
+    server = job_server(address, kube)
+    found = job_or_newest(server, job)
     if following:
         sys.exit(follow(server, found.id))
     click.echo(server.logs(found.id), nl=False)
@@ -107,16 +107,16 @@ def logs(job: str | None, following: bool, address: str | None, kube: bool) -> N
 
 @jobs.command()
 @click.argument("job")
-@address_option
+@cluster_address_option
 @kube_option
 def stop(job: str, address: str | None, kube: bool) -> None:
-    """Stop a job: it saves a checkpoint first.
+    """Stop a job; it saves a checkpoint first.
 
     \b
     Example:
       unbraid jobs stop train-mine-1a2b3c4d
     """
-    server = _server(address, kube)
+    server = job_server(address, kube)
     found = server.stop(job)
     run = _summary(found)
     saved = f"; its checkpoint of update {run.checkpoint} is complete" if run and run.checkpoint is not None else ""
@@ -126,8 +126,8 @@ def stop(job: str, address: str | None, kube: bool) -> None:
 
 @jobs.command()
 @click.argument("job")
-@click.option("--detach", is_flag=True, help="Say the job's name and leave.")
-@address_option
+@detach_option
+@cluster_address_option
 @kube_option
 def retry(job: str, detach: bool, address: str | None, kube: bool) -> None:
     """Go on with a job that failed, was stopped, or was lost with its cluster's head.
@@ -136,56 +136,15 @@ def retry(job: str, detach: bool, address: str | None, kube: bool) -> None:
     Example:
       unbraid jobs retry train-mine-1a2b3c4d
     """
-    server = _server(address, kube)
+    server = job_server(address, kube)
     found = server.retry(job)
     click.echo(f"job {found.id} on {server.address}")
     if not detach:
         sys.exit(follow(server, found.id))
 
 
-def standing_cells(run: Summary) -> tuple[str, str, str, str]:
-    """Update, images a second, time left, and checkpoint with its age: the same in every table."""
-    live = run.status == "running"
-    checkpoint = "-" if run.checkpoint is None else str(run.checkpoint)
-    if run.checkpoint_age is not None:
-        checkpoint += f", {duration(run.checkpoint_age)} ago"
-    return (
-        f"{run.step}/{run.updates}",
-        f"{run.images:.0f}" if live and run.images else "-",
-        duration(run.seconds_left) if run.seconds_left is not None else "-",
-        checkpoint,
-    )
-
-
-def duration(seconds: float) -> str:
-    """``43 s``, ``12 min``, ``3.5 h``, ``2.1 d``."""
-    for limit, unit, size in ((100, "s", 1), (6000, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}" if unit != "h" else f"{seconds / size:.1f} h"
-    return f"{seconds / 86_400:.1f} d"
-
-
-def events_text(events: Iterable[dict[str, Any]]) -> str:
-    """One line each, oldest first."""
-    return "\n".join(
-        f"  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(event['time']))}  {event['kind']}: {event['message']}"
-        for event in events
-    )
-
-
-def _server(address: str | None, kube: bool) -> JobServer | KubeServer:
-    local = use_local_services()
-    if kube:
-        from unbraid.cluster.jobs.kube import KubeServer
-
-        if address is not None:
-            raise click.UsageError("--address names a Ray cluster, --kube asks Kubernetes: leave one out")
-        return KubeServer()
-    return connect(cluster_address(address, local))
-
-
 def _summary(job: Job) -> Summary | None:
-    """Where the job's run stands; None when it has none, or its storage cannot be read from here."""
+    """Read how far the job's run is; None when it has no run, or its storage cannot be read from here."""
     if "run" not in job.metadata:
         return None
     from unbraid.trainers.runs.open import open_run
@@ -198,48 +157,34 @@ def _summary(job: Job) -> Summary | None:
 
 
 def _row(job: Job, run: Summary | None) -> tuple[str, ...]:
-    from unbraid.cluster.commands.submit import clock_time
-
-    standing = standing_cells(run) if run else ("-", "-", "-", "-")
-    return (job.id, job.status, job.metadata.get("user", "-"), clock_time(job.started), *standing, job.cause)
+    cells = status_cells(run) if run else StatusCells()
+    return (job.id, job.status, job.metadata.get("user", "-"), clock_time(job.started), *cells, job.cause)
 
 
 def _status_text(job: Job, run: Summary | None) -> str:
-    from unbraid.cluster.commands.submit import clock_time
     from unbraid.trainers.runs.events import read_events
     from unbraid.trainers.runs.summary import store_of
 
-    lines = [f"job {job.id}: {job.status}", f"command: {job.entrypoint}", f"started {clock_time(job.started)}"]
-    if job.ended:
-        lines[-1] += f", ended {clock_time(job.ended)}"
+    ended = f", ended {clock_time(job.ended)}" if job.ended else ""
+    lines = [f"job {job.id}: {job.status}", f"command: {job.entrypoint}", f"started {clock_time(job.started)}{ended}"]
     if job.cause:
         lines.append(f"cause: {job.cause}")
     elif job.status == "PENDING":
         lines.append(f"waits: {in_one_line(job.message)}")
     commit = job.metadata.get("git_commit", "")[:10]
     if commit:
-        lines.append(
-            f"tree {commit}{' with changes' if job.metadata.get('git_dirty') == 'true' else ''}, by {job.metadata['user']}"
-        )
-    if run is None:
-        return "\n".join(lines)
-    update, images, left, checkpoint = standing_cells(run)
-    lines.append(f"run {run.name} in {run.url}: {run.status}{', ' + run.message if run.message else ''}")
-    lines.append(f"update {update}  {images} images/s  left {left}  checkpoint {checkpoint}  started {run.starts} times")
-    if run.holder:
-        lines.append(f"trained by {run.holder}")
-    events = read_events(store_of(run))
-    if events:
-        lines.append(f"what happened{', the newest' if len(events) > EVENTS_SHOWN else ''}:")
-        lines.append(events_text(events[-EVENTS_SHOWN:]))
+        changes = " with changes" if job.metadata.get("git_dirty") == "true" else ""
+        lines.append(f"tree {commit}{changes}, by {job.metadata['user']}")
+    if run is not None:
+        lines += [*status_lines(run), *event_lines(read_events(store_of(run)))]
     return "\n".join(lines)
 
 
 def _as_dict(job: Job, run: Summary | None) -> dict[str, Any]:
-    about: dict[str, Any] = {
+    content: dict[str, Any] = {
         "id": job.id, "status": job.status, "cause": job.cause, "entrypoint": job.entrypoint, "started": job.started,
         "ended": job.ended, "metadata": dict(job.metadata),
     }  # fmt: skip
     if run is not None:
-        about["run"] = run.as_dict()
-    return about
+        content["run"] = run.as_dict()
+    return content

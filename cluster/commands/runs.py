@@ -1,4 +1,4 @@
-"""``unbraid runs``: what is in the storage; no cluster is asked."""
+"""``unbraid runs``: list, show, compare and delete the runs of a storage."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbraid.cluster.commands.jobs import EVENTS_SHOWN, events_text, json_option, standing_cells
+from unbraid.cluster.commands.options import json_option, runs_storage_option
+from unbraid.cluster.commands.tables import STATUS_HEAD, event_lines, status_cells, status_lines
 from unbraid.cluster.local.services import use_local_services
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.progress import aligned
 
 if TYPE_CHECKING:
     from unbraid.trainers.runs.summary import Summary
-
-storage_option = click.option("--storage", default="runs", show_default=True, help="Folder or s3:// prefix that holds runs.")
 
 
 @click.group()
@@ -30,10 +29,10 @@ def runs() -> None:
 
 
 @runs.command("list")
-@storage_option
+@runs_storage_option
 @json_option
 def list_runs(storage: str, as_json: bool) -> None:
-    """All runs, with their status and where they stand.
+    """List all runs, with their status and how far they are.
 
     \b
     Example:
@@ -48,17 +47,17 @@ def list_runs(storage: str, as_json: bool) -> None:
     elif not found:
         click.echo(f"no runs in {storage}")
     else:
-        head = ("RUN", "STATUS", "SYSTEM", "UPDATE", "IMAGES/S", "LEFT", "CHECKPOINT", "MEASURE")
-        rows = [(run.name, run.status, run.config.system, *standing_cells(run), _headline(run)) for run in found]
+        head = ("RUN", "STATUS", "SYSTEM", *STATUS_HEAD, "MEASURE")
+        rows = [(run.name, run.status, run.config.system, *status_cells(run), _primary_metric(run)) for run in found]
         click.echo(aligned([head, *rows]))
 
 
 @runs.command()
 @click.argument("run")
-@storage_option
+@runs_storage_option
 @json_option
 def show(run: str, storage: str, as_json: bool) -> None:
-    """One run: how it stands, what it measured, what happened to it, where its pictures are.
+    """Show one run: how far it is, what it measured, what happened to it, where its report is.
 
     \b
     Example:
@@ -73,26 +72,20 @@ def show(run: str, storage: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary.as_dict(), indent=2))
         return
-    update, images, left, checkpoint = standing_cells(summary)
-    click.echo(f"run {summary.name} in {summary.url}: {summary.status}{', ' + summary.message if summary.message else ''}")
-    click.echo(f"update {update}  {images} images/s  left {left}  checkpoint {checkpoint}  started {summary.starts} times")
-    if summary.holder:
-        click.echo(f"trained by {summary.holder}")
-    for name, value in summary.evaluation.items():
-        click.echo(f"  {name} {value:.4f}")
     store = store_of(summary)
-    events = read_events(store)
-    if events:
-        click.echo(f"what happened:\n{events_text(events[-EVENTS_SHOWN:])}")
+    lines = status_lines(summary)
+    lines += [f"  {name} {value:.4f}" for name, value in summary.evaluation.items()]
+    lines += event_lines(read_events(store))
     if store.exists(REPORT_KEY):
-        click.echo(f"report: {summary.url}/{REPORT_KEY}")
+        lines.append(f"report: {summary.url}/{REPORT_KEY}")
+    click.echo("\n".join(lines))
 
 
 @runs.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
-@storage_option
+@runs_storage_option
 def compare(names: tuple[str, ...], storage: str) -> None:
-    """What differs between runs' configurations, and what each measured.
+    """Print what differs between the configurations of runs, and what each measured.
 
     \b
     Example:
@@ -115,7 +108,7 @@ def compare(names: tuple[str, ...], storage: str) -> None:
 
 @runs.command()
 @click.argument("run")
-@storage_option
+@runs_storage_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(run: str, storage: str, yes: bool) -> None:
     """Delete a run and everything in it.
@@ -137,7 +130,8 @@ def delete(run: str, storage: str, yes: bool) -> None:
 
 
 def _summary(storage: str, name: str) -> Summary:
-    """
+    """Read how far a run is.
+
     Raises:
         ConfigError: when there is no such run, naming the nearest.
     """
@@ -154,7 +148,8 @@ def _summary(storage: str, name: str) -> Summary:
         raise ConfigError(f"{storage} holds no run {name!r}{nearest(name, run_names(storage))}") from None
 
 
-def _headline(run: Summary) -> str:
+def _primary_metric(run: Summary) -> str:
+    """Format what the run scored on its main measure; "" before it was evaluated."""
     primary_metric = run.config.primary_metric
     return (
         f"{primary_metric[1]} {run.evaluation[primary_metric[0]]:.4f}"
@@ -164,6 +159,7 @@ def _headline(run: Summary) -> str:
 
 
 def _setting(run: Summary, key: str) -> str:
+    """Format the value of a dotted key of the run's configuration; "-" where it has none."""
     value: object = run.config.model_dump(mode="json")
     for part in key.split("."):
         value = value.get(part, "-") if isinstance(value, dict) else "-"

@@ -1,4 +1,4 @@
-"""``unbraid tune``: campaigns, from the command line."""
+"""``unbraid tune``: search configurations by campaigns."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from unbraid.cluster.commands.meaning import requested_campaign
+from unbraid.cluster.commands.options import campaign_storage_option, campaigns_storage_option, ray_address_option
 from unbraid.cluster.local.services import use_local_services
 
 if TYPE_CHECKING:
@@ -17,12 +19,11 @@ if TYPE_CHECKING:
     from unbraid.trainers.search.campaign.journal import Journal
 
 SAMPLES = 5
-"""Points of the space that a dry run shows."""
-storage_option = click.option("--storage", default="campaigns", show_default=True, help="Folder or s3:// prefix of campaigns.")
+"""Configurations that a dry run shows."""
 
 
 class FileOrCommand(click.Group):
-    """``tune FILE`` means ``tune run FILE``: what is not a command's name is what to run."""
+    """Reads ``tune FILE`` as ``tune run FILE``: a first word that is no command's name is what to run."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
@@ -32,14 +33,14 @@ class FileOrCommand(click.Group):
 
 @click.group(cls=FileOrCommand)
 def tune() -> None:
-    """Search configurations: tune FILE starts a campaign, or goes on with it.
+    """Search configurations. ``tune FILE`` starts a campaign, or goes on with it.
 
     \b
     Examples:
       unbraid tune infogan-mnist-weights-small --dry-run   what it would try, and what that costs
       unbraid tune infogan-mnist-weights-small             run it; Ctrl-C and the same again go on
       unbraid tune --resume NAME                           go on with what is in the storage
-      unbraid tune status NAME                             how it stands, from anywhere
+      unbraid tune status NAME                             how far it is, from anywhere
       unbraid tune export NAME --best                      the best configuration as a preset
     """
 
@@ -49,12 +50,12 @@ def tune() -> None:
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--resume", metavar="NAME", help="Go on with a campaign as it is in the storage.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print samples and the cost, start nothing.")
-@click.option("--address", help="Ray cluster. Default: RAY_ADDRESS, else the local services, else one started here.")
-@click.option("--storage", help="Folder or s3:// prefix of campaigns. Default: what the file says, else campaigns.")
+@ray_address_option
+@campaign_storage_option
 def run(
     file: str | None, overrides: tuple[str, ...], resume: str | None, dry_run: bool, address: str | None, storage: str | None
 ) -> None:
-    """Run a campaign's FILE, or one that comes with unbraid, by name; the same command goes on with it.
+    """Run the campaign in FILE, or one that comes with unbraid, by its name. The same command, repeated, goes on with it.
 
     \b
     Examples:
@@ -63,23 +64,13 @@ def run(
       unbraid tune infogan-mnist-codes-small --dry-run
       unbraid tune --resume infogan-mnist-codes-small
     """
-    from unbraid.trainers.config.schema import absolute
-    from unbraid.trainers.errors import ConfigError
     from unbraid.trainers.search.campaign.journal import Journal
-    from unbraid.trainers.search.campaign.reading import read_campaign
 
-    if resume is not None:
-        overrides = (*((file,) if file else ()), *overrides)
-        if overrides:
-            raise ConfigError(f"--resume: goes on with the campaign as it is; to change {overrides[0]}, name its file")
+    requested = requested_campaign(file, overrides, resume, storage)
+    campaign = requested.content
+    if campaign is None:
         use_local_services()
-        campaign = Journal.open(storage or "campaigns", resume).campaign()
-    elif file is None:
-        raise ConfigError("name a campaign's file, or --resume NAME; `unbraid tune campaigns` lists those that are there")
-    else:
-        campaign = read_campaign(file, overrides)
-        if storage is not None:
-            campaign = campaign.model_copy(update={"storage": absolute(storage)})
+        campaign = Journal.open(requested.storage, requested.name).campaign()
     if dry_run:
         click.echo(dry_run_text(campaign))
         return
@@ -88,7 +79,7 @@ def run(
 
 
 def run_to_end(campaign: Campaign, address: str | None) -> None:
-    """Run a campaign until it is over or cut, and say what came out; exits 130 when cut by Ctrl-C."""
+    """Run a campaign until it is over or interrupted, showing its table, and write its report; exits 130 after Ctrl-C."""
     from unbraid.trainers.errors import RunError
     from unbraid.trainers.launch.ray_train import check_inputs
     from unbraid.trainers.search.campaign.journal import Journal
@@ -123,7 +114,7 @@ def _exit_interrupted() -> NoReturn:
 
 
 def dry_run_text(campaign: Campaign) -> str:
-    """What a campaign would do: samples, trials at most, updates and arithmetic at most."""
+    """Describe what a campaign would do: some configurations; the most trials, updates and arithmetic."""
     import yaml
 
     from unbraid.trainers.search.campaign.cost import campaign_cost
@@ -138,9 +129,9 @@ def dry_run_text(campaign: Campaign) -> str:
 
 @tune.command()
 @click.argument("name")
-@storage_option
+@campaigns_storage_option
 def status(name: str, storage: str) -> None:
-    """Show how a campaign stands, from wherever its storage can be read.
+    """Show how far a campaign is; needs its storage only.
 
     \b
     Examples:
@@ -160,9 +151,9 @@ def status(name: str, storage: str) -> None:
 @click.option("--best", is_flag=True, help="The best configuration; the default.")
 @click.option("--configuration", type=click.IntRange(min=0), help="This one instead, by its number in the table.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. Default: NAME-best.yaml.")
-@storage_option
+@campaigns_storage_option
 def export(name: str, best: bool, configuration: int | None, output: Path | None, storage: str) -> None:
-    """Write a configuration as a preset, which trains to the number that the campaign found.
+    """Write a configuration as a preset; training it gives the score that the campaign found.
 
     \b
     Examples:
@@ -184,7 +175,7 @@ def export(name: str, best: bool, configuration: int | None, output: Path | None
 
 @tune.command()
 @click.argument("name")
-@storage_option
+@campaigns_storage_option
 def report(name: str, storage: str) -> None:
     """Draw the report of a campaign, finished or not.
 

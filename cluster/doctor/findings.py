@@ -1,4 +1,4 @@
-"""The doctor's questions: each makes one line of what the nodes have answered."""
+"""The doctor's findings: each function judges the nodes' answers to one question."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from unbraid.cluster.jobs.tree import checkout
 from unbraid.trainers.errors import in_one_line
 
 if TYPE_CHECKING:
     from unbraid.trainers.config.schema import SystemConfig
 
 Level = Literal["pass", "warn", "fail"]
-PROBE_SECONDS = 40.0
+CHECK_SECONDS = 40.0
+"""Time for all nodes to answer."""
 SKEW_SECONDS = 1.0
 SHM_BYTES = 1 << 30
 DISK_BYTES = 5 << 30
 SLOW_MB = 20.0
+"""A second; below, a transfer is slow."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer to one question.
+    """The result of one check.
 
     Attributes:
-        remedy: what to do about it; "" when nothing need be done.
+        remedy: what to do; "" when nothing need be done.
         figures: what was measured, for programs.
     """
 
@@ -38,27 +41,27 @@ class Finding:
 
 
 class Answers:
-    """What each node has answered to each question; an exception is an answer too.
+    """The nodes' answers to each question; an exception is an answer too.
 
     Args:
-        of_nodes: for each node its answers.
+        of_nodes: for each node its answers by question.
     """
 
     def __init__(self, of_nodes: Mapping[str, Mapping[str, Any]]) -> None:
         self._of_nodes = of_nodes
 
-    def came(self, question: str) -> dict[str, Any]:
-        """Of the nodes that could answer."""
+    def successful(self, question: str) -> dict[str, Any]:
+        """Return the answers of the nodes that could answer."""
         return {node: a[question] for node, a in self._of_nodes.items() if not isinstance(a[question], Exception)}
 
-    def broken(self, question: str) -> str:
-        """In words, what kept the others from it; "" when nothing did."""
-        errors = {node: a[question] for node, a in self._of_nodes.items() if isinstance(a[question], Exception)}
-        return "; ".join(f"{node}: {in_one_line(error)}" for node, error in errors.items())
+    def errors(self, question: str) -> str:
+        """Describe the errors of the other nodes in one line; "" when there are none."""
+        found = {node: a[question] for node, a in self._of_nodes.items() if isinstance(a[question], Exception)}
+        return "; ".join(f"{node}: {in_one_line(error)}" for node, error in found.items())
 
 
 def about_ray(names: Sequence[str]) -> Finding:
-    """Version and nodes."""
+    """Name the version of Ray and the nodes."""
     import ray
 
     shown = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
@@ -66,14 +69,14 @@ def about_ray(names: Sequence[str]) -> Finding:
 
 
 def about_versions(answers: Answers) -> Finding:
-    """Python and packages, against this one's and those of the constraints."""
-    broken = answers.broken("facts")
-    if broken:
-        return Finding("versions", "fail", broken, "see `ray status` and that node's log")
+    """Compare Python and packages on each node with this process's Python and the versions in the constraints."""
+    errors = answers.errors("facts")
+    if errors:
+        return Finding("versions", "fail", errors, "see `ray status` and that node's log")
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     wanted = _constraints()
     old, missing, other = [], [], []
-    for node, facts in answers.came("facts").items():
+    for node, facts in answers.successful("facts").items():
         if facts["python"].rpartition(".")[0] != here:
             old.append(f"{node} has Python {facts['python']}")
         for name, found in facts["packages"].items():
@@ -86,12 +89,12 @@ def about_versions(answers: Answers) -> Finding:
     if missing or other:
         text = "; ".join((missing + other)[:4])
         return Finding("versions", "fail" if missing else "warn", text, "use the image, or `unbraid submit --install`")
-    facts = next(iter(answers.came("facts").values()))
+    facts = next(iter(answers.successful("facts").values()))
     return Finding("versions", "pass", f"Python {facts['python']}, torch {facts['packages']['torch']}, as in constraints.txt")
 
 
 def about_resources(config: SystemConfig) -> Finding:
-    """Whether the workers fit, and now."""
+    """Check whether the workers fit into the cluster, and into what is free now."""
     import ray
 
     from unbraid.trainers.errors import ConfigError
@@ -117,13 +120,13 @@ def about_resources(config: SystemConfig) -> Finding:
 
 
 def about_gpus(config: SystemConfig, answers: Answers) -> Finding:
-    """What torch sees, against what Ray counts and the run wants."""
+    """Compare the GPUs that torch sees with those that Ray counts and the run needs."""
     import ray
 
-    broken, found, drivers = answers.broken("gpus"), answers.came("gpus"), answers.came("driver")
+    errors, found, drivers = answers.errors("gpus"), answers.successful("gpus"), answers.successful("driver")
     counted, declared = sum(map(len, found.values())), int(ray.cluster_resources().get("GPU", 0))
-    if broken:
-        return Finding("GPUs", "fail", broken, "see that torch and the driver fit each other on that node")
+    if errors:
+        return Finding("GPUs", "fail", errors, "see that torch and the driver fit each other on that node")
     if declared > counted:
         text = f"Ray counts {declared}, torch sees {counted}"
         return Finding("GPUs", "fail", text, "use an image with torch for CUDA, and a driver")
@@ -140,10 +143,10 @@ def about_gpus(config: SystemConfig, answers: Answers) -> Finding:
 
 
 def about_storage(config: SystemConfig, answers: Answers) -> Finding:
-    """Whether every node can write and read where runs go, and how fast."""
-    broken, rates, storage = answers.broken("transfer"), answers.came("transfer"), config.run.storage
-    if broken:
-        return Finding("run storage", "fail", broken, "give every node keys that may write there, or correct run.storage")
+    """Check whether every node can write and read the storage of runs, and how fast."""
+    errors, rates, storage = answers.errors("transfer"), answers.successful("transfer"), config.run.storage
+    if errors:
+        return Finding("run storage", "fail", errors, "give every node keys that may write there, or correct run.storage")
     if len(rates) > 1 and "://" not in storage:
         text = f"{storage} is a folder; {len(rates)} nodes may each have their own"
         return Finding("run storage", "warn", text, "use s3://bucket/prefix, or a folder that all nodes share", rates)
@@ -154,16 +157,16 @@ def about_storage(config: SystemConfig, answers: Answers) -> Finding:
 
 
 def about_reads(config: SystemConfig, answers: Answers) -> Finding:
-    """Whether every node can read the shards, and how fast."""
-    broken, rates = answers.broken("read"), answers.came("read")
-    if broken:
-        return Finding("data reads", "fail", broken, "pack the set there, correct data.url, or give that node keys")
+    """Check whether every node can read the shards, and how fast."""
+    errors, rates = answers.errors("read"), answers.successful("read")
+    if errors:
+        return Finding("data reads", "fail", errors, "pack the set there, correct data.url, or give that node keys")
     text = "; ".join(f"{node}: {rate:.0f} MB/s" for node, rate in rates.items())
     return Finding("data reads", "pass", f"{config.data.url} {text}", "", rates)
 
 
 def about_data(config: SystemConfig) -> list[Finding]:
-    """Whether the set fits the configuration, and the lanes the workers."""
+    """Check whether the data set fits the configuration, and whether the workers share its lanes evenly."""
     from unbraid.datasets.errors import DataError
     from unbraid.datasets.shards.index import read_index
     from unbraid.datasets.store import open_store
@@ -188,9 +191,9 @@ def about_data(config: SystemConfig) -> list[Finding]:
 
 
 def about_disks(answers: Answers) -> list[Finding]:
-    """Shared memory and free space."""
-    shared = {node: facts["shm_total"] for node, facts in answers.came("facts").items()}
-    free = {node: facts["disk_free"] for node, facts in answers.came("facts").items()}
+    """Check the nodes' shared memory and free disk space."""
+    shared = {node: facts["shm_total"] for node, facts in answers.successful("facts").items()}
+    free = {node: facts["disk_free"] for node, facts in answers.successful("facts").items()}
     return [
         _sizes("shared memory", shared, SHM_BYTES, "give the container a larger /dev/shm: Ray's object store lives there"),
         _sizes("disk free", free, DISK_BYTES, "free space, or choose another run.storage"),
@@ -203,18 +206,18 @@ def _sizes(subject: str, sizes: Mapping[str, int], least: int, remedy: str) -> F
     return Finding(subject, "warn" if short else "pass", text, remedy if short else "", sizes)
 
 
-def about_clocks(probes: Mapping[str, Any]) -> Finding:
-    """How far clocks lie apart; half of a question's way there and back is how well that is known."""
+def about_clocks(checks: Mapping[str, Any]) -> Finding:
+    """Measure how far the nodes' clocks differ from this one's, to half of a question's round trip."""
     import ray
 
     offsets: dict[str, float] = {}
-    for node, probe in probes.items():
+    for node, check in checks.items():
         best = float("inf")
         for _ in range(3):
             sent = time.time()
             try:
-                there = ray.get(probe.clock.remote(), timeout=5)
-            except Exception as error:  # a node that has gone meanwhile
+                there = ray.get(check.clock.remote(), timeout=5)
+            except Exception as error:  # the node is gone meanwhile
                 return Finding("clocks", "fail", f"{node} does not answer: {in_one_line(error)}", "see `ray status`")
             came = time.time()
             if came - sent < best:
@@ -225,18 +228,18 @@ def about_clocks(probes: Mapping[str, Any]) -> Finding:
     return Finding("clocks", "warn" if late else "pass", f"apart by {worst * 1000:.0f} ms at most", remedy, offsets)
 
 
-def about_network(config: SystemConfig, probes: Mapping[str, Any], answers: Answers) -> Finding:
-    """The sum over all nodes that training takes at every update, by the same library."""
+def about_network(config: SystemConfig, checks: Mapping[str, Any], answers: Answers) -> Finding:
+    """Measure the sum over all nodes that each update of training takes, by the library that training uses."""
     import ray
 
-    nodes, actors = list(probes), list(probes.values())
+    nodes, actors = list(checks), list(checks.values())
     if len(actors) == 1:
         return Finding("all-reduce", "pass", "one node: nothing crosses the network")
-    gpus = config.run.gpus > 0 and all(answers.came("gpus").get(node) for node in nodes)
+    gpus = config.run.gpus > 0 and all(answers.successful("gpus").get(node) for node in nodes)
     try:
         where = ray.get(actors[0].meeting_point.remote(), timeout=10)
         sums = [actor.reduce.remote(where, rank, len(actors), gpus) for rank, actor in enumerate(actors)]
-        rates = ray.get(sums, timeout=PROBE_SECONDS)
+        rates = ray.get(sums, timeout=CHECK_SECONDS)
     except Exception as error:  # of gloo, NCCL or Ray
         remedy = "open all ports between the nodes: workers talk to each other directly"
         return Finding("all-reduce", "fail", in_one_line(error), remedy)
@@ -252,10 +255,9 @@ def about_network(config: SystemConfig, probes: Mapping[str, Any], answers: Answ
 
 
 def _constraints() -> dict[str, str]:
-    """Versions that were seen working together, where this runs from a checkout."""
-    from unbraid.cluster.jobs.tree import source_folder
-
-    path = source_folder() / "constraints.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
+    """Read the versions that were tested together from the checkout; none where unbraid is installed without it."""
+    folder = checkout()
+    path = folder / "constraints.txt" if folder else None
+    lines = path.read_text().splitlines() if path and path.exists() else []
     pairs = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
     return {name.strip(): wanted.split(";")[0].strip() for name, wanted in pairs}

@@ -1,4 +1,4 @@
-"""What the doctor asks of a node, run there as a Ray actor: every number is measured on the node itself."""
+"""The doctor's questions to a node, answered by a Ray actor that runs there: each number is measured on the node itself."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ REDUCED_BYTES = 32 << 20
 REDUCTIONS = 3
 
 
-class NodeProbe:
-    """One node, asked from the doctor's process."""
+class NodeCheck:
+    """Answers questions about the node that it runs on."""
 
     def clock(self) -> float:
-        """This node's, in seconds since the epoch."""
+        """Read this node's clock, in seconds since the epoch."""
         return time.time()
 
     def facts(self, folder: str) -> dict[str, Any]:
-        """Versions, memory and disk; ``folder`` is where training writes, or "" when that is not a folder."""
+        """Read versions, memory and disk.
+
+        Args:
+            folder: where training writes; "" when that is not a folder.
+        """
         disk = Path(folder or "/tmp")  # noqa: S108  # Ray's own default for what it spills
         while not disk.exists():
             disk = disk.parent
@@ -41,7 +45,7 @@ class NodeProbe:
         }
 
     def gpus(self) -> list[dict[str, Any]]:
-        """What torch sees of this node's GPUs, all of them, whatever Ray has given to whom."""
+        """List all GPUs of this node that torch sees, whichever of them Ray has assigned: name, memory, CUDA version."""
         import torch
 
         found = []
@@ -51,12 +55,15 @@ class NodeProbe:
         return found
 
     def driver(self) -> str:
-        """The version of NVIDIA's driver; "" without one."""
+        """Read the version of NVIDIA's driver; "" without one."""
         path = Path("/proc/driver/nvidia/version")
         return path.read_text().split("Kernel Module")[-1].split()[0] if path.exists() else ""
 
     def transfer(self, url: str) -> dict[str, float]:
-        """Write, read and delete one object under ``url``; megabytes a second each way.
+        """Write, read and delete one object under a URL.
+
+        Returns:
+            Megabytes a second, ``write`` and ``read``.
 
         Raises:
             DataError: with S3's own reason.
@@ -71,14 +78,17 @@ class NodeProbe:
             store.put(key, content)
             written = time.perf_counter()
             if store.get(key) != content:
-                raise OSError(f"{url}: what was read is not what was written")
+                raise OSError(f"{url}: an object that was read differs from what was written")
             read = time.perf_counter()
         finally:
             store.delete(key)
         return {"write": TRANSFER_BYTES / 1e6 / (written - started), "read": TRANSFER_BYTES / 1e6 / (read - written)}
 
     def read(self, url: str) -> float:
-        """Read the head of a set's shards; megabytes a second.
+        """Read the beginnings of a set's shards.
+
+        Returns:
+            Megabytes a second.
 
         Raises:
             DataError: with S3's own reason.
@@ -98,18 +108,26 @@ class NodeProbe:
         return count / 1e6 / (time.perf_counter() - started)
 
     def meeting_point(self) -> str:
-        """An address at which all nodes can meet here."""
+        """Choose an address on this node at which all nodes can form a process group."""
         import ray
 
         host = ray.util.get_node_ip_address()
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            return f"tcp://{host}:{probe.getsockname()[1]}"
+        with socket.socket() as listener:
+            listener.bind((host, 0))
+            return f"tcp://{host}:{listener.getsockname()[1]}"
 
     def reduce(self, where: str, rank: int, size: int, gpus: bool) -> float:
-        """Sum a tensor over all nodes a few times; the bandwidth of each node in megabytes a second.
+        """Sum a tensor over all nodes a few times.
 
         A ring moves 2·(n-1)/n of the tensor in and out of each node (Patarasu & Yuan, 2009).
+
+        Args:
+            where: from :meth:`meeting_point` of one of them.
+            rank, size: this node's number, and how many there are.
+            gpus: by NCCL between GPUs instead of gloo.
+
+        Returns:
+            Bandwidth of a node in megabytes a second.
         """
         from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""RayJobs on Kubernetes, with the interface of a job server: what KubeRay says of them is the truth."""
+"""The RayJobs of a Kubernetes namespace as a job server; KubeRay's status of a RayJob decides what its status is."""
 
 from __future__ import annotations
 
@@ -7,38 +7,36 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from unbraid.cluster.jobs.kubectl import NAMESPACE, Printed, UnreachableError, kubectl, require_kubectl
-from unbraid.cluster.jobs.ray import Job, JobError
+from unbraid.cluster.jobs.kubectl import NAMESPACE, LogFollower, kubectl, require_kubectl
+from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, UnreachableError
 from unbraid.trainers.errors import in_one_line
 
 PREFIX = "unbraid.io/"
-"""Of the labels and annotations that are ours."""
+"""Of this project's labels and annotations."""
 RESOURCE = "rayjobs.ray.io"
 LONGEST_NAME = 47
-"""KubeRay refuses more: it makes the names of pods from it."""
+"""KubeRay refuses longer names: it makes the names of pods from them."""
 POLL_SECONDS = 2.0
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 PULL_FAILURES = ("ImagePullBackOff", "InvalidImageName")
-"""The first failure of a pull (ErrImagePull) may be the registry's bad moment."""
+"""Not ErrImagePull, the first failure of a pull: that one may be passing."""
 LEAVE_SECONDS = 180.0
-"""That a job's pods get to end: the head's grace, and a margin. On a node that is lost they stay for longer."""
+"""How long `stop` waits for a job's pods: the head's grace period and a margin. On a lost node pods stay for longer."""
 
 
-class KubeServer:
-    """The RayJobs of one namespace.
+class KubeJobServer:
+    """The RayJobs of one namespace, see :class:`unbraid.cluster.jobs.server.JobServer`.
 
     Args:
-        namespace: that an overlay of ``k8s/`` has been applied to.
+        namespace: one that an overlay of ``k8s/`` was applied to.
 
     Raises:
         JobError: when there is no kubectl.
     """
 
     option = "--kube "
-    """What names it on the command line."""
 
     def __init__(self, namespace: str = NAMESPACE) -> None:
         require_kubectl()
@@ -46,13 +44,13 @@ class KubeServer:
         self.address = f"namespace {namespace}"
 
     def submit(self, manifest: Mapping[str, Any]) -> tuple[Job, bool]:
-        """Create a RayJob, unless it runs or has succeeded; one that failed is taken away and begins again.
+        """Create a RayJob, unless one of its name runs or has succeeded; one that failed is deleted first.
 
         Returns:
             The job, and whether it is new.
 
         Raises:
-            JobError: when one of that name runs another command, or Kubernetes refuses.
+            JobError: when a RayJob of that name runs another command, or Kubernetes refuses.
         """
         name = manifest["metadata"]["name"]
         there = {job.id: job for job in self.jobs()}.get(name)
@@ -71,10 +69,10 @@ class KubeServer:
         return self.job(name), True
 
     def retry(self, identifier: str) -> Job:
-        """Begin a job that failed or was stopped once more: it goes on from its newest checkpoint.
+        """Create the RayJob of a job that failed again; a run goes on from its newest checkpoint.
 
         Raises:
-            JobError: when it runs, or has succeeded.
+            JobError: when the job is not over, or has succeeded.
         """
         resource = self._get(identifier)
         old = job_of(resource)
@@ -90,10 +88,10 @@ class KubeServer:
         return self.submit(kept)[0]
 
     def stop(self, identifier: str) -> Job:
-        """Take a job away: its pods save a checkpoint as they end.
+        """Delete a RayJob and wait until its pods have ended, which save a checkpoint first.
 
         Returns:
-            As it was, but stopped.
+            The job, with the status STOPPED.
 
         Raises:
             JobError: when it has ended already.
@@ -109,69 +107,70 @@ class KubeServer:
         return Job(job.id, "STOPPED", "", job.entrypoint, job.metadata, job.started, time.time(), None)
 
     def job(self, identifier: str) -> Job:
-        """
+        """Return one job.
+
         Raises:
-            JobError: when there is no such job, naming the nearest that are there.
+            UnknownJobError: when there is no such RayJob, naming the newest that exist.
         """
         return job_of(self._get(identifier))
 
     def jobs(self) -> list[Job]:
-        """All RayJobs of the namespace, newest first."""
+        """List all RayJobs of the namespace, newest first."""
         found = json.loads(self._kubectl("get", RESOURCE, "-n", self.namespace, "-o", "json"))
         return sorted((job_of(item) for item in found["items"]), key=lambda job: -job.started)
 
     def logs(self, identifier: str) -> str:
-        """What the driver has printed so far; nothing before its head runs, or after it has gone."""
+        """Return what the driver has printed so far; "" before the head pod runs and after it is gone."""
         pod = self._head(self._get(identifier))
         return self._kubectl("logs", "-n", self.namespace, pod, "-c", "log") if pod else ""
 
-    def follow(self, identifier: str, show: Callable[[str], None], told: Callable[[str], None]) -> Job:
-        """Show a job's output as it comes until the job has ended, and say what it waits for before.
+    def follow(self, identifier: str, on_output: Callable[[str], None], on_notice: Callable[[str], None]) -> Job:
+        """Pass on a job's output as it is printed, until the job has ended.
 
         Args:
-            told: hears what the job waits for, of clusters that it begins again on, and of lost connections.
-
-        Returns:
-            The job as it ended.
+            on_notice: called with what the job waits for before it runs, each time that changes, and with lost connections.
 
         Raises:
             JobError: when its image cannot be pulled; the job itself goes on trying.
         """
-        said, printed = "", Printed(self.namespace, show)
+        announced, output = "", LogFollower(self.namespace, on_output)
         try:
             while True:
                 try:
-                    job, state = self._look(identifier, printed)
+                    job, waits_for = self._look(identifier, output)
                 except UnreachableError as error:
-                    job, state = None, f"{error}; the job itself is not concerned"
+                    job, waits_for = None, f"{error}; the job itself is not concerned"
                 if job is not None and job.is_over:
-                    printed.finish()
+                    output.finish()
                     return job
-                if state != said:
-                    if state:
-                        told(f"{identifier}: {state}")
-                    said = state
-                if any(word in state for word in PULL_FAILURES):
+                if waits_for and waits_for != announced:
+                    on_notice(f"{identifier}: {waits_for}")
+                announced = waits_for
+                if any(word in waits_for for word in PULL_FAILURES):
                     raise JobError(
-                        f"job {identifier} cannot start, its image cannot be pulled: {state}. Push it, or stop the job "
+                        f"job {identifier} cannot start, its image cannot be pulled: {waits_for}. Push it, or stop the job "
                         f"(unbraid jobs stop --kube {identifier}) and submit with --image; it goes on trying meanwhile"
                     )
                 time.sleep(POLL_SECONDS)
         finally:
-            printed.close()
+            output.close()
 
-    def _look(self, identifier: str, printed: Printed) -> tuple[Job, str]:
-        """A job as it is now, whose output is shown from now on, and what it waits for; "" while it runs."""
+    def _look(self, identifier: str, output: LogFollower) -> tuple[Job, str]:
+        """Read a job's status, and begin to follow its output once its head runs.
+
+        Returns:
+            The job, and what it waits for; "" once it runs.
+        """
         resource = self._get(identifier)
         job = job_of(resource)
         pod = None if job.is_over else self._head(resource)
         if pod:
-            printed.follow(pod)
-        waits = self._waits(resource) or job.message if job.status == "PENDING" else ""
-        return job, waits
+            output.follow(pod)
+        waits_for = self._waits_for(resource) or job.message if job.status == "PENDING" else ""
+        return job, waits_for
 
-    def _waits(self, resource: Mapping[str, Any]) -> str:
-        """What keeps the pods of a job from running, as KubeRay's conditions and the pods' own say."""
+    def _waits_for(self, resource: Mapping[str, Any]) -> str:
+        """Say what keeps a job's pods from running, by the conditions of its RayCluster and of its pods; "" if nothing does."""
         status = resource.get("status", {})
         conditions = status.get("rayClusterStatus", {}).get("conditions", [])
         causes = [
@@ -183,7 +182,7 @@ class KubeServer:
         return in_one_line("; ".join(causes)) if causes else ""
 
     def _head(self, resource: Mapping[str, Any]) -> str | None:
-        """The pod whose sidecar prints what the driver prints, once that runs."""
+        """Return the head pod, whose sidecar prints the driver's output; None before that sidecar runs."""
         cluster = resource.get("status", {}).get("rayClusterName")
         for pod in self._pods(cluster, "ray.io/node-type=head") if cluster else []:
             states = pod.get("status", {}).get("initContainerStatuses", [])
@@ -205,7 +204,7 @@ class KubeServer:
             if "not found" not in str(error):
                 raise
             known = ", ".join(job.id for job in self.jobs()[:5]) or "none"
-            raise JobError(f"{self.address} has no RayJob {identifier}; the newest: {known}") from None
+            raise UnknownJobError(f"{self.address} has no RayJob {identifier}; the newest: {known}") from None
         resource: dict[str, Any] = json.loads(text)
         return resource
 
@@ -217,7 +216,7 @@ class KubeServer:
 
 
 def job_of(resource: Mapping[str, Any]) -> Job:
-    """A RayJob as a job: KubeRay's word where it has ended, the Ray job's while it runs."""
+    """Convert a RayJob to a job: the status is KubeRay's where the RayJob has ended, and the Ray job's while it runs."""
     metadata, spec, status = resource["metadata"], resource["spec"], resource.get("status", {})
     deployment, job = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
     if deployment == "Failed":
@@ -247,19 +246,20 @@ def job_of(resource: Mapping[str, Any]) -> Job:
 
 
 def metadata_of(annotations: Mapping[str, str]) -> dict[str, str]:
-    """What was said of the work when it was submitted."""
+    """Convert annotations to the metadata of a job."""
     return {key.removeprefix(PREFIX).replace("-", "_"): value for key, value in annotations.items() if key.startswith(PREFIX)}
 
 
 def annotations_of(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The other way round."""
+    """Convert the metadata of a job to annotations."""
     return {PREFIX + key.replace("_", "-"): value for key, value in metadata.items()}
 
 
 def require_name(name: str) -> None:
-    """
+    """See that a RayJob can have a name.
+
     Raises:
-        JobError: when no RayJob can be called so.
+        JobError: when it cannot.
     """
     if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise JobError(
@@ -269,7 +269,7 @@ def require_name(name: str) -> None:
 
 
 def _causes(status: Mapping[str, Any]) -> list[str]:
-    """Why a pod does not run."""
+    """List why a pod does not run, by its status."""
     causes = [
         f"{c.get('reason', '')}: {c.get('message', '')}"
         for c in status.get("conditions", [])
@@ -284,15 +284,3 @@ def _causes(status: Mapping[str, Any]) -> list[str]:
 
 def _seconds(stamp: str | None) -> float:
     return datetime.fromisoformat(stamp).timestamp() if stamp else 0.0
-
-
-def folder_of(tree: Path) -> Path:
-    """Where the manifests are.
-
-    Raises:
-        JobError: when this runs without a checkout.
-    """
-    folder = tree / "k8s"
-    if not (folder / "overlays").is_dir():
-        raise JobError(f"{tree} has no k8s/overlays: run this from a checkout, or name one with --working-dir")
-    return folder

@@ -1,4 +1,4 @@
-"""kubectl, through which all that concerns Kubernetes goes: whatever signs a person in there does so here too."""
+"""kubectl: the only way to Kubernetes, so that whatever signs a person in there signs this program in too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from unbraid.cluster.jobs.ray import JobError
+from unbraid.cluster.jobs.server import JobError, UnreachableError
 from unbraid.trainers.errors import in_one_line
 
 NAMESPACE = "unbraid"
@@ -18,19 +18,14 @@ INSTALL = (
     "install it (helm install kuberay-operator kuberay-operator --repo https://ray-project.github.io/kuberay-helm "
     "--version 1.7.0 --namespace kuberay-system --create-namespace)"
 )
-
-
 UNREACHABLE = ("connect", "timeout", "timed out", "EOF", "no such host", "ServiceUnavailable")
 
 
-class UnreachableError(JobError):
-    """Kubernetes does not answer; it may do so later."""
-
-
 def require_kubectl() -> None:
-    """
+    """See that kubectl is installed.
+
     Raises:
-        JobError: when it is not there.
+        JobError: when it is not on PATH.
     """
     if shutil.which("kubectl") is None:
         raise JobError(
@@ -39,11 +34,15 @@ def require_kubectl() -> None:
 
 
 def kubectl(*arguments: str, content: str | None = None, namespace: str = NAMESPACE) -> str:
-    """What kubectl prints.
+    """Run kubectl and return what it prints.
+
+    Args:
+        content: its standard input.
+        namespace: for the error's text.
 
     Raises:
         JobError: with the cause and a remedy.
-        UnreachableError: when nothing answers.
+        UnreachableError: when no Kubernetes answers.
     """
     command = ["kubectl", *arguments]
     done = subprocess.run(command, input=content, capture_output=True, text=True, check=False)
@@ -53,7 +52,7 @@ def kubectl(*arguments: str, content: str | None = None, namespace: str = NAMESP
 
 
 def _explained(command: Sequence[str], text: str, namespace: str) -> JobError:
-    """kubectl's error, in one line, with what to do."""
+    """Put kubectl's error in one line, with what to do."""
     line = in_one_line(text.replace("Error from server", "").strip(" :"), 400)
     if any(words in text for words in NO_KUBERAY):
         return JobError(f"this Kubernetes cluster has no KubeRay: {INSTALL}, then kubectl apply -k k8s/overlays/gpu")
@@ -70,19 +69,24 @@ def _explained(command: Sequence[str], text: str, namespace: str) -> JobError:
     return JobError(f"{shlex.join(command[:3])}: {line}")
 
 
-class Printed:
-    """The output of one head after another, without a line twice: Kubernetes tells of each when it was printed."""
+class LogFollower:
+    """Passes on the output of one head pod after another, no line twice: Kubernetes stamps each line with its time.
 
-    def __init__(self, namespace: str, show: Callable[[str], None]) -> None:
+    Args:
+        on_output: called with each line.
+    """
+
+    def __init__(self, namespace: str, on_output: Callable[[str], None]) -> None:
         self._namespace = namespace
-        self._show = show
+        self._on_output = on_output
         self._pod = ""
         self._last = ("", "")
+        """Time of the newest line that was passed on: the second, and its nine decimal digits."""
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
     def follow(self, pod: str) -> None:
-        """Go on with a pod's output, whose stream may have ended meanwhile."""
+        """Pass on a pod's output in a thread; repeated, it opens the stream again if that has ended."""
         if pod == self._pod and self._process is not None and self._process.poll() is None:
             return
         self.close()
@@ -94,12 +98,12 @@ class Printed:
         self._reader.start()
 
     def finish(self) -> None:
-        """Show what the stream may still hold, and what it left out."""
+        """End the stream, and pass on the lines that it left out."""
         self.close()
         if self._pod:
-            with suppress(JobError):  # it may be gone with its cluster
+            with suppress(JobError):  # the pod may be gone with its cluster
                 for line in kubectl(*self._arguments(), namespace=self._namespace).splitlines(keepends=True):
-                    self._print(line)
+                    self._pass_on(line)
 
     def close(self) -> None:
         """End the stream."""
@@ -117,13 +121,13 @@ class Printed:
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.endswith("\n"):  # else the stream broke within it, and the next one has it whole
-                self._print(line)
+            if line.endswith("\n"):  # a line without its end was cut by a broken stream; the next stream has it whole
+                self._pass_on(line)
 
-    def _print(self, line: str) -> None:
+    def _pass_on(self, line: str) -> None:
         stamp, _, text = line.partition(" ")
         second, _, fraction = stamp.removesuffix("Z").partition(".")
-        printed = (second, fraction.ljust(9, "0"))
-        if printed > self._last:
-            self._last = printed
-            self._show(text)
+        time = (second, fraction.ljust(9, "0"))
+        if time > self._last:
+            self._last = time
+            self._on_output(text)

@@ -1,14 +1,12 @@
-"""Ray jobs: submitted once, followed until they have really ended, stopped with a checkpoint.
+"""The job server of a Ray cluster: submits once, follows until the job has really ended, stops after a checkpoint.
 
-The job's status is the truth; the log stream only looks like it, because it may end while the job runs on (ray issues 57002,
+The job's status says whether it runs; its log stream does not, because that may end while the job runs on (ray issues 57002,
 60665).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import re
 import shlex
@@ -16,11 +14,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError
 from unbraid.cluster.local.services import JOB_VARIABLE
-from unbraid.trainers.errors import TrainingError, in_one_line
+from unbraid.trainers.errors import in_one_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -28,77 +26,25 @@ if TYPE_CHECKING:
 STOP_SECONDS = 40
 """What a job gets between SIGTERM and SIGKILL: a checkpoint fits; Ray's own default is 3."""
 SILENCE_SECONDS = 60.0
-"""A log stream that is silent for so long is opened anew: a connection may be dead without having ended."""
+"""A log stream that is silent for so long is opened again: a connection may be dead without having ended."""
 CONNECT_SECONDS = 5.0
 PAUSES = (0.5, 1.0, 2.0, 4.0)
-ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-KINDS = ("train", "tune", "data", "eval")
-"""Commands that run as jobs."""
+"""Seconds before the log stream is opened again, after one failure, two, …"""
 UNKNOWN_TIMES = 5
-"""So often in a row a server says that it knows no such job before that is believed: it may just be reading its tables."""
+"""A server that denies a job so many times in a row is believed; before, it may still be reading its tables."""
 
 
-class JobError(TrainingError):
-    """A job server that does not do as asked; the message says why and what to do."""
-
-
-class UnknownJobError(JobError):
-    """A job server that answers, and knows no such job."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One attempt of a command on a cluster.
-
-    Attributes:
-        status: Ray's word: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED.
-        message: Ray's, of one line or many.
-        metadata: as submitted, see :class:`unbraid.cluster.commands.meaning.Work`.
-        started, ended: seconds since the epoch, 0 before.
-    """
-
-    id: str
-    status: str
-    message: str
-    entrypoint: str
-    metadata: Mapping[str, str]
-    started: float
-    ended: float
-    exit_code: int | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended, one way or another."""
-        return self.status in ENDED
-
-    @property
-    def result(self) -> int:
-        """What the command returned; 1 where Ray ended it, 143 where a person did."""
-        if self.status == "SUCCEEDED":
-            return 0
-        return 143 if self.status == "STOPPED" else self.exit_code or 1
-
-    @property
-    def cause(self) -> str:
-        """Why it failed, in one line: the command's own error where it gave one."""
-        if self.status != "FAILED":
-            return ""
-        errors = [line.strip() for line in self.message.splitlines() if line.strip().startswith(("Error: ", "ERROR: "))]
-        return errors[-1] if errors else in_one_line(self.message)
-
-
-class JobServer:
-    """The job server of a Ray cluster.
+class RayJobServer:
+    """The job server of a Ray cluster, see :class:`unbraid.cluster.jobs.server.JobServer`.
 
     Args:
         address: ``http://HOST:8265``, or ``HOST:PORT`` of the cluster's head.
 
     Raises:
-        JobError: when there is no such server, the token is missing or wrong, or it runs another Ray.
+        JobError: when there is no such server, the token is missing or wrong, or it runs another version of Ray.
     """
 
     option = ""
-    """What names it on the command line, beside its address."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -116,7 +62,7 @@ class JobServer:
             The job, and whether it is new.
 
         Raises:
-            JobError: when one of that name runs another command.
+            JobError: when a job of that name runs another command.
         """
         entrypoint = shlex.join(command)
         attempts = self.attempts(base)
@@ -137,10 +83,10 @@ class JobServer:
         return self.job(identifier), True
 
     def retry(self, identifier: str) -> Job:
-        """Start the command of a job that has failed or was stopped once more: it goes on from its newest checkpoint.
+        """Start the command of a job that failed or was stopped as a new attempt.
 
         Raises:
-            JobError: when it runs, or has succeeded.
+            JobError: when the job or a later attempt is not over, or the job has succeeded.
         """
         old = self.job(identifier)
         if not old.is_over:
@@ -161,7 +107,7 @@ class JobServer:
         return self.submit(base, shlex.split(old.entrypoint), env, old.metadata)[0]
 
     def stop(self, identifier: str) -> Job:
-        """Ask a job for a checkpoint and an end, and wait for that.
+        """Let a job save a checkpoint, end it, and wait for that.
 
         Raises:
             JobError: when it has ended already.
@@ -177,9 +123,10 @@ class JobServer:
         return job
 
     def job(self, identifier: str) -> Job:
-        """
+        """Return one job.
+
         Raises:
-            JobError: when the cluster knows no such job, naming the nearest that it knows.
+            UnknownJobError: when the cluster has no such job, naming the newest that it has.
         """
         try:
             with self._explained():
@@ -191,48 +138,42 @@ class JobServer:
             raise UnknownJobError(f"{self.address} knows no job {identifier}; the newest: {known}") from None
 
     def jobs(self) -> list[Job]:
-        """All submitted ones, newest first."""
+        """List all submitted jobs, newest first."""
         with self._explained():
             found = [_job(info) for info in self._client.list_jobs() if info.submission_id]
         return sorted(found, key=lambda job: -job.started)
 
     def attempts(self, base: str) -> list[Job]:
-        """The jobs of one piece of work, oldest first."""
+        """List the attempts of one piece of work, oldest first."""
         pattern = re.compile(re.escape(base) + r"(-\d+)?")
         return sorted((job for job in self.jobs() if pattern.fullmatch(job.id)), key=lambda job: (len(job.id), job.id))
 
     def logs(self, identifier: str) -> str:
-        """All that a job has printed so far."""
+        """Return all that a job has printed so far."""
         with self._explained():
             return str(self._client.get_job_logs(identifier))
 
-    def follow(self, identifier: str, show: Callable[[str], None], told: Callable[[str], None]) -> Job:
-        """Show a job's output, from its beginning, as it comes, until the job has ended.
+    def follow(self, identifier: str, on_output: Callable[[str], None], on_notice: Callable[[str], None]) -> Job:
+        """Pass on a job's output, from its beginning, as it is printed, until the job has ended.
 
-        No line is lost or shown twice, whatever happens to the connection: the stream always begins anew, and what was shown
-        is left out.
-
-        Args:
-            told: hears of lost connections.
-
-        Returns:
-            The job as it ended.
+        No line is lost or passed on twice, whatever happens to the connection: each stream begins with the first line, and the
+        part that was passed on is left out.
 
         Raises:
-            JobError: when the server knows it no more: another cluster has taken the place of the one that ran it.
+            JobError: when the server has the job no more: another cluster has replaced the one that ran it.
         """
         shown, failures, unknown = 0, 0, 0
         while True:
             before = shown
             try:
-                shown, cause = asyncio.run(self._stream(identifier, show, shown)), "the stream ended"
-            except _BrokenError as broken:
+                shown, cause = asyncio.run(self._stream(identifier, on_output, shown)), "the stream ended"
+            except _BrokenStreamError as broken:
                 shown, cause = broken.shown, broken.cause
             try:
                 job = self.job(identifier)
                 unknown = 0
                 if job.is_over:
-                    show(self._rest(identifier, shown))
+                    on_output(self._rest(identifier, shown))
                     return job
             except JobError as error:
                 unknown = unknown + 1 if isinstance(error, UnknownJobError) else 0
@@ -243,13 +184,20 @@ class JobServer:
                     ) from None
                 cause = str(error).splitlines()[0]
             failures = 1 if shown > before else failures + 1
-            if failures > 1:  # a single silence or end is nothing that a person need know
-                told(f"following {identifier} again ({cause}); the job itself is not concerned")
+            if failures > 1:  # a single silence or end needs nobody's attention
+                on_notice(f"following {identifier} again ({cause}); the job itself is not concerned")
             time.sleep(PAUSES[min(failures, len(PAUSES)) - 1])
             self._reconnect()
 
-    async def _stream(self, identifier: str, show: Callable[[str], None], shown: int) -> int:
-        """Show what comes after the first ``shown`` characters, until the stream ends; returns how many there are then."""
+    async def _stream(self, identifier: str, on_output: Callable[[str], None], shown: int) -> int:
+        """Pass on what follows the first ``shown`` characters, until the stream ends.
+
+        Returns:
+            Characters that have been passed on then.
+
+        Raises:
+            _BrokenStreamError: when the stream breaks, or is silent for too long.
+        """
         stream = self._client.tail_job_logs(identifier)
         position = 0
         try:
@@ -261,35 +209,35 @@ class JobServer:
                 new = chunk[max(shown - position, 0) :]
                 position += len(chunk)
                 if position > shown:
-                    show(new)
+                    on_output(new)
                     shown = position
         except Exception as error:  # of four libraries, none of which documents what it raises
-            raise _BrokenError(shown, f"{type(error).__name__}: {error}".rstrip(": ")) from error
+            raise _BrokenStreamError(shown, f"{type(error).__name__}: {error}".rstrip(": ")) from error
 
     def _rest(self, identifier: str, shown: int) -> str:
-        """What a stream that ended with its job may have left out."""
+        """Return the output that a stream which ended with its job may have left out."""
         try:
             return self.logs(identifier)[shown:]
         except JobError:
-            return ""  # the node that held it is gone; the status is what counts
+            return ""  # the node that held it is gone; the job's status is known
 
     def _reconnect(self) -> None:
-        with suppress(JobError):  # the old one asks the same server, once it is back
+        with suppress(JobError):  # the old client asks the same server, once that is back
             self._client = self._connect()
 
     def _connect(self) -> JobSubmissionClient:
         import ray
-        from ray.dashboard.utils import ray_address_to_api_server_url
         from ray.job_submission import JobSubmissionClient
+
+        from unbraid.trainers.launch.ray_internals import job_server_url, ray_version_of
 
         for talkative in ("dashboard_sdk", "job.sdk"):  # they set their own level when they are imported
             logging.getLogger(f"ray.dashboard.modules.{talkative}").setLevel(logging.WARNING)
         with self._explained():
             if "://" not in self.address:
-                require_answer(self.address)
-            url = self.address if "://" in self.address else ray_address_to_api_server_url(self.address)
-            client = JobSubmissionClient(url)
-            version = _ray_version(client)
+                require_listener(self.address)
+            client = JobSubmissionClient(self.address if "://" in self.address else job_server_url(self.address))
+            version = ray_version_of(client)
         if version.split(".")[:2] != ray.__version__.split(".")[:2]:
             raise JobError(
                 f"{self.address} runs Ray {version}, this is Ray {ray.__version__}: use an environment with that one "
@@ -305,7 +253,7 @@ class JobServer:
         try:
             yield
         except AuthenticationError as error:
-            raise JobError(f"{self.address}: {_about_token(str(error))}") from None
+            raise JobError(f"{self.address}: {_token_advice(str(error))}") from None
         except (ConnectionError, OSError, ValueError) as error:
             raise JobError(
                 f"no Ray cluster answers at {self.address} ({in_one_line(error, 200)}): see that it runs and "
@@ -314,12 +262,12 @@ class JobServer:
         except RuntimeError as error:
             text = str(error)
             if _is_about_token(text):
-                raise JobError(f"{self.address}: {_about_token(text)}") from None
+                raise JobError(f"{self.address}: {_token_advice(text)}") from None
             raise JobError(f"{self.address}: {in_one_line(text, 400)}") from None
 
 
-class _BrokenError(Exception):
-    """A stream that broke; ``shown`` characters had been shown by then."""
+class _BrokenStreamError(Exception):
+    """A log stream broke; ``shown`` characters had been passed on by then."""
 
     def __init__(self, shown: int, cause: str) -> None:
         super().__init__(cause)
@@ -327,10 +275,21 @@ class _BrokenError(Exception):
         self.cause = cause
 
 
-def submission_id(kind: str, name: str, *identity: str) -> str:
-    """The same work has the same name: ``train-NAME-1a2b3c4d``."""
-    digest = hashlib.sha256(json.dumps([kind, name, *identity]).encode()).hexdigest()[:8]
-    return f"{kind}-{re.sub(r'[^A-Za-z0-9_.-]', '-', name)}-{digest}"
+def require_listener(address: str) -> None:
+    """See that something listens at ``HOST:PORT``; where nothing does, Ray's own client waits a minute and ends the process.
+
+    Raises:
+        JobError: when the address has another form.
+        ConnectionError: when nothing listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise JobError(f"--address {address}: expected http://HOST:8265, or HOST:PORT of the cluster's head")
+    try:
+        with socket.create_connection((host, int(port)), CONNECT_SECONDS):
+            return
+    except OSError as error:
+        raise ConnectionError(str(error)) from None
 
 
 def _job(info: Any) -> Job:
@@ -346,37 +305,15 @@ def _job(info: Any) -> Job:
     )
 
 
-def _ray_version(client: Any) -> str:
-    answer = client._do_request("GET", "/api/version")  # get_version() gives the job API's
-    answer.raise_for_status()
-    return str(answer.json()["ray_version"])
-
-
 def _is_about_token(text: str) -> bool:
     return any(word in text.lower() for word in ("401", "403", "unauthorized", "authentication"))
 
 
-def _about_token(text: str) -> str:
-    """What is wrong with the token, and what to do: the server says 401 when there is none, 403 when it is another."""
+def _token_advice(text: str) -> str:
+    """Say what is wrong with the token and what to do: the server answers 401 without a token, 403 to a wrong one."""
     if "403" in text or "invalid" in text.lower() or "incorrect" in text.lower():
         return "the cluster refuses this token: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file with the cluster's token"
     return (
         "the cluster wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, a file) to its; "
         "`unbraid local` does so for the local services"
     )
-
-
-def require_answer(address: str) -> None:
-    """A client of Ray's control store would wait for a minute, and then end this process.
-
-    Raises:
-        ConnectionError: when nothing listens there.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise JobError(f"--address {address}: expected http://HOST:8265, or HOST:PORT of the cluster's head")
-    try:
-        with socket.create_connection((host, int(port)), CONNECT_SECONDS):
-            return
-    except OSError as error:
-        raise ConnectionError(str(error)) from None

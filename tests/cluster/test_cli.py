@@ -12,17 +12,21 @@ from click.testing import CliRunner, Result
 from unbraid.cluster.cli import main
 from unbraid.cluster.local.services import FOLDER_VARIABLE
 
-COMMANDS = [
-    "", "train", "eval", "presets",
-    "data", "data fetch", "data pack", "data make", "data inspect", "data bench",
-    "generate", "generate dpig", "generate dpig reconstruct", "generate dpig sample", "generate dpig transfer",
-    "generate dpig swap", "generate dpig interpolate", "generate dpig export",
-    "generate cdd", "generate cdd translate", "generate cdd transfer", "generate cdd interpolate", "generate cdd retrieve",
-    "tune", "tune run", "tune status", "tune export", "tune report", "tune campaigns",
-    "submit", "jobs", "jobs list", "jobs status", "jobs logs", "jobs stop", "jobs retry", "doctor", "drain",
-    "runs", "runs list", "runs show", "runs compare", "runs delete",
-    "local", "local up", "local status", "local down",
-]  # fmt: skip
+
+def commands_of(group: click.Group, name: str) -> Iterator[str]:
+    """All paths of words that name a group or a command."""
+    yield name
+    context = click.Context(group)
+    for inner in group.list_commands(context):
+        command = group.get_command(context, inner)
+        path = f"{name} {inner}".strip()
+        if isinstance(command, click.Group):
+            yield from commands_of(command, path)
+        else:
+            yield path
+
+
+COMMANDS = sorted(commands_of(main, ""))
 
 
 def unbraid(*arguments: str) -> Result:
@@ -37,19 +41,8 @@ def test_every_help_has_an_example(command: str) -> None:
     assert "unbraid " in result.output.split("Example", 1)[1]
 
 
-def test_every_command_is_in_the_list_above() -> None:
-    assert isinstance(main, click.Group)
-    assert set(commands_of(main, "")) == set(COMMANDS)
-
-
-def commands_of(group: click.Group, name: str) -> Iterator[str]:
-    yield name
-    for inner, command in group.commands.items():
-        path = f"{name} {inner}".strip()
-        if isinstance(command, click.Group):
-            yield from commands_of(command, path)
-        else:
-            yield path
+def test_commands_of_every_depth_are_among_them() -> None:
+    assert {"", "train", "jobs retry", "data pack", "generate dpig export", "tune export", "local up"} <= set(COMMANDS)
 
 
 def test_presets_are_listed_with_what_they_are() -> None:

@@ -11,7 +11,8 @@ import click
 from tests.k8s.pods import cluster_spec, job_spec, name_of, pods_of
 from tests.k8s.rendering import K8S, ROOT, Document
 from tests.k8s.scene import Scene, rule
-from unbraid.cluster.commands.meaning import work_of
+from unbraid.cluster.commands.drain import drain
+from unbraid.cluster.commands.job_request import job_request
 from unbraid.cluster.jobs.kube import LONGEST_NAME, NAME
 from unbraid.trainers.errors import TrainingError
 
@@ -33,8 +34,6 @@ def ray_is_the_same(scene: Scene) -> Iterator[str]:
 @rule
 def commands_are_ours(scene: Scene) -> Iterator[str]:
     """Entrypoints and hooks are commands that this tree accepts, with its presets and campaigns."""
-    from unbraid.cluster.cli import main
-
     for document in scene.documents:
         job = job_spec(document)
         if job is not None:
@@ -42,7 +41,7 @@ def commands_are_ours(scene: Scene) -> Iterator[str]:
             try:
                 if program != "unbraid":
                     raise click.UsageError(f"{program} is not unbraid")
-                work_of(arguments, ROOT, here=False, uploaded=True)
+                job_request(arguments, ROOT, same_machine=False, uploaded=True)
             except (TrainingError, click.ClickException) as error:
                 yield f"{name_of(document)}: its entrypoint is refused: {error}"
             if "data.cache" in job["entrypoint"] and "data.cache=/cache" not in job["entrypoint"]:
@@ -56,7 +55,7 @@ def commands_are_ours(scene: Scene) -> Iterator[str]:
         try:
             if hook[:2] != ["unbraid", "drain"]:
                 raise click.UsageError(f"{hook} is not `unbraid drain`")
-            seconds = main.commands["drain"].make_context("drain", list(hook[2:])).params["seconds"]
+            seconds = drain.make_context("drain", list(hook[2:])).params["seconds"]
         except click.ClickException as error:
             yield f"{pod.where}: its preStop is refused: {error}"
             continue

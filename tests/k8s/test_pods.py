@@ -22,7 +22,8 @@ from tests.k8s.kubelet import Kubelet, RunningPod, generated_keys
 from tests.k8s.pods import PodOf, pods_of
 from tests.k8s.rendering import ROOT, documents, needs_kubectl
 from tests.trainers.launch.test_launch import wait_for
-from unbraid.cluster.jobs.rayjob import Shape, manifest_of
+from unbraid.cluster.commands.submit import rayjob
+from unbraid.cluster.jobs.rayjob import PodOptions
 from unbraid.datasets.store import open_store
 
 pytestmark = [*on_hosts(400), needs_kubectl]
@@ -93,7 +94,7 @@ def deployment(digits_url: str) -> Iterator[Deployment]:
             (shards / key).write_bytes(store.get(key))
         command = ["train", "infogan-mnist", *SETTINGS, "data.url=s3://unbraid/digits", "run.storage=s3://unbraid/runs",
                    "run.name=pods", f"run.updates={UPDATES}", "run.checkpoint_every=1000", "run.workers=1"]  # fmt: skip
-        job = manifest_of(command, ROOT, "local", Shape(workers=1))
+        job = rayjob(command, ROOT, "local", PodOptions(workers=1))
         token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
         with network(Path(folder), {}) as net:
             kubelet = Kubelet(net, objects, {"unbraid-s3": generated_keys()}, token)

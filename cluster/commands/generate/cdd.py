@@ -1,4 +1,4 @@
-"""``unbraid generate cdd``: images of two domains by what they share and what only one has."""
+"""``unbraid generate cdd``: translate, mix and retrieve images of two domains."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.generate.group import device, run_options, with_data, write_picture
+from unbraid.cluster.commands.generate.pictures import device, picture_options, with_data, write_picture
 from unbraid.cluster.local.services import use_local_services
 from unbraid.models.cdd.specs import DOMAINS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def cdd() -> None:
-    """Pairs of images by their shared part S and their exclusive parts E.
+    """Draw pairs of images by their shared part S and their exclusive parts E.
 
     RUN is a run of cdd; it translates both ways. Images are held-out ones of its data set, or of --data.
 
@@ -37,9 +37,9 @@ def cdd() -> None:
 
 
 def pair_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What every use takes."""
+    """Add the options of a command that draws pairs."""
     rows = click.option("--rows", default=6, show_default=True, type=click.IntRange(1, 64), help="Images to show.")
-    return run_options(rows(command))
+    return picture_options(rows(command))
 
 
 direction = click.option(
@@ -107,7 +107,7 @@ def transfer(domain: str, references: int, **options: Any) -> None:
 )
 @click.option("--columns", default=8, show_default=True, type=click.IntRange(2, 64), help="Steps of each row.")
 def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
-    """From one image of a domain to another in equal steps of E, S or both.
+    """Go from one image of a domain to another in equal steps of E, S or both.
 
     \b
     Examples:
@@ -120,7 +120,7 @@ def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
 
     def draw(model: Model, pairs: Pairs, random: RandomSource) -> Tensor:
         if len(pairs) < 2:
-            raise click.ClickException("the held-out split has one pair only: there is nothing to go to from it")
+            raise click.ClickException("the held-out split has one pair only: interpolation needs two")
         return interpolation_sheet(model, pairs, domain, moving, columns)
 
     _draw("interpolate", options, 2 * rows, draw)
@@ -129,7 +129,7 @@ def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
 @cdd.command()
 @pair_options
 @direction
-@click.option("--top", default=5, show_default=True, type=click.IntRange(1, 20), help="Found images of each query.")
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1, 20), help="Images to show for each query.")
 @click.option("--gallery", default=500, show_default=True, type=click.IntRange(2, 5000), help="Images to search.")
 @click.option(
     "--by", default="shared", show_default=True, type=click.Choice(["shared", "exclusive", "pixels"]), help="What is compared."
@@ -155,13 +155,18 @@ def retrieve(domain: str, top: int, gallery: int, by: Any, **options: Any) -> No
     _draw("retrieve", options, gallery, draw)
 
 
-def _draw(use: str, options: dict[str, Any], count: int, draw: Callable[[Model, Pairs, RandomSource], Tensor]) -> None:
-    """Load the run and so many pairs of its evaluation split, draw, and write the picture."""
+def _draw(command: str, options: dict[str, Any], count: int, draw: Callable[[Model, Pairs, RandomSource], Tensor]) -> None:
+    """Load the run and pairs of its evaluation split, draw, and write the picture.
+
+    Args:
+        command: its name, after which the file is called by default.
+        count: of pairs.
+    """
     from unbraid.trainers.systems.cdd.pairs import held_out
 
     model, config = _load(options)
     pairs = held_out(with_data(config, options["url"]), model.device, count)
-    write_picture(draw(model, pairs, _random(options, model)), options["output"], use)
+    write_picture(draw(model, pairs, _random(options, model)), options["output"], command)
 
 
 def _load(options: dict[str, Any]) -> tuple[Model, Config]:

@@ -1,4 +1,4 @@
-"""``unbraid generate dpig``: people by their foreground, background and pose."""
+"""``unbraid generate dpig``: draw people by their foreground, background and pose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.generate.group import device, run_options, with_data, write_picture
+from unbraid.cluster.commands.generate.pictures import device, picture_options, seed_option, with_data, write_picture
+from unbraid.cluster.commands.options import runs_storage_option
 from unbraid.cluster.local.services import use_local_services
 from unbraid.models.dpig.specs import FACTORS
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 @click.group()
 def dpig() -> None:
-    """People by their foreground, background and pose.
+    """Draw people by their foreground, background and pose.
 
-    RUN is a run of stage II, or for what needs no noise (reconstruct, transfer, swap) of stage I's appearance.
+    RUN is a run of stage II; commands that need no noise (reconstruct, transfer, swap) also take stage I's appearance run.
 
     \b
     Examples:
@@ -35,15 +36,15 @@ def dpig() -> None:
 
 
 def people_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What every use takes that shows people."""
-    shown = click.option("--people", "count", default=6, show_default=True, type=click.IntRange(2, 64), help="People to show.")
-    return run_options(shown(command))
+    """Add the options of a command that draws images of people."""
+    count = click.option("--people", "count", default=6, show_default=True, type=click.IntRange(2, 64), help="Images to show.")
+    return picture_options(count(command))
 
 
 @dpig.command()
 @people_options
 def reconstruct(**options: Any) -> None:
-    """People above, what RUN makes of them below.
+    """Reconstruct images of people: above the image, below its reconstruction.
 
     \b
     Example:
@@ -56,10 +57,12 @@ def reconstruct(**options: Any) -> None:
 
 @dpig.command()
 @people_options
-@click.option("--factor", default="all", show_default=True, type=click.Choice([*FACTORS, "all"]), help="Drawn from noise.")
-@click.option("--columns", default=10, show_default=True, type=click.IntRange(1, 64))
+@click.option(
+    "--factor", default="all", show_default=True, type=click.Choice([*FACTORS, "all"]), help="Factor to draw from noise."
+)
+@click.option("--columns", default=10, show_default=True, type=click.IntRange(1, 64), help="Draws of each image.")
 def sample(factor: str, columns: int, **options: Any) -> None:
-    """Draw one factor anew for real people, or all of them.
+    """Draw one factor, or all, from noise for images of real people.
 
     \b
     Examples:
@@ -74,7 +77,7 @@ def sample(factor: str, columns: int, **options: Any) -> None:
 @dpig.command()
 @people_options
 def transfer(**options: Any) -> None:
-    """Each person in the next one's pose: person, pose, result, owner of the pose.
+    """Draw each person in the pose of the next: columns are the person, the pose, the result and the pose's source.
 
     \b
     Example:
@@ -87,9 +90,9 @@ def transfer(**options: Any) -> None:
 
 @dpig.command()
 @people_options
-@click.option("--factor", default="foreground", show_default=True, type=click.Choice(FACTORS), help="To exchange.")
+@click.option("--factor", default="foreground", show_default=True, type=click.Choice(FACTORS), help="Factor to exchange.")
 def swap(factor: str, **options: Any) -> None:
-    """A matrix of people who lend each other one factor: rows keep the rest, columns give it.
+    """Exchange one factor between people, as a matrix: columns give the factor, rows all others.
 
     \b
     Example:
@@ -102,11 +105,11 @@ def swap(factor: str, **options: Any) -> None:
 
 @dpig.command()
 @people_options
-@click.option("--factor", multiple=True, type=click.Choice(FACTORS), help="That moves; may repeat.  [default: all]")
-@click.option("--columns", default=8, show_default=True, type=click.IntRange(2, 64))
-@click.option("--real", is_flag=True, help="Between real people, whose embeddings are inverted to noise.")
+@click.option("--factor", multiple=True, type=click.Choice(FACTORS), help="Factor to change; may repeat.  [default: all]")
+@click.option("--columns", default=8, show_default=True, type=click.IntRange(2, 64), help="Steps of each row.")
+@click.option("--real", is_flag=True, help="Between images of real people, whose embeddings are inverted to noise.")
 def interpolate(factor: tuple[str, ...], columns: int, real: bool, **options: Any) -> None:
-    """From one person to another in small steps.
+    """Go from one person to another in small steps.
 
     \b
     Examples:
@@ -122,7 +125,7 @@ def interpolate(factor: tuple[str, ...], columns: int, real: bool, **options: An
             return uses.interpolate(model, len(people), moving, columns, source)
         picture, left = uses.interpolate_people(model, people, moving, columns)
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in left.items())
-        click.echo(f"of the embeddings no noise gives: {shares}")
+        click.echo(f"share of the embeddings that no noise gives: {shares}")
         return picture
 
     _draw("interpolate", options, draw)
@@ -131,10 +134,10 @@ def interpolate(factor: tuple[str, ...], columns: int, real: bool, **options: An
 @dpig.command()
 @click.argument("run")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--identities", default=100, show_default=True, type=click.IntRange(2, 9999), help="People, all drawn.")
-@click.option("--images", default=8, show_default=True, type=click.IntRange(1), help="Of each of them.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of what is drawn.")
-@click.option("--storage", default="runs", show_default=True, help="Folder or s3:// prefix that holds runs.")
+@click.option("--identities", default=100, show_default=True, type=click.IntRange(2, 9999), help="Identities to draw.")
+@click.option("--images", default=8, show_default=True, type=click.IntRange(1), help="Images of each identity.")
+@seed_option
+@runs_storage_option
 def export(run: str, folder: Path, identities: int, images: int, seed: int, storage: str) -> None:
     """Write a virtual re-identification set to FOLDER, in Market-1501's layout and with keypoints.
 
@@ -152,8 +155,12 @@ def export(run: str, folder: Path, identities: int, images: int, seed: int, stor
     click.echo(f"{folder}: " + ", ".join(f"{count:,} in {name}" for name, count in counts.items()))
 
 
-def _draw(use: str, options: dict[str, Any], draw: Callable[[Model, People, RandomSource], Tensor]) -> None:
-    """Load the run and people of its evaluation split, draw, and write the picture."""
+def _draw(command: str, options: dict[str, Any], draw: Callable[[Model, People, RandomSource], Tensor]) -> None:
+    """Load the run and people of its evaluation split, draw, and write the picture.
+
+    Args:
+        command: its name, after which the file is called by default.
+    """
     from unbraid.models.random import RandomSource
     from unbraid.trainers.data import EvaluationData
     from unbraid.trainers.systems.dpig.people import shown_people
@@ -161,7 +168,7 @@ def _draw(use: str, options: dict[str, Any], draw: Callable[[Model, People, Rand
     use_local_services()
     model, config = _load(options["run"], options["storage"])
     people = shown_people(EvaluationData(with_data(config, options["url"]), model.device), options["count"])
-    write_picture(draw(model, people, RandomSource(options["seed"], model.device)), options["output"], use)
+    write_picture(draw(model, people, RandomSource(options["seed"], model.device)), options["output"], command)
 
 
 def _load(run: str, storage: str) -> tuple[Model, Any]:

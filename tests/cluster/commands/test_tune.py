@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from tests.trainers.search.campaigns import content
 from unbraid.cluster.cli import main
-from unbraid.cluster.commands.meaning import work_of
+from unbraid.cluster.commands.job_request import job_request
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.search.campaign.history import Configuration, Trial
@@ -144,14 +144,14 @@ def test_a_campaign_that_is_sent_to_a_cluster_keeps_its_storage(tmp_path: Path, 
     file = write(tmp_path, digits_folder)
 
     def storage(*further: str, here: bool = True) -> str:
-        return work_of(["tune", file, *further], tmp_path, here, uploaded=True).metadata["storage"]
+        return job_request(["tune", file, *further], tmp_path, here, uploaded=True).metadata["storage"]
 
     assert storage() == str(tmp_path / "campaigns")
     assert storage("--storage", "s3://b/campaigns", here=False) == "s3://b/campaigns"
     with pytest.raises(ConfigError, match="is a folder of this machine"):
         storage(here=False)
     with pytest.raises(ConfigError, match="name a campaign's file"):
-        work_of(["tune", "run"], tmp_path, here=True, uploaded=True)
+        job_request(["tune", "run"], tmp_path, same_machine=True, uploaded=True)
 
 
 def test_keys_under_fixed_are_dotted_paths(tmp_path: Path, digits_folder: Path) -> None:

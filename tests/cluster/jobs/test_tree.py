@@ -1,19 +1,26 @@
 """What is uploaded: the tree, without keys and data, and not too much of it."""
 
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from unbraid.cluster.commands.submit import requirements
-from unbraid.cluster.jobs.tree import TreeError, files_of, source_folder, zip_tree
+import unbraid
+from unbraid.cluster.commands.job_request import job_request
+from unbraid.cluster.jobs.tree import TreeError, checkout, files_of, requirements, upload_files, zip_tree
+from unbraid.trainers.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(params=["git", "plain"])
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     folder = tmp_path / "tree"
     (folder / "package").mkdir(parents=True)
+    (folder / "unbraid").mkdir()
+    (folder / "unbraid/__init__.py").touch()
     for name in ("package/code.py", ".env", ".env.local", "server.pem", "id_rsa", "digits.tar", "weights.pt", "pyproject.toml"):
         (folder / name).write_text(name)
     if request.param == "git":
@@ -28,7 +35,7 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_keys_and_data_stay_here_even_when_they_are_tracked(tree: Path) -> None:
     names = {str(name) for name in files_of(tree)}
-    assert names - {".gitignore"} == {"package/code.py", "pyproject.toml"}
+    assert names - {".gitignore"} == {"package/code.py", "pyproject.toml", "unbraid/__init__.py"}
 
 
 def test_the_same_tree_gives_the_same_zip(tree: Path, tmp_path: Path) -> None:
@@ -48,7 +55,7 @@ def test_a_tree_that_is_too_large_names_its_largest_files(tree: Path, tmp_path: 
 
 
 def test_what_is_installed_on_a_cluster_is_pinned_and_not_its_ray() -> None:
-    packages = requirements(source_folder())["packages"]
+    packages = requirements(checkout())["packages"]
     assert len(packages) > 10
     assert all("==" in package for package in packages)
     assert not any(package.startswith("ray") for package in packages)
@@ -72,3 +79,52 @@ def test_further_files_are_in_the_zip_and_in_its_digest(tree: Path, tmp_path: Pa
     assert zipfile.ZipFile(tmp_path / "1.zip").read("own/mine.yaml") == b"a: 1"
     preset.write_text("a: 2")
     assert zip_tree(tree, tmp_path / "2.zip", further=further) != digest
+
+
+@pytest.fixture
+def site_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of installed packages with ``unbraid``, as from a wheel, whose code is taken for the one that runs."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    shutil.copytree(ROOT / "unbraid", folder / "unbraid", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "torch").mkdir()
+    (folder / "torch/__init__.py").touch()
+    monkeypatch.setattr(unbraid, "__file__", str(folder / "unbraid/__init__.py"))
+    return folder
+
+
+def test_an_installation_from_a_wheel_uploads_its_package_and_nothing_else(
+    site_packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the packages beside it nor the current folder, which may be a home."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "letter.txt").write_text("private")
+    assert checkout() is None
+    names = {name.as_posix() for name in upload_files(checkout())}
+    assert {"unbraid/__init__.py", "unbraid/cluster/cli.py", "unbraid/trainers/presets/infogan-mnist.yaml"} <= names
+    assert all(name.startswith("unbraid/") and "__pycache__" not in name for name in names)
+    zip_tree(checkout(), tmp_path / "x.zip")
+    assert set(zipfile.ZipFile(tmp_path / "x.zip").namelist()) == names
+
+
+@pytest.mark.usefixtures("site_packages")
+def test_what_needs_a_checkout_names_working_dir(tmp_path: Path) -> None:
+    with pytest.raises(TreeError, match=r"--install: unbraid is installed without its checkout; name one with --working-dir"):
+        requirements(checkout())
+    (tmp_path / "config.yaml").write_text("system: infogan\n")
+    command = ["train", "--config", str(tmp_path / "config.yaml")]
+    with pytest.raises(ConfigError, match=r"config\.yaml: is not uploaded(?s:.*)name that with --working-dir"):
+        job_request(command, checkout(), same_machine=True, uploaded=True)
+
+
+def test_a_tree_without_the_package_gets_the_one_that_runs(tree: Path) -> None:
+    assert Path("unbraid/cluster/cli.py") not in upload_files(tree)
+    (tree / "unbraid/__init__.py").unlink()
+    files = upload_files(tree)
+    assert files[Path("package/code.py")] == tree / "package/code.py"
+    assert files[Path("unbraid/cluster/cli.py")].read_text() == (ROOT / "cluster/cli.py").read_text()
+
+
+def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TreeError, match="holds no files to upload"):
+        upload_files(tmp_path / "nowhere")

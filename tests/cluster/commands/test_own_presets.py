@@ -16,7 +16,7 @@ from unbraid.trainers.config.presets import FOLDER_VARIABLE
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

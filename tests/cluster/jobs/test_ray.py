@@ -1,6 +1,5 @@
 """Jobs on a real local cluster: submitted once, followed through broken connections, stopped, refused."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.test_cli import unbraid
-from unbraid.cluster.jobs.ray import UNKNOWN_TIMES, Job, JobError, JobServer, submission_id
+from unbraid.cluster.jobs.ray import UNKNOWN_TIMES, RayJobServer
+from unbraid.cluster.jobs.request import submission_id
+from unbraid.cluster.jobs.server import Job, JobError
 from unbraid.cluster.jobs.tree import zip_tree
 from unbraid.cluster.local.services import LocalServices
 
@@ -21,16 +22,16 @@ COUNTING = "import time\nfor i in range(30):\n    print('line', i, flush=True)\n
 
 
 @pytest.fixture(scope="module")
-def server(services: LocalServices) -> JobServer:
-    return JobServer(str(services.ray_address()))
+def server(services: LocalServices) -> RayJobServer:
+    return RayJobServer(str(services.ray_address()))
 
 
-def start(server: JobServer, script: str, base: str | None = None) -> Job:
+def start(server: RayJobServer, script: str, base: str | None = None) -> Job:
     base = base or f"test-{uuid.uuid4().hex[:8]}"
     return server.submit(base, ["python", "-c", script], {}, {"base": base})[0]
 
 
-def ended(server: JobServer, job: Job) -> Job:
+def ended(server: RayJobServer, job: Job) -> Job:
     until = time.monotonic() + 60
     while not (now := server.job(job.id)).is_over:
         assert time.monotonic() < until
@@ -38,7 +39,7 @@ def ended(server: JobServer, job: Job) -> Job:
     return now
 
 
-def test_the_same_work_submitted_twice_is_one_job_and_a_failed_one_is_tried_again(server: JobServer) -> None:
+def test_the_same_work_submitted_twice_is_one_job_and_a_failed_one_is_tried_again(server: RayJobServer) -> None:
     base = submission_id("train", "mine", uuid.uuid4().hex)
     first = start(server, COUNTING, base)
     again, is_new = server.submit(base, ["python", "-c", COUNTING], {}, {"base": base})
@@ -54,7 +55,7 @@ def test_the_same_work_submitted_twice_is_one_job_and_a_failed_one_is_tried_agai
     server.stop(f"{base}-2")
 
 
-def test_a_job_that_succeeded_is_not_retried(server: JobServer) -> None:
+def test_a_job_that_succeeded_is_not_retried(server: RayJobServer) -> None:
     job = ended(server, start(server, "print('done')"))
     assert job.result == 0
     with pytest.raises(JobError, match="has succeeded: there is nothing to retry"):
@@ -62,16 +63,18 @@ def test_a_job_that_succeeded_is_not_retried(server: JobServer) -> None:
 
 
 def test_following_ends_when_another_cluster_answers_that_never_had_the_job(
-    server: JobServer, monkeypatch: pytest.MonkeyPatch
+    server: RayJobServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unbraid.cluster.jobs.ray.PAUSES", (0.1,))
-    told: list[str] = []
+    notices: list[str] = []
     with pytest.raises(JobError, match=r"is gone, and another answers there\. The same submit again goes on"):
-        server.follow("train-of-a-cluster-that-was-lost", print, told.append)
-    assert len(told) == UNKNOWN_TIMES - 2  # the first is nothing that a person need know
+        server.follow("train-of-a-cluster-that-was-lost", print, notices.append)
+    assert len(notices) == UNKNOWN_TIMES - 2  # the first failure is not announced
 
 
-def test_following_shows_every_line_once_although_streams_end_early(server: JobServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_following_shows_every_line_once_although_streams_end_early(
+    server: RayJobServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each stream is given up after a twentieth of a second, as when a dashboard restarts or a laptop sleeps."""
     monkeypatch.setattr("unbraid.cluster.jobs.ray.SILENCE_SECONDS", 0.05)
     shown: list[str] = []
@@ -82,7 +85,7 @@ def test_following_shows_every_line_once_although_streams_end_early(server: JobS
 
 
 def test_the_tree_that_is_uploaded_is_what_runs_in_the_job_and_in_its_workers(
-    server: JobServer, services: LocalServices, tmp_path: Path
+    server: RayJobServer, services: LocalServices, tmp_path: Path
 ) -> None:
     """And not what is installed there."""
     tree = tmp_path / "tree"
@@ -104,14 +107,14 @@ def test_the_tree_that_is_uploaded_is_what_runs_in_the_job_and_in_its_workers(
     assert worker == driver
 
 
-def test_a_failed_job_gives_its_result_and_its_own_error(server: JobServer) -> None:
+def test_a_failed_job_gives_its_result_and_its_own_error(server: RayJobServer) -> None:
     job = server.follow(
         start(server, "import sys; print('Error: no such thing'); sys.exit(3)").id, lambda t: None, lambda t: None
     )
     assert (job.status, job.result, job.cause) == ("FAILED", 3, "Error: no such thing")
 
 
-def test_a_job_that_nobody_knows_is_told_with_those_that_are_known(server: JobServer) -> None:
+def test_a_job_that_nobody_knows_is_told_with_those_that_are_known(server: RayJobServer) -> None:
     with pytest.raises(JobError, match=r"knows no job nothing; the newest:"):
         server.job("nothing")
 
@@ -124,7 +127,7 @@ def test_a_job_that_nobody_knows_is_told_with_those_that_are_known(server: JobSe
     ],
 )
 def test_a_missing_and_a_wrong_token_are_told_apart(
-    server: JobServer, services: LocalServices, variables: dict[str, str], message: str
+    server: RayJobServer, services: LocalServices, variables: dict[str, str], message: str
 ) -> None:
     address = server._client.get_address()
     environment = {k: v for k, v in os.environ.items() if k != "UNBRAID_LOCAL_DIR"} | {"UNBRAID_LOCAL_DIR": "/nonexistent"}
@@ -143,69 +146,8 @@ def test_no_cluster_at_the_address_is_one_error() -> None:
     assert "no Ray cluster answers at 127.0.0.1:1" in result.output
 
 
-def test_another_ray_version_is_refused(server: JobServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_ray_version_is_refused(server: RayJobServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's answer is replaced here: there is one Ray on this machine."""
-    monkeypatch.setattr("unbraid.cluster.jobs.ray._ray_version", lambda client: "2.40.0")
+    monkeypatch.setattr("unbraid.trainers.launch.ray_internals.ray_version_of", lambda client: "2.40.0")
     with pytest.raises(JobError, match=r"runs Ray 2\.40\.0, this is Ray"):
-        JobServer(server.address)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "name what to run"),
-        (("generate",), "does not run on a cluster"),
-        (("train", "infogan-mnits"), "no such preset"),
-        (("train", "infogan-mnist", "run.updats=3"), "did you mean run.updates"),
-        (("train", "infogan-mnist", "--debug"), "are for `unbraid train`"),
-        (("tune", "status", "x"), "needs no cluster"),
-    ],
-)
-def test_mistakes_are_found_before_anything_is_sent(services: LocalServices, arguments: tuple[str, ...], message: str) -> None:
-    result = unbraid("submit", *arguments)
-    assert result.exit_code in (1, 2)
-    assert message in result.output
-
-
-def test_a_folder_of_this_machine_is_refused_for_a_cluster_elsewhere(services: LocalServices) -> None:
-    result = unbraid("submit", "--address", "http://192.0.2.9:8265", "train", "infogan-mnist")
-    assert result.exit_code == 1
-    assert "is a folder of this machine, which the cluster does not see" in result.output
-
-
-def test_a_preset_that_the_clusters_tree_lacks_fails_with_its_error(services: LocalServices) -> None:
-    result = unbraid("submit", "--no-upload", "train", "of-tomorrow")
-    assert result.exit_code == 1
-    assert "preset 'of-tomorrow': no such preset" in result.output
-
-
-def test_the_doctor_finds_a_healthy_cluster_healthy_and_says_so_for_programs(
-    services: LocalServices, digits_url: str, tmp_path: Path
-) -> None:
-    settings = ["infogan-mnist", f"data.url={digits_url}", f"run.storage={tmp_path}", "data.lanes=8", "data.batch=64"]
-    command = [sys.executable, "-m", "unbraid.cluster.cli", "doctor", *settings, "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    findings = {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
-    assert done.returncode == 0, done.stdout
-    assert set(findings) >= {
-        "Ray",
-        "versions",
-        "GPUs",
-        "run storage",
-        "data reads",
-        "data set",
-        "lanes",
-        "clocks",
-        "all-reduce",
-    }
-    (rates,) = findings["run storage"]["figures"].values()
-    assert rates["read"] > 0
-
-
-def test_the_doctor_names_what_is_wrong_and_what_to_do(services: LocalServices, tmp_path: Path) -> None:
-    settings = ["infogan-mnist", "data.url=s3://unbraid/nothing", f"run.storage={tmp_path}", "run.gpus=1"]
-    command = [sys.executable, "-m", "unbraid.cluster.cli", "doctor", *settings]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 1
-    for words in ("FAIL  resources", "FAIL  GPUs", "FAIL  data reads", "pack the set there"):
-        assert words in done.stdout
+        RayJobServer(server.address)

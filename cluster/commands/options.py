@@ -1,0 +1,32 @@
+"""The options and arguments that several commands share, each defined once."""
+
+from __future__ import annotations
+
+import click
+
+overrides_argument = click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
+
+ray_address_option = click.option(
+    "--address", help="Ray cluster to run on. Default: RAY_ADDRESS, else the local services, else one started here."
+)
+"""For commands that start Ray in this process where no cluster is named."""
+
+cluster_address_option = click.option(
+    "--address", help="http://HOST:8265, or HOST:PORT of a cluster's head. Default: RAY_ADDRESS, else the local services."
+)
+"""For commands that need a cluster that is running."""
+
+kube_option = click.option("--kube", is_flag=True, help="On Kubernetes: RayJobs, each with a Ray cluster of its own.")
+detach_option = click.option("--detach", is_flag=True, help="Print the job's name and return, without following the job.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+runs_storage_option = click.option(
+    "--storage", default="runs", show_default=True, help="Folder or s3:// prefix that holds runs."
+)
+campaigns_storage_option = click.option(
+    "--storage", default="campaigns", show_default=True, help="Folder or s3:// prefix that holds campaigns."
+)
+campaign_storage_option = click.option(
+    "--storage", help="Folder or s3:// prefix that holds campaigns. Default: the one that the file names, else campaigns."
+)
+"""For commands that read a campaign's file, which may name its storage."""

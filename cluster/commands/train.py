@@ -1,0 +1,125 @@
+"""``unbraid train``: train a preset, measure it and draw a report."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unbraid.cluster.commands.meaning import requested_runs
+from unbraid.cluster.commands.options import overrides_argument, ray_address_option
+from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from unbraid.datasets.store import Store
+    from unbraid.trainers.config.schema import SystemConfig
+    from unbraid.trainers.runs.lease import Lease
+
+
+@click.command()
+@click.argument("preset", required=False)
+@overrides_argument
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A run's config.yaml, instead of a preset.")
+@click.option("--debug", is_flag=True, help="Train in this process, without Ray: breakpoints work.")
+@ray_address_option
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+def train(
+    preset: str | None, overrides: tuple[str, ...], config_file: Path | None, debug: bool, address: str | None, dry_run: bool
+) -> None:
+    """Train a preset. The same command, repeated, goes on with the same run.
+
+    A preset that is a pipeline trains its stages in order, each as a run of its own; STAGE.SECTION.KEY=VALUE is for one stage.
+
+    \b
+    Examples:
+      unbraid train infogan-mnist
+      unbraid train infogan-mnist run.seed=1 run.updates=5000 run.workers=2 data.batch=256
+      unbraid train infogan-mnist loss.info_continuous=0.1 codes.categorical=[10,10] --debug
+      unbraid train dpig-people-small mapping.run.updates=6000
+      unbraid train --config runs/NAME/config.yaml run.name=again
+    """
+    import yaml
+
+    requested = requested_runs(preset, overrides, config_file, debug)
+    configs = {stage: config.with_absolute_folders() for stage, config in requested.configs.items()}
+    if dry_run:
+        contents = [config.model_dump(mode="json") for config in configs.values()]
+        click.echo("---\n".join(yaml.safe_dump(content, sort_keys=False) for content in contents), nl=False)
+        return
+    local_address = use_local_services()
+    for number, (stage, config) in enumerate(configs.items(), 1):
+        if stage:
+            click.echo(f"stage {number} of {len(configs)}: {stage}")
+        train_run(config, debug, address or os.environ.get("RAY_ADDRESS") or local_address)
+
+
+def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
+    """Train one run to its end, unless it is finished already, and print its main measure and where its report is.
+
+    Args:
+        debug: train in this process, without Ray.
+        address: of a Ray cluster; None starts one here.
+    """
+    from unbraid.trainers.errors import StoppedError
+    from unbraid.trainers.launch.ray_train import is_finished, preflight, run_ended, train_here, train_on_ray
+    from unbraid.trainers.runs.lease import Lease
+    from unbraid.trainers.runs.progress import Progress
+
+    assert config.run.name is not None
+    store = preflight(config, " ".join(sys.argv[1:]))
+    if is_finished(config, store):
+        click.echo(f"run {config.run.name} is finished; a larger run.updates goes on with it, another run.name starts anew")
+    else:
+        click.echo(f"run {config.run.name} → {store.url}")
+        progress = Progress(config)
+        lease = Lease.acquire(store, config.run.name, os.environ.get(JOB_VARIABLE, ""), click.echo)
+        with lease, _stopped_by_sigterm(lease):
+            try:
+                if debug:
+                    train_here(config, progress, lease)
+                else:
+                    train_on_ray(config, address, progress, lease)
+            except KeyboardInterrupt:
+                click.echo("\ninterrupted: the newest checkpoint is safe, the same command goes on from it", err=True)
+                sys.exit(130)
+            except Exception as error:
+                run_ended(store, error)
+                if isinstance(error.__cause__, StoppedError):
+                    click.echo(f"{error}; the same command goes on from it", err=True)
+                    sys.exit(143)
+                raise
+    print_result(config, store)
+
+
+@contextmanager
+def _stopped_by_sigterm(lease: Lease) -> Iterator[None]:
+    """Let SIGTERM ask the run for a checkpoint and an end, within the context."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        click.echo("SIGTERM: asking for a checkpoint", err=True)
+        lease.request_stop()
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def print_result(config: SystemConfig, store: Store) -> None:
+    """Print what a finished run scored on its main measure, and where its report is."""
+    from unbraid.trainers.runs.record import REPORT_KEY, read_run
+
+    scores = read_run(store).get("evaluation", {})
+    if config.primary_metric is not None and config.primary_metric[0] in scores:
+        measure, words = config.primary_metric
+        click.echo(f"{words}: {scores[measure]:.4f}")
+    click.echo(f"report: {store.url}/{REPORT_KEY}")

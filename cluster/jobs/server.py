@@ -1,0 +1,118 @@
+"""Jobs and job servers: what is common to a Ray cluster's and to Kubernetes'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from unbraid.trainers.errors import TrainingError, in_one_line
+
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+
+
+class JobError(TrainingError):
+    """A job server refused a request; the message says why and what to do."""
+
+
+class UnknownJobError(JobError):
+    """The job server answers, and has no job of that name."""
+
+
+class UnreachableError(JobError):
+    """The job server does not answer; it may do so later."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt of a command on a cluster.
+
+    Attributes:
+        status: Ray's word: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED.
+        message: the server's, of one line or many.
+        metadata: as submitted, see :class:`unbraid.cluster.jobs.request.JobRequest`.
+        started, ended: seconds since the epoch, 0 before.
+        exit_code: the command's; None when unknown.
+    """
+
+    id: str
+    status: str
+    message: str
+    entrypoint: str
+    metadata: Mapping[str, str]
+    started: float
+    ended: float
+    exit_code: int | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, one way or another."""
+        return self.status in ENDED
+
+    @property
+    def result(self) -> int:
+        """Exit status for a command that followed the job: the job's own; 1 where Ray ended it, 143 where a person did."""
+        if self.status == "SUCCEEDED":
+            return 0
+        return 143 if self.status == "STOPPED" else self.exit_code or 1
+
+    @property
+    def cause(self) -> str:
+        """Why it failed, in one line: the command's own error where it printed one."""
+        if self.status != "FAILED":
+            return ""
+        errors = [line.strip() for line in self.message.splitlines() if line.strip().startswith(("Error: ", "ERROR: "))]
+        return errors[-1] if errors else in_one_line(self.message)
+
+
+class JobServer(Protocol):
+    """Lists, shows, follows, stops and retries jobs. Submitting is not part of it: a Ray cluster takes a command and a tree,
+    Kubernetes a manifest.
+
+    Attributes:
+        address: names the server in messages.
+        option: the command-line option that selects this kind of server, with a space after it; "" for the default kind.
+    """
+
+    address: str
+    option: str
+
+    def jobs(self) -> list[Job]:
+        """List all jobs, newest first."""
+
+    def job(self, identifier: str) -> Job:
+        """Return one job.
+
+        Raises:
+            JobError: when there is no such job, naming the newest that exist.
+        """
+
+    def logs(self, identifier: str) -> str:
+        """Return all that the job has printed so far."""
+
+    def follow(self, identifier: str, on_output: Callable[[str], None], on_notice: Callable[[str], None]) -> Job:
+        """Pass on a job's output as it is printed, until the job has ended.
+
+        No line is lost or passed on twice, whatever happens to the connection.
+
+        Args:
+            on_output: called with each new piece of output.
+            on_notice: called with what the job waits for and with lost connections, one line each.
+
+        Returns:
+            The job as it ended.
+        """
+
+    def stop(self, identifier: str) -> Job:
+        """Let a job save a checkpoint, end it, and wait for that.
+
+        Raises:
+            JobError: when it has ended already.
+        """
+
+    def retry(self, identifier: str) -> Job:
+        """Run the command of a job that failed or was stopped again; a run goes on from its newest checkpoint.
+
+        Raises:
+            JobError: when the job is not over, or has succeeded.
+        """

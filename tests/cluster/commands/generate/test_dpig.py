@@ -1,0 +1,106 @@
+"""``unbraid generate dpig``: pictures of people, and a folder that can be packed again."""
+
+import io
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from unbraid.cluster.cli import main
+from unbraid.cluster.local.services import FOLDER_VARIABLE
+from unbraid.datasets.shards.index import read_index
+from unbraid.datasets.store import open_store
+from unbraid.datasets.stream.stream import read_split
+
+
+def unbraid(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("use", "options", "columns", "rows"),
+    [
+        ("reconstruct", [], 3, 2),
+        ("sample", ["--columns", "4"], 4, 3),
+        ("sample", ["--factor", "pose", "--columns", "4"], 5, 3),
+        ("transfer", [], 3, 4),
+        ("swap", ["--factor", "background"], 4, 4),
+        ("interpolate", ["--columns", "5", "--factor", "foreground"], 5, 3),
+        ("interpolate", ["--columns", "5", "--real", "--people", "4"], 7, 2),
+    ],
+)
+def test_every_use_draws_its_picture(
+    trained_dpig: Path, tmp_path: Path, use: str, options: list[str], columns: int, rows: int
+) -> None:
+    arguments = ["generate", "dpig", use, "mapping", "--storage", str(trained_dpig), "--people", "3", *options]
+    result = unbraid(*arguments)
+    assert result.exit_code == 0, result.output
+    picture = Image.open(tmp_path / f"{use}.png")
+    times = 3  # pictures of 32x16 are enlarged
+    assert picture.size == (columns * (16 * times + 2) - 2, rows * (32 * times + 2) - 2)
+    assert len(set(picture.convert("L").get_flattened_data())) > 20
+    again = unbraid(*arguments, "--output", "folder/again.png")
+    assert again.exit_code == 0
+    assert (tmp_path / "folder/again.png").read_bytes() == (tmp_path / f"{use}.png").read_bytes()
+
+
+@pytest.mark.parametrize("use", ["reconstruct", "transfer", "swap"])
+def test_stage_one_alone_does_what_needs_no_noise(trained_dpig: Path, use: str) -> None:
+    result = unbraid("generate", "dpig", use, "appearance", "--storage", str(trained_dpig), "--people", "2")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ("appearance", "this run has no mapping for the foreground"),
+        ("pose", "is a run of dpig.pose; name one of dpig.appearance or dpig.mapping"),
+        ("nothing", "no run 'nothing' in"),
+    ],
+)
+def test_a_run_that_cannot_draw_is_told(trained_dpig: Path, tmp_path: Path, run: str, message: str) -> None:
+    result = unbraid("generate", "dpig", "sample", run, "--storage", str(trained_dpig))
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_picture_that_cannot_be_written_is_one_error(trained_dpig: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = unbraid("generate", "dpig", "swap", "mapping", "--storage", str(trained_dpig), "--output", "file/swap.png")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert "file" in result.output
+    export = unbraid("generate", "dpig", "export", "mapping", "file/virtual", "--storage", str(trained_dpig))
+    assert export.exit_code == 1
+    assert export.output.startswith("Error: ")
+
+
+def test_a_virtual_set_is_packed_like_market1501(trained_dpig: Path, tmp_path: Path) -> None:
+    arguments = ["generate", "dpig", "export", "mapping", "virtual", "--storage", str(trained_dpig), "--identities", "5"]
+    result = unbraid(*arguments, "--images", "3")
+    assert result.exit_code == 0, result.output
+    assert {p.name: len(list(p.iterdir())) for p in Path("virtual").iterdir() if p.is_dir()} == {
+        "bounding_box_train": 9, "bounding_box_test": 4, "query": 2,
+    }  # fmt: skip
+    refused = unbraid(*arguments)
+    assert refused.exit_code == 1
+    assert "is not empty" in refused.output
+    packed = unbraid(
+        "data", "pack", "market1501", "virtual", "set", "--keypoints", "virtual/keypoints.csv", "--size", "32x16",
+        "--shards", "1", "--max-skipped", "15",
+    )  # fmt: skip
+    assert packed.exit_code == 0, packed.output
+    assert read_index(open_store("set")).image_shapes == {"image": (3, 32, 16)}
+    (batch,) = read_split("set", "train", 20)
+    assert set(batch["person"].tolist()) <= {1, 2, 3}
+    first = sorted(Path("virtual/bounding_box_train").iterdir())[0]
+    assert first.name == "0001_c1s1_000000_01.jpg"
+    assert Image.open(io.BytesIO(first.read_bytes())).size == (16, 32)

@@ -1,1 +1,1 @@
-"""Raw images → shards → object store → batches. Knows nothing of models."""
+"""Turns raw images into shards, keeps them in an object store, and streams batches from them. Imports no models."""

@@ -1,4 +1,4 @@
-"""The one error of the data layer."""
+"""The error that everything in this package raises for a user's data."""
 
 
 class DataError(Exception):

@@ -36,7 +36,7 @@ def open_stream(config: SystemConfig, world: World, position: Position) -> Sampl
         max_skipped=data.max_skipped,
         cache=open_cache(data.cache, data.cache_gb),
         position=position,
-        patience=60 * config.run.storage_retry_minutes,
+        retry_seconds=60 * config.run.storage_retry_minutes,
     )
 
 

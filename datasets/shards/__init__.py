@@ -1,1 +1,1 @@
-"""The format of packed sets: tars, tables, the index."""
+"""The format of a packed set: tars of equal sample count, a table beside each, and one index."""

@@ -1,4 +1,4 @@
-"""Encoded members to arrays, with named decoders only: nothing here unpickles."""
+"""Decodes images into arrays. Every decoder is named, so that nothing is ever unpickled."""
 
 import io
 import struct
@@ -13,17 +13,17 @@ FORMATS = ("PNG", "JPEG")
 _JPEG_SIGNATURE = b"\xff\xd8"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MODES = {0: "mono", 2: "rgb"}
-"""PNG's colour types that are decoded as they are; palettes and transparency go the slower way."""
+"""PNG's colour types that kornia_rs decodes as they are; Pillow decodes palettes and transparency."""
 
 
 def decode_image(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
-    """PNG or JPEG into ``out``, (H, W, 1 or 3) uint8.
+    """Decode PNG or JPEG into ``out``, (H, W, 1 or 3) uint8.
 
     JPEG by libjpeg-turbo (simplejpeg: it releases the interpreter lock and writes in place), plain PNG by kornia_rs, the
     rest by Pillow; all give the same pixels.
 
     Raises:
-        ValueError: when it is neither, is damaged, or of another size.
+        ValueError: when the content is neither, is damaged, or has another size.
     """
     if encoded[:2] == _JPEG_SIGNATURE:
         _decode_jpeg(encoded, out)
@@ -34,17 +34,17 @@ def decode_image(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
 
 
 def image_shape(encoded: bytes) -> tuple[int, int, int]:
-    """(channels, height, width) that :func:`decode_image` gives.
+    """Return (channels, height, width) of the array that :func:`decode_image` needs.
 
     Raises:
-        ValueError: when it is neither PNG nor JPEG.
+        ValueError: when the content is neither PNG nor JPEG.
     """
     with _opened(encoded) as image:
         return (1 if image.mode == "L" else 3, image.height, image.width)
 
 
 def _decode_jpeg(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
-    # where the image is larger, or of a kind that libjpeg-turbo does not convert, Pillow tells or knows
+    # an image of another size, or of a kind that libjpeg-turbo does not convert, is left to Pillow and its messages
     try:
         pixels = simplejpeg.decode_jpeg(encoded, "GRAY" if out.shape[2] == 1 else "RGB", buffer=out)
         if pixels.shape == out.shape and (out.shape[2] == 3 or image_channels(encoded) == 1):
@@ -58,7 +58,7 @@ def _decode_jpeg(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
 
 
 def image_channels(encoded: memoryview | bytes) -> int:
-    """Channels of a JPEG, 1 or 3."""
+    """Return the channels of a JPEG, 1 or 3."""
     return 1 if simplejpeg.decode_jpeg_header(encoded)[2] == "Gray" else 3
 
 
@@ -91,6 +91,6 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _check_shape(shape: tuple[int, ...], out: NDArray[np.generic]) -> None:
-    if shape[:2] != out.shape[:2] or shape[2] not in (1, out.shape[2]):  # grey is shown in colour, not the other way round
+    if shape[:2] != out.shape[:2] or shape[2] not in (1, out.shape[2]):  # grey fits into colour, colour does not fit into grey
         found, expected = ((s[2], s[0], s[1]) for s in (shape, out.shape))
         raise ValueError(f"it is {found}, the index says {expected}")

@@ -1,4 +1,4 @@
-"""``index.json`` and the tables beside the shards: enough to read any sample with one ranged GET and no tar library."""
+"""Reads and writes ``index.json``, which describes a packed set, its shards and their tables."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ FieldKind = Literal["image", "integer", "array"]
 
 @dataclass(frozen=True)
 class Field:
-    """What one member of every sample becomes in a batch.
+    """Describes one field of a batch, and the member of each sample that holds it.
 
     Attributes:
         kind: ``image`` is JPEG or PNG → uint8 (C, H, W); ``integer`` is decimal text → int64; ``array`` is a
             ``.npy`` file → float32 of ``shape``.
         members: extensions under which a sample may hold it, such as ``("jpg", "png")``; a sample holds one of them.
-        shape: of one decoded value; None for images of several sizes, which cannot be batched.
+        shape: of one decoded value; None for images of several sizes, of which no batch can be made.
     """
 
     kind: FieldKind
@@ -34,14 +34,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar.
+    """Describes one tar.
 
     Attributes:
-        name: its key under the set's URL.
+        name: key under the set's URL.
         bytes: size of the tar.
         sha256: of the whole tar, hex.
-        count: samples in it.
-        table_sha256: of its table, see :mod:`unbraid.datasets.shards.table`, hex.
+        count: number of samples.
+        table_sha256: of the shard's table, see :mod:`unbraid.datasets.shards.table`, hex.
     """
 
     name: str
@@ -52,22 +52,22 @@ class Shard:
 
     @property
     def table_key(self) -> str:
-        """Where its table lies."""
+        """Key of the table."""
         return self.name.removesuffix(".tar") + ".npy"
 
 
 @dataclass(frozen=True)
 class Index:
-    """A packed data set.
+    """Describes a packed data set.
 
     Attributes:
         name: of the set.
         fields: what a batch holds, by name; the order is that of the tables' columns.
         classes: names of the labels; empty without labels.
-        licence, source: where it comes from and what may be done with it.
+        licence, source: what may be done with the set, and where it comes from.
         splits: shards of each split, in order.
         attributes: names of the numbers in a field ``attributes``; empty without one.
-        recipe: of a set that was made: its generator and what that needs to draw any sample again; empty for photographs.
+        recipe: of a synthetic set: its generator, and the numbers from which any sample can be drawn again; else empty.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Index:
 
     @property
     def digest(self) -> str:
-        """Hex digest of every sample's bytes and of the order, names and sizes of shards."""
+        """Hex digest of every sample's bytes, and of the order, names and sizes of shards."""
         content = {split: [(s.name, s.sha256, s.count) for s in shards] for split, shards in sorted(self.splits.items())}
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -91,19 +91,19 @@ class Index:
         return {name: f.shape for name, f in self.fields.items() if f.kind == "image"}
 
     def shards(self, split: str) -> tuple[Shard, ...]:
-        """Shards of a split.
+        """Return the shards of a split.
 
         Raises:
-            DataError: when there is no such split, or nothing in it.
+            DataError: when there is no such split, or it is empty.
         """
         if not self.splits.get(split):
-            there = ", ".join(name for name, shards in self.splits.items() if shards)
-            raise DataError(f"{self.name}: no samples in split {split!r}; there is {there or 'nothing'}")
+            filled = ", ".join(name for name, shards in self.splits.items() if shards)
+            raise DataError(f"{self.name}: no samples in split {split!r}; its splits are: {filled or 'none'}")
         return self.splits[split]
 
 
 def write_index(store: Store, index: Index) -> None:
-    """Write ``index.json``. Last of all: a set without it is not there yet."""
+    """Write ``index.json``. It is written last, so that an incomplete set has none."""
     content = {"format": FORMAT, "version": VERSION, "digest": index.digest, **asdict(index)}
     store.put(INDEX_KEY, json.dumps(content, separators=(",", ":")).encode())
 
@@ -112,7 +112,7 @@ def read_index(store: Store) -> Index:
     """Read and check ``index.json``.
 
     Raises:
-        DataError: when it is missing, of another version, or does not agree with its own digest.
+        DataError: when the index is missing, has another version, or does not agree with its own digest.
     """
     where = f"{store.url}/{INDEX_KEY}"
     try:

@@ -1,4 +1,4 @@
-"""What is in a packed set, in words and in one picture, and whether it is whole."""
+"""Describes a packed set in words and in one picture, and checks that it is undamaged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +15,16 @@ from unbraid.datasets.store import open_store
 SHEET_COLUMNS = 20
 SHEET_ROWS = 10
 SHEET_PIXELS = 1400
+"""Limits of the contact sheet."""
 
 
 def inspect_set(url: str, sheet: Path | None, check: bool, report: Callable[[str], None]) -> int:
-    """Report what a set holds; optionally check every shard and draw a contact sheet.
+    """Report what a set holds; check every shard and draw a contact sheet if asked to.
+
+    Args:
+        sheet: PNG file for the contact sheet; None draws none.
+        check: whether to read every shard and compare its checksum.
+        report: called with each line.
 
     Returns:
         The number of damaged shards, each reported.
@@ -57,7 +63,7 @@ def inspect_set(url: str, sheet: Path | None, check: bool, report: Callable[[str
 
 
 def draw_sheet(url: str, split: str, path: Path) -> None:
-    """The first images of a split as PNG; where a sample has several, they stand beside each other."""
+    """Write the first images of a split as one PNG; several images of a sample are placed side by side."""
     store = open_store(url)
     index = read_index(store)
     images: list[NDArray[np.uint8]] = []
@@ -78,7 +84,7 @@ def draw_sheet(url: str, split: str, path: Path) -> None:
 
 
 def _shown(sample: Sample, field: Field) -> NDArray[np.uint8]:
-    """One image of a sample, (H, W, 3)."""
+    """Decode one image of a sample as (H, W, 3)."""
     content = next(sample[extension] for extension in field.members if extension in sample)
     channels, height, width = image_shape(content)
     pixels = np.empty((height, width, channels), np.uint8)

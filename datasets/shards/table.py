@@ -1,7 +1,8 @@
-"""The table beside a shard: where each sample and each of its members lies in the tar, and a checksum of each sample.
+"""Reads and writes the table beside each shard: the place of every sample and its members in the tar, and checksums.
 
-A table is a plain ``.npy`` file. It is fetched when its shard is entered, so that ``index.json`` stays small
-for any number of samples and a rank never holds more tables than it reads shards at a time.
+With its table, any sample is read by one ranged GET and without a tar library. A table is a plain ``.npy`` file. It is fetched
+when the first sample of its shard is read, so that ``index.json`` stays small for any number of samples, and a rank holds few
+tables at a time.
 """
 
 import hashlib
@@ -20,21 +21,21 @@ from unbraid.datasets.shards.index import Field, Shard
 from unbraid.datasets.store import Store
 
 ABSENT = 0xFFFFFFFF
-"""Length of a member that a sample does not have."""
+"""Stands for the length of a member that a sample does not have."""
 CHECKSUM_ATTEMPTS = 3
-"""What is wrong three times in a row is wrong where it is stored, not on the way."""
+"""Bytes that are wrong three times in a row were damaged in the store, not in transfer."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Of one shard of N samples with F fields.
+    """Describes one shard of N samples with F fields.
 
     Attributes:
         offsets: (N,) int64, first byte of each sample's first header.
         sizes: (N,) int64, bytes from there to the next sample.
-        crc32: (N,) uint32, of all samples of the shard up to the end of this one. A stretch is checked by one call that
-            begins with the value before it, and so is a single sample.
-        members: (N, F, 2) uint32: for each field, where its content begins, relative to the sample, and its length.
+        crc32: (N,) uint32, of all samples of the shard up to the end of this one. Any stretch of samples is checked by one
+            call that starts from the value of the sample before it.
+        members: (N, F, 2) uint32: for each field, the offset of its content in the sample, and its length.
     """
 
     offsets: NDArray[np.int64]
@@ -43,17 +44,17 @@ class Table:
     members: NDArray[np.uint32]
 
     def span(self, first: int, last: int) -> tuple[int, int]:
-        """Start and length in bytes of samples ``first`` to ``last``, exclusive."""
+        """Return start and length, in bytes, of samples ``first`` to ``last`` (exclusive)."""
         start = int(self.offsets[first])
         return start, int(self.offsets[last - 1] + self.sizes[last - 1]) - start
 
     def is_whole(self, content: memoryview, first: int, last: int) -> bool:
-        """Whether ``content`` is what was packed as samples ``first`` to ``last``, exclusive."""
+        """Return whether ``content`` equals what was packed as samples ``first`` to ``last`` (exclusive)."""
         before = int(self.crc32[first - 1]) if first else 0
         return zlib.crc32(content, before) == int(self.crc32[last - 1])
 
     def encoded(self) -> bytes:
-        """As the ``.npy`` file that is stored."""
+        """Encode the table as the ``.npy`` file that is stored."""
         rows = np.zeros(len(self.offsets), dtype=_dtype(self.members.shape[1]))
         rows["offset"], rows["size"], rows["crc32"], rows["members"] = self.offsets, self.sizes, self.crc32, self.members
         buffer = io.BytesIO()
@@ -66,10 +67,10 @@ def _dtype(fields: int) -> np.dtype[np.void]:
 
 
 def read_table(store: Store, shard: Shard) -> Table:
-    """The table of a shard.
+    """Read the table of a shard.
 
     Raises:
-        DataError: when it is missing, or not the one that was packed with this shard.
+        DataError: when the table is missing, or is not the one that was packed with this shard.
     """
     for _ in range(CHECKSUM_ATTEMPTS):
         content = store.get(shard.table_key)
@@ -81,17 +82,17 @@ def read_table(store: Store, shard: Shard) -> Table:
 
 
 def make_table(content: memoryview, fields: Mapping[str, Field], where: str) -> tuple[Table, list[str]]:
-    """Read a whole tar once and note where everything is.
+    """Make the table of a tar, by reading it once.
 
     Args:
         content: of the tar.
-        where: for messages.
+        where: name of the tar, for messages.
 
     Returns:
         The table, and the samples' keys.
 
     Raises:
-        DataError: when a sample's members are not neighbours, or it is no tar.
+        DataError: when a sample's members are not neighbours, or the content is not a tar.
     """
     columns = {extension: i for i, f in enumerate(fields.values()) for extension in f.members}
     keys: dict[str, None] = {}

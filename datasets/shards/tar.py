@@ -1,4 +1,4 @@
-"""Plain WebDataset tars: written deterministically, read sample by sample without a tar library."""
+"""Writes plain WebDataset tars deterministically, and reads and checks their samples."""
 
 import hashlib
 import io
@@ -17,16 +17,16 @@ from unbraid.datasets.store import Store
 
 BLOCK = tarfile.BLOCKSIZE
 Sample = dict[str, bytes]
-"""One sample: ``__key__`` (as bytes) and its members' contents by extension, such as ``png`` and ``cls``."""
+"""One sample: ``__key__`` (as bytes) and the contents of its members by extension, such as ``png`` and ``cls``."""
 
 
 def write_shard(store: Store, name: str, fields: Mapping[str, Field], samples: Iterable[Mapping[str, object]]) -> Shard:
-    """Write one tar and its table, both whole or not at all, the table last: a shard with a table is complete.
+    """Write one tar and then its table, each complete or not at all: a shard that has a table is complete.
 
     The same samples give the same bytes: members are ordered, owners and times are fixed.
 
     Args:
-        samples: webdataset's form, ``{"__key__": "000012", "png": b"...", "cls": b"7"}``, members already encoded.
+        samples: in webdataset's form, ``{"__key__": "000012", "png": b"...", "cls": b"7"}``, members already encoded.
 
     Raises:
         DataError: when a sample lacks a field's member, or there is no room for the shard.
@@ -64,7 +64,7 @@ def _require_members(sample: Mapping[str, object], fields: Mapping[str, Field], 
 
 
 def describe_shard(content: memoryview, name: str, fields: Mapping[str, Field], where: str) -> tuple[Shard, bytes]:
-    """What the index says of a tar, and its encoded table."""
+    """Return the index's entry for a tar, and its encoded table."""
     table, keys = make_table(content, fields, where)
     encoded = table.encoded()
     sha256 = hashlib.sha256(content).hexdigest()
@@ -72,7 +72,7 @@ def describe_shard(content: memoryview, name: str, fields: Mapping[str, Field], 
 
 
 def read_samples(store: Store, shard: Shard, first: int, last: int) -> Iterator[Sample]:
-    """Samples ``first`` to ``last`` (exclusive) of a shard, by one ranged GET, in webdataset's form.
+    """Read samples ``first`` to ``last`` (exclusive) of a shard, by one ranged GET, in webdataset's form.
 
     Raises:
         DataError: when a sample's bytes are not the ones that were packed.
@@ -93,7 +93,7 @@ def read_samples(store: Store, shard: Shard, first: int, last: int) -> Iterator[
 
 
 def damaged(store: Store, shard: Shard, table: Table, sample: int) -> str:
-    """The words for a sample whose checksum differs."""
+    """Compose the message for a sample whose checksum differs."""
     begin = int(table.offsets[sample])
     return (
         f"{store.url}/{shard.name}: the checksum of sample {sample} (bytes {begin} to {begin + int(table.sizes[sample])}) "
@@ -103,10 +103,10 @@ def damaged(store: Store, shard: Shard, table: Table, sample: int) -> str:
 
 
 def parse_sample(content: memoryview) -> Sample:
-    """Members of one sample, from its own stretch of a tar.
+    """Read the members of one sample from its own part of a tar.
 
     Raises:
-        ValueError: when it is not a sequence of whole members of one key.
+        ValueError: when the content is not a sequence of complete members of one key.
     """
     sample: Sample = {}
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
@@ -132,7 +132,7 @@ def parse_sample(content: memoryview) -> Sample:
 
 
 def check_shard(store: Store, shard: Shard) -> str | None:
-    """What is wrong with a stored shard, or None: size, checksum, and every sample where its table says."""
+    """Check size, checksum and number of samples of a stored shard; return what is wrong, or None."""
     try:
         table = read_table(store, shard)
         content = store.get(shard.name)

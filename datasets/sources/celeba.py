@@ -20,7 +20,7 @@ ATTRIBUTES_FILE = "list_attr_celeba.txt"
 PARTITION_FILE = "list_eval_partition.txt"
 PARTITIONS = {"0": "train", "1": "valid", "2": "test"}
 FACE = (15, 40, 163, 188)
-"""The central 148x148 of a 178x218 image, lowered by five pixels: the usual crop of the face (left, top, right, bottom)."""
+"""(left, top, right, bottom) of the usual crop of the face: the central 148x148 of a 178x218 image, five pixels lower."""
 
 
 def read_celeba(
@@ -99,7 +99,7 @@ def _lines(path: Path) -> list[str]:
     try:
         return [line for line in path.read_text().splitlines() if line.strip()]
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; CelebA's lists belong beside its images") from None
+        raise DataError(f"{path}: {error.strerror}; put CelebA's lists beside its images") from None
 
 
 PACK = PackKind(read_celeba, example="~/celeba --size 128x128")

@@ -1,4 +1,4 @@
-"""Raw files where they lie: in a folder, a zip or a tar, read by name from any thread."""
+"""Reads raw files by name, from any thread: in a folder, a zip or a tar."""
 
 import bz2
 import gzip
@@ -17,25 +17,29 @@ from unbraid.datasets.errors import DataError
 
 
 class Files(Protocol):
-    """Named files. Names are relative, with forward slashes, sorted."""
+    """A collection of files. Names are relative, with forward slashes, sorted; ``where`` names the collection in messages."""
 
     where: str
     names: list[str]
 
     def read(self, name: str) -> bytes:
-        """A file's content."""
+        """Read a file.
+
+        Raises:
+            DataError: when it cannot be read.
+        """
         ...
 
     def fingerprint(self, name: str) -> str:
-        """Changes when the file does, without reading it."""
+        """Return a string that changes when the file does, without reading the file."""
         ...
 
 
 def open_files(path: Path) -> Files:
-    """The files of a folder, a .zip, or a .tar (also .tar.gz and the like, unpacked to a temporary file first).
+    """Open a folder, a .zip, or a .tar; a compressed tar is unpacked to a temporary file first.
 
     Raises:
-        DataError: when there is nothing there, or it is none of these.
+        DataError: when the path does not exist, or is none of these.
     """
     if path.is_dir():
         return FolderFiles(path)
@@ -52,7 +56,7 @@ def open_files(path: Path) -> Files:
 
 
 class FolderFiles:
-    """Everything below a folder, hidden files left out."""
+    """The files below a folder, without hidden ones."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -72,7 +76,7 @@ class FolderFiles:
 
 
 class ZipFiles:
-    """Members of a zip."""
+    """The members of a zip."""
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
@@ -92,7 +96,7 @@ class ZipFiles:
 
 
 class TarFiles:
-    """Members of a tar; a compressed one is unpacked first, since members are read in any order."""
+    """The members of a tar; a compressed one is unpacked first, because members are read in any order."""
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
@@ -118,6 +122,7 @@ class TarFiles:
 
 
 def _uncompressed(path: Path) -> IO[bytes]:
+    """Open a tar; unpack it to a temporary file if it is compressed."""
     with path.open("rb") as raw:
         signature = raw.read(6)
     openers: dict[bytes, Callable[[Path], IO[bytes]]] = {b"\x1f\x8b": _gzip, b"BZh": _bzip2, b"\xfd7zXZ": _xz}

@@ -24,7 +24,7 @@ from unbraid.datasets.sources.source import Item, Source, fingerprint, image_fie
 
 GENERATOR, VERSION = "mnist-cdcb", 1
 GLYPH_SHARE = 28 / 32
-"""Side of the glyph over side of the image, at any size: 28 of 32 pixels, 224 of 256."""
+"""Side of the glyph in sides of the image, at any size: 28 of 32 pixels, 224 of 256."""
 SMALLEST = 16
 DOMAINS = ("x", "y")
 

@@ -1,4 +1,4 @@
-"""Raw samples → shards of equal size → store; in parallel, the same bytes every time, going on where it was stopped."""
+"""Packs raw samples as shards of equal size: in parallel, with the same bytes every time, and resumable."""
 
 import hashlib
 import json
@@ -21,10 +21,11 @@ from unbraid.datasets.store import Store, open_store
 
 SHARD_BYTES = 32 << 20
 FEWEST_SHARDS = 80
-"""Enough for 16 lanes of 5 shards, or 64 lanes, where there are samples enough."""
+"""Default number of shards of a small set: enough for 16 lanes of 5 shards, or for 64 lanes."""
 PROBES = 16
+"""Samples that are loaded to estimate the mean size."""
 MARKERS = "packing"
-"""Prefix of the records of finished shards while a set is being packed; removed when its index is written."""
+"""Prefix of the records of finished shards; they are removed when the index is written."""
 SHUFFLE_SEED = 0
 
 Report = Callable[[str], None]
@@ -39,20 +40,20 @@ class ShardPlan:
 
     @property
     def digest(self) -> str:
-        """Of everything that decides the shard's bytes, as far as can be told without reading them."""
+        """Hex digest of the keys and fingerprints of the items, which decide the bytes of the shard."""
         content = json.dumps([(item.key, item.fingerprint) for item in self.items])
         return hashlib.sha256(content.encode()).hexdigest()
 
 
 def plan_shards(source: Source, shards: int | None = None) -> dict[str, list[ShardPlan]]:
-    """Deal the items of each split to shards whose sizes differ by one at most.
+    """Assign the items of each split to shards whose sample counts differ by one at most.
 
     Args:
-        shards: in the largest split, others in proportion; default: of about 32 MiB, and 80 at least where there are that many
-            samples.
+        shards: number in the largest split; other splits get as many in proportion. Default: shards of about 32 MiB, but
+            80 at least where there are that many samples.
 
     Raises:
-        DataError: when there is nothing to pack, fewer samples than shards, or two samples of one key.
+        DataError: when there is nothing to pack, there are fewer samples than shards, or two samples have one key.
     """
     if not any(source.splits.values()):
         reasons = "".join(f"\n  {reason}" for reason in list(source.left_out)[:5])
@@ -86,17 +87,15 @@ def pack(
     threads: int | None = None,
     max_skipped: int = 0,
 ) -> Index:
-    """Write all shards, then the index.
-
-    A shard that is there already, from the same items, is not written again.
+    """Write all shards, then the index; a shard that exists already, from the same items, is not written again.
 
     Args:
         shards: see :func:`plan_shards`.
-        threads: shards written at a time; processes, where the source asks for them.
-        max_skipped: samples that cannot be used before it is an error.
+        threads: number of shards written at a time; by processes if the source is computed. Default: the number of cores.
+        max_skipped: number of unusable samples that are not yet an error.
 
     Raises:
-        DataError: naming what cannot be packed; finished shards stay, and the next call goes on.
+        DataError: naming what cannot be packed; finished shards are kept, and the next call continues after them.
     """
     plans = plan_shards(source, shards)
     meter = _Meter(plans, report)
@@ -142,7 +141,7 @@ def pack(
 
 
 def describe_plan(source: Source, plans: dict[str, list[ShardPlan]], report: Report) -> None:
-    """Say what :func:`pack` would write."""
+    """Report what :func:`pack` would write."""
     report(f"{source.name}: {', '.join(f'{name} ({f.kind}, {f.shape})' for name, f in source.fields.items())}")
     size = _mean_bytes(source)
     for split, of_split in plans.items():
@@ -165,7 +164,7 @@ def _pack_in_process(fields: Mapping[str, Field], url: str, max_skipped: int, pl
 
 
 def _pack_shard(fields: Mapping[str, Field], store: Store, max_skipped: int, plan: ShardPlan) -> tuple[Shard, list[str]]:
-    """Write one shard; what was skipped, and why."""
+    """Write one shard, unless it is finished; return it and the reasons for skipped samples."""
     marker = f"{MARKERS}/{plan.name}.json"
     if store.exists(marker):
         found = json.loads(store.get(marker))
@@ -187,7 +186,7 @@ def _pack_shard(fields: Mapping[str, Field], store: Store, max_skipped: int, pla
 def _require_few(skipped: Sequence[str], most: int) -> None:
     if len(skipped) > most:
         more = f" (after {most} others that were skipped)" if most else ""
-        raise DataError(f"{skipped[-1]}{more}; mend or remove it, or allow for some with --max-skipped")
+        raise DataError(f"{skipped[-1]}{more}; repair or remove it, or allow for some with --max-skipped")
 
 
 def _samples_a_shard(source: Source, largest: int) -> float:
@@ -195,20 +194,20 @@ def _samples_a_shard(source: Source, largest: int) -> float:
 
 
 def _mean_bytes(source: Source) -> float:
-    """Of one sample in a tar, from some that are spread over the largest split."""
+    """Estimate the bytes of a sample in a tar, from some that are spread over the largest split."""
     items = max(source.splits.values(), key=len)
     sizes = []
     for item in items[:: max(1, len(items) // PROBES)]:
         try:
             members = item.load()
         except UnusableSampleError:
-            continue  # told when it is packed
+            continue  # reported when it is packed
         sizes.append(sum(512 + -(-len(content) // 512) * 512 for content in members.values()))
     return float(np.mean(sizes)) if sizes else 1.0
 
 
 class _Meter:
-    """Progress in samples, with rate and time left."""
+    """Reports progress in samples, with rate and time left."""
 
     def __init__(self, plans: dict[str, list[ShardPlan]], report: Report) -> None:
         self.total = sum(len(plan.items) for of_split in plans.values() for plan in of_split)

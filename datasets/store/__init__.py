@@ -1,4 +1,4 @@
-"""Objects under a URL, ``s3://bucket/prefix`` or a folder: the one place that speaks to either."""
+"""Reads and writes objects under a URL, ``s3://bucket/prefix`` or a folder; no other package accesses either."""
 
 from pathlib import Path
 
@@ -11,11 +11,12 @@ __all__ = ["FolderStore", "Store", "StoreStatistics", "open_store"]
 
 
 def open_store(url: str, create: bool = False, backoff: Backoff | None = None) -> Store:
-    """The store at ``s3://bucket/prefix`` or at a folder.
+    """Open the store at ``s3://bucket/prefix`` or at a folder.
 
     Args:
-        create: make the folder or the bucket when it is missing.
-        backoff: for how long a server that fails is asked again; default :func:`unbraid.datasets.store.retry.default_backoff`.
+        create: create the folder or the bucket when it is missing.
+        backoff: how often and how long failed requests are repeated; default
+            :func:`unbraid.datasets.store.retry.default_backoff`.
 
     Raises:
         DataError: on a malformed URL, a missing bucket, wrong keys or a server that does not answer.

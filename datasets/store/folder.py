@@ -1,4 +1,4 @@
-"""Objects that are files under a folder."""
+"""Stores objects as files under a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unbraid.datasets.store.protocol import StoreStatistics
 
 
 class FolderStore:
-    """Files under a folder."""
+    """Objects are files under a folder; see :class:`unbraid.datasets.store.protocol.Store`."""
 
     def __init__(self, root: Path, create: bool = False) -> None:
         self.root = root
@@ -81,7 +81,7 @@ class FolderStore:
 
     @contextmanager
     def _replacing(self, key: str) -> Iterator[Path]:
-        """A temporary file beside the target that takes its name when it is whole."""
+        """Yield a temporary file beside the target, which replaces the target when it is complete."""
         target = self.root / key
         with self._explained(key):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +97,7 @@ class FolderStore:
 
     @contextmanager
     def _explained(self, key: str) -> Iterator[None]:
+        """Turn errors of the operating system into one that names the file."""
         try:
             yield
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a place for objects can do, and the one that is a folder. The other is :mod:`unbraid.datasets.store.s3`."""
+"""The operations of an object store, which :mod:`.folder` and :mod:`.s3` implement, and its statistics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class StoreStatistics:
-    """What a store has transferred; counted by all threads that use it."""
+    """Counts what a store has transferred, over all threads that use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -18,25 +18,25 @@ class StoreStatistics:
         self.retries: Counter[str] = Counter()
 
     def received(self, count: int) -> None:
-        """One request answered, and so many bytes of it read."""
+        """Count one answered request and the bytes read from it."""
         with self._lock:
             self.requests += 1
             self.bytes += count
 
     def retried(self, cause: str) -> None:
-        """A transfer failed for ``cause`` and is tried again."""
+        """Count a transfer that failed for ``cause`` and is repeated."""
         with self._lock:
             self.retries[cause] += 1
 
 
 class Store(Protocol):
-    """Objects under one URL. Keys are relative, with forward slashes. Writes are atomic: whole or not at all."""
+    """Objects under one URL. Keys are relative, with forward slashes. Writes are atomic: complete or absent."""
 
     url: str
     statistics: StoreStatistics
 
     def get(self, key: str) -> bytes:
-        """The whole object.
+        """Read a whole object.
 
         Raises:
             DataError: when it is missing or cannot be read.
@@ -44,7 +44,7 @@ class Store(Protocol):
         ...
 
     def get_range(self, key: str, start: int, length: int) -> memoryview:
-        """``length`` bytes from ``start``.
+        """Read ``length`` bytes from ``start``.
 
         Raises:
             DataError: when the object is missing, shorter, or cannot be read.
@@ -52,29 +52,32 @@ class Store(Protocol):
         ...
 
     def put(self, key: str, content: bytes) -> None:
-        """Write a small object."""
+        """Write a small object, over an existing one of that name."""
         ...
 
     def put_new(self, key: str, content: bytes) -> bool:
-        """Write a small object unless there is one of that name; whether it was written. Of several callers one succeeds."""
+        """Write a small object unless one of that name exists, and return whether it was written.
+
+        Of several callers one succeeds.
+        """
         ...
 
     def put_file(self, key: str, path: Path) -> None:
-        """Write a file, in parts where it is large."""
+        """Write the content of a file, in several parts when it is large."""
         ...
 
     def exists(self, key: str) -> bool:
-        """Whether the object is there."""
+        """Return whether the object exists."""
         ...
 
     def keys(self, prefix: str = "") -> list[str]:
-        """All keys that start with ``prefix``, sorted."""
+        """Return all keys that start with ``prefix``, sorted."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the object, if it is there."""
+        """Remove the object, if it exists."""
         ...
 
     def close(self) -> None:
-        """Nobody waits any more for what is being read: failed reads are not tried again."""
+        """Stop repeating failed requests: their results are no longer needed."""
         ...

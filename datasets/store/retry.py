@@ -1,4 +1,4 @@
-"""When a failed transfer is tried again, and after how long."""
+"""Decides whether a failed transfer is repeated, and after which pause."""
 
 import os
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ class Backoff:
     """Exponential pauses with full jitter (Brooker, AWS Architecture Blog, 2015): colliding clients spread out.
 
     Attributes:
-        attempts: in a row without a single byte of progress, before it is an error.
-        first, longest: seconds, upper ends of the first and of the longest pause.
-        patience: seconds without progress that must have passed too.
+        attempts: failures in a row, without a byte of progress, before it is an error.
+        first, longest: upper ends of the first and of the longest pause, in seconds.
+        retry_seconds: time without progress that must have passed as well before it is an error.
     """
 
     attempts: int = 8
     first: float = 0.1
     longest: float = 8.0
-    patience: float = 0.0
+    retry_seconds: float = 0.0
 
     def gives_up(self, failures: int, seconds: float) -> bool:
-        """Whether so many failures in a row, over so many seconds, are enough."""
-        return failures >= self.attempts and seconds >= self.patience
+        """Return whether so many failures in a row, over so many seconds, are an error."""
+        return failures >= self.attempts and seconds >= self.retry_seconds
 
     def pause(self, failures: int, jitter: float) -> float:
-        """Seconds to wait after so many failures in a row; ``jitter`` is uniform in [0, 1)."""
+        """Return the seconds to wait after so many failures in a row; ``jitter`` is uniform in [0, 1)."""
         return min(self.longest, self.first * 2.0 ** (failures - 1)) * jitter
 
 
@@ -32,6 +32,7 @@ FAST_RETRY = Backoff(attempts=3, longest=0.5)
 """For requests that fail soon, because their caller repeats them itself, later or with newer content."""
 
 
-def default_backoff(patience: float = 0.0) -> Backoff:
-    """The number of attempts is ``AWS_MAX_ATTEMPTS`` where that is set, as for every AWS client."""
-    return Backoff(attempts=max(1, int(os.environ.get("AWS_MAX_ATTEMPTS", Backoff.attempts))), patience=patience)
+def default_backoff(retry_seconds: float = 0.0) -> Backoff:
+    """Make a backoff of as many attempts as ``AWS_MAX_ATTEMPTS`` says, as for every AWS client, or else of 8."""
+    attempts = max(1, int(os.environ.get("AWS_MAX_ATTEMPTS", Backoff.attempts)))
+    return Backoff(attempts=attempts, retry_seconds=retry_seconds)

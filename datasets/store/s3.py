@@ -1,4 +1,4 @@
-"""Objects in an S3 bucket. Reads survive what networks and servers do: they go on where they broke off."""
+"""Stores objects in an S3 bucket. A read whose connection breaks continues at the byte where it stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
-"""A server that sends nothing for so long is asked again."""
+"""A request is repeated when the server sends nothing for so long."""
 WRITE_ATTEMPTS = 5
 TRANSIENT_CODES = frozenset(
     {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "ThrottlingException", "503", "500"}
@@ -35,7 +35,7 @@ class S3Store:
     """Objects under a prefix of a bucket; endpoint, region and keys from the standard AWS environment variables.
 
     Args:
-        create: make the bucket when it is missing.
+        create: create the bucket when it is missing.
         backoff: default :func:`unbraid.datasets.store.retry.default_backoff`.
     """
 
@@ -53,12 +53,12 @@ class S3Store:
 
     @cached_property
     def _requests(self) -> S3Client:
-        """For single requests; its failures are all seen, counted and repaired here."""
+        """A client for single requests, which does not repeat any: this class counts and repeats them itself."""
         return _client(attempts=1)
 
     @cached_property
     def _uploads(self) -> S3Client:
-        """boto3 repeats single parts of an upload by itself; an upload that is not completed does not exist."""
+        """A client for uploads, which repeats single parts by itself; an upload that is not completed does not exist."""
         return _client(WRITE_ATTEMPTS)
 
     def __reduce__(self) -> tuple[type[S3Store], tuple[str, str]]:
@@ -102,7 +102,7 @@ class S3Store:
         self._closed.set()
 
     def _download(self, key: str, start: int, length: int | None) -> memoryview:
-        """``length`` bytes from ``start``, or all; after a failure only what is still missing is asked for."""
+        """Read ``length`` bytes from ``start``, or the whole object; after a failure only the missing bytes are requested."""
         buffer = bytearray(length or 0)
         got, etag = 0, None
         failures, since = 0, time.monotonic()
@@ -110,8 +110,8 @@ class S3Store:
             before = got
             try:
                 with self._single() as client:
-                    asked = self._request(start + got, None if length is None else length - got, etag)
-                    answer = client.get_object(Bucket=self.bucket, Key=self.prefix + key, **asked)
+                    arguments = self._range_arguments(start + got, None if length is None else length - got, etag)
+                    answer = client.get_object(Bucket=self.bucket, Key=self.prefix + key, **arguments)
                     sent, etag = answer["ContentLength"], answer["ETag"]
                     if length is None:
                         length = sent
@@ -136,21 +136,23 @@ class S3Store:
                 self._pause_or_raise(error, key, failures, since)
 
     @staticmethod
-    def _request(start: int, length: int | None, etag: str | None) -> dict[str, Any]:
-        asked: dict[str, Any] = {}
+    def _range_arguments(start: int, length: int | None, etag: str | None) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
         if start or length is not None:
-            asked["Range"] = f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"
+            arguments["Range"] = f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"
         if etag is not None:
-            asked["IfMatch"] = etag  # the rest of the same object, not of one that has taken its place
-        return asked
+            arguments["IfMatch"] = etag  # the rest of the same object, not of one that has replaced it
+        return arguments
 
     @contextmanager
     def _single(self) -> Iterator[S3Client]:
+        """Yield the client for single requests."""
         with self._opening:  # making a client is not thread-safe
             client = self._requests
         yield client
 
     def _repeated(self, key: str, operation: Callable[[S3Client], Result], client: S3Client | None = None) -> Result:
+        """Call ``operation`` until it succeeds or the backoff gives up."""
         failures, since = 0, time.monotonic()
         while True:
             try:
@@ -161,13 +163,14 @@ class S3Store:
                 self._pause_or_raise(error, key, failures, since)
 
     def _pause_or_raise(self, error: Exception, key: str, failures: int, since: float) -> None:
+        """Wait before a request is repeated, or raise when repeating it cannot help."""
         cause = transient_cause(error)
         seconds = time.monotonic() - since
         if cause is None or self.backoff.gives_up(failures, seconds) or self._closed.is_set():
             with self._explained(key, failures):
                 raise error
         self.statistics.retried(cause)
-        # the jitter must differ between ranks, and decides nothing that is learnt
+        # unseeded on purpose: the jitter must differ between ranks, and no result depends on it
         self._closed.wait(self.backoff.pause(failures, random.random()))
 
     def _list(self, prefix: str) -> list[str]:
@@ -201,21 +204,21 @@ class S3Store:
             yield
         except ClientError as error:
             code = error.response["Error"].get("Code", "")
-            raise DataError(f"{where}: {_cause(code, self.bucket)}{_patience(attempts)}") from error
+            raise DataError(f"{where}: {_cause(code, self.bucket)}{_in_a_row(attempts)}") from error
         except NoCredentialsError as error:
             raise DataError(
-                f"{where}: there are no keys for S3: `unbraid local up` starts a server of your own, or set "
+                f"{where}: there are no keys for S3: start a server of your own with `unbraid local up`, or set "
                 "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for another server than Amazon's, AWS_ENDPOINT_URL"
             ) from error
         except (BotoCoreError, S3UploadFailedError, HTTPError, HTTPException, OSError) as error:
             endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")
             raise DataError(
-                f"{where}: S3 at {endpoint} did not serve it ({type(error).__name__}: {error}){_patience(attempts)}"
+                f"{where}: S3 at {endpoint} did not serve it ({type(error).__name__}: {error}){_in_a_row(attempts)}"
             ) from error
 
 
 def transient_cause(error: Exception) -> str | None:
-    """In one word why a transfer failed, where trying again may help; None where it cannot."""
+    """Return in one word why a transfer failed, where repeating it may help; None where it cannot."""
     from boto3.exceptions import S3UploadFailedError
     from botocore import exceptions
     from botocore.parsers import ResponseParserError
@@ -240,7 +243,7 @@ def _client(attempts: int) -> S3Client:
     import boto3
     from botocore.config import Config
 
-    # at INFO, which Ray sets for its workers, botocore tells in every process where it found its keys
+    # at INFO, which Ray sets for its workers, botocore logs in every process where it found its keys
     logging.getLogger("botocore").setLevel(logging.WARNING)
     settings = Config(
         # total_max_attempts counts the first one and is not overridden by the environment
@@ -255,7 +258,7 @@ def _client(attempts: int) -> S3Client:
     return boto3.Session().client("s3", config=settings, region_name=os.environ.get("AWS_DEFAULT_REGION", "us-east-1"))
 
 
-def _patience(attempts: int) -> str:
+def _in_a_row(attempts: int) -> str:
     return f", {attempts} times in a row" if attempts > 1 else ""
 
 

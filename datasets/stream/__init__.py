@@ -1,1 +1,1 @@
-"""Shards to batches, in an exact order."""
+"""Streams batches from shards, in an order that is a pure function of the seed."""

@@ -1,4 +1,4 @@
-"""Blocks of shards kept on a node's disk, within a limit, shared by all workers there."""
+"""Keeps blocks of shards on a node's disk, within a limit, shared by all workers of the node."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class CacheStatistics:
-    """Blocks found and not found, and whether the disk failed so that the cache is off."""
+    """Counts blocks found and not found; ``disabled`` once the disk has failed."""
 
     hits: int = 0
     misses: int = 0
@@ -34,16 +34,16 @@ class CacheStatistics:
 
 
 class ShardCache:
-    """A folder of blocks, named by their shard's SHA-256, so that no block is ever out of date.
+    """Keeps blocks of shards in a folder, named by their shard's SHA-256, so that no block is ever out of date.
 
-    Blocks appear by rename, hence whole or not at all, and any number of processes may share the folder: the worst that a
-    race does is to fetch a block twice. The least recently used go first when the limit is passed. A block that another
-    process is reading can be removed: its open file stays readable.
-    A disk that fails, or is full, turns the cache off with one warning; training goes on from the store.
+    A block is written by renaming a complete file, so any number of processes may share the folder; in a race, a block is
+    fetched twice at worst. Above the limit, the least recently used blocks are removed first. A block that another process is
+    reading may be removed: its open file stays readable.
+    A disk that fails or is full turns the cache off with one warning; training continues from the store.
 
     Args:
-        folder: made when it is missing.
-        limit: bytes, of all blocks together.
+        folder: created when it is missing.
+        limit: bytes of all blocks together.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -58,10 +58,10 @@ class ShardCache:
             self._evict()
 
     def get_range(self, store: Store, shard: Shard, start: int, length: int) -> memoryview:
-        """``length`` bytes of a shard from ``start``: blocks from the folder where they are there, else from the store.
+        """Read ``length`` bytes of a shard from ``start``, by blocks: from the folder, else from the store.
 
         Raises:
-            DataError: of the store.
+            DataError: when the store cannot be read.
         """
         if self.statistics.disabled:
             return store.get_range(shard.name, start, length)
@@ -74,7 +74,7 @@ class ShardCache:
         return memoryview(content)
 
     def drop(self, shard: Shard, start: int, length: int) -> None:
-        """Forget the blocks of a stretch whose checksum was wrong."""
+        """Remove the blocks that hold ``length`` bytes from ``start``, because their checksum was wrong."""
         for number in range(start // BLOCK_BYTES, (start + length - 1) // BLOCK_BYTES + 1):
             with suppress(OSError):
                 self._path(shard, number).unlink()
@@ -86,7 +86,7 @@ class ShardCache:
         with suppress(OSError):
             content = path.read_bytes()
             if len(content) == size:
-                os.utime(path)  # used now: last to be evicted
+                os.utime(path)  # the time of last use decides what is evicted
                 with self._lock:
                     self.statistics.hits += 1
                 return memoryview(content)
@@ -118,12 +118,12 @@ class ShardCache:
                 self._evict()
 
     def _evict(self) -> None:
-        """Remove the least recently used blocks until the folder is within its limit; one process at a time."""
+        """Remove the least recently used blocks until the folder is within its limit; only one process does so at a time."""
         with (self.folder / ".evicting").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return  # another process is at it
+                return  # another process is evicting
             blocks = sorted((stat.st_mtime, stat.st_size, path) for path, stat in self._blocks())
             total = sum(size for _, size, _ in blocks)
             if total <= self.limit:
@@ -140,7 +140,7 @@ class ShardCache:
                 yield path, path.stat()
 
     def _remove_leftovers(self) -> None:
-        """Partial files of processes that were killed; those of living ones are younger than an hour."""
+        """Remove the partial files of processes that were killed; those of living ones are younger than an hour."""
         for path in self.folder.glob("*/*.partial"):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > 3600:
@@ -151,6 +151,7 @@ class ShardCache:
 
     @contextmanager
     def _or_off(self) -> Iterator[None]:
+        """Turn the cache off when the disk fails."""
         try:
             yield
         except OSError as error:
@@ -161,7 +162,7 @@ class ShardCache:
 
 
 def open_cache(folder: str | None, limit_gb: float) -> ShardCache | None:
-    """The cache that a configuration asks for, if it does.
+    """Open the cache that a configuration asks for; None without a folder.
 
     Raises:
         DataError: when the limit is larger than the disk.

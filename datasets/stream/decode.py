@@ -1,4 +1,4 @@
-"""From encoded members to a batch's arrays, each image straight to its place."""
+"""Decodes the members of samples into the arrays of a batch, each image directly into its row."""
 
 import io
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 class BatchDecoder:
-    """Decodes samples into arrays that were allocated for a whole batch; any number of threads may use one.
+    """Decodes samples into arrays that are allocated for a whole batch; any number of threads may share one.
 
     Args:
         fields: of the data set.
 
     Raises:
-        ValueError: when a field's images are of several sizes, which no batch can hold.
+        ValueError: when a field's images are of several sizes, of which no batch can be made.
     """
 
     def __init__(self, fields: Mapping[str, Field]) -> None:
@@ -34,15 +34,15 @@ class BatchDecoder:
         self.fields = dict(fields)
 
     def allocate(self, samples: int) -> Arrays:
-        """Arrays for so many samples: images (N, H, W, C) uint8, integers (N,) int64, arrays (N, …) float32."""
+        """Allocate arrays for N samples: images (N, H, W, C) uint8, integers (N,) int64, arrays (N, …) float32."""
         shapes = {name: self._stored_shape(field) for name, field in self.fields.items()}
         return {name: np.empty((samples, *shape), _DTYPES[self.fields[name].kind]) for name, shape in shapes.items()}
 
     def decode(self, block: Block, first: int, last: int, arrays: Arrays, row: int) -> dict[int, str]:
-        """All fields of samples ``first`` to ``last`` (exclusive) of a block, into the arrays from ``row`` on.
+        """Decode all fields of samples ``first`` to ``last`` (exclusive) of a block into the arrays, from ``row`` on.
 
         Returns:
-            Of each sample that is not what its fields say: its row, and why.
+            The row of each sample that cannot be used, and why.
         """
         unusable: dict[int, str] = {}
         for column, (name, field) in enumerate(self.fields.items()):
@@ -60,7 +60,7 @@ class BatchDecoder:
         return unusable
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
-        """The arrays as tensors; images as (N, C, H, W), whose memory stays in the order in which they were decoded."""
+        """Wrap the arrays as tensors; images become (N, C, H, W) views of (N, H, W, C) memory."""
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         images = {name: tensors[name].permute(0, 3, 1, 2) for name, field in self.fields.items() if field.kind == "image"}
         return tensors | images
@@ -90,4 +90,4 @@ def _decode_array(content: memoryview, out: NDArray[np.generic]) -> None:
 
 
 _DECODERS = {"image": _decode_image, "integer": _decode_integer, "array": _decode_array}
-"""Each writes one value into an array of length 1, its place in the batch."""
+"""By kind of field; each writes one value into an array of length 1, a row of the batch."""

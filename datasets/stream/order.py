@@ -1,12 +1,12 @@
-"""The order of samples: a pure function of (seed, epoch, lanes), with no input or output.
+"""Computes the order of samples: a pure function of (seed, epoch, lanes), without input or output.
 
-Shards are dealt to *lanes*. Each lane runs through its shards and shuffles within windows. A global batch
-takes the same number of samples from every lane, lane 0's first; a rank owns ``lanes / world_size`` neighbouring
-lanes. So the global sequence of batches is the same for any number of ranks, all ranks have equally many, no rank reads
-another's shards, and any position is found by arithmetic: nothing is replayed.
+Shards are dealt to *lanes*. Each lane yields its shards one after the other and shuffles samples within windows. A global batch
+takes the same number of samples from every lane, lane 0's first; a rank owns ``lanes / world_size`` neighbouring lanes. So the
+global sequence of batches is the same for any number of ranks, all ranks have equally many batches, no rank reads the shards
+of another, and any position is computed, not replayed.
 
-The first window of each lane is shorter than that of the lane before it, so that lanes do not all come to the end
-of a window at once: a rank fetches steadily, not in bursts.
+The first window of each lane is shorter than that of the lane before it. The windows of different lanes therefore end at
+different times, and a rank fetches at a steady rate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EPOCHS_KEPT = 8
+"""Epochs whose lane lengths an order keeps in memory."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Order:
         counts: samples in each shard.
         batch: samples of a global batch; a multiple of ``lanes``.
         lanes: at most as many as shards.
-        window: samples of a lane that are shuffled together.
-        seed: another seed is another order.
+        window: samples of a lane that are shuffled together; 1 does not shuffle.
+        seed: of all permutations.
 
     Raises:
         ValueError: when the numbers do not fit each other.
@@ -67,34 +68,34 @@ class Order:
 
     @property
     def per_lane(self) -> int:
-        """Samples that one lane gives to one global batch."""
+        """Samples of one lane in one global batch."""
         return self.batch // self.lanes
 
     def lane_shards(self, epoch: int, lane: int) -> NDArray[np.int64]:
-        """Shards of a lane, in reading order; every epoch deals anew."""
+        """Return the shards of a lane in reading order; they are dealt anew in every epoch."""
         return _deal(len(self.counts), self.seed, epoch)[lane :: self.lanes]
 
     def lane_length(self, epoch: int, lane: int) -> int:
-        """Samples in a lane."""
+        """Return the number of samples in a lane."""
         return int(self._lane_lengths(epoch)[lane])
 
     def batches(self, epoch: int) -> int:
-        """Global batches in an epoch: what the shortest lane fills. The remainder of each lane is left out this epoch."""
+        """Return the global batches of an epoch, as many as the shortest lane fills. The rest of each lane is left out."""
         return int(self._lane_lengths(epoch).min()) // self.per_lane
 
     def window_bounds(self, lane: int, window: int) -> tuple[int, int]:
-        """First and last (exclusive) position in a lane of one of its windows."""
+        """Return the first and the last (exclusive) position of a window in its lane."""
         first = self.window - lane * self.window // self.lanes
         return (0, first) if window == 0 else (first + (window - 1) * self.window, first + window * self.window)
 
     def window_at(self, lane: int, position: int) -> tuple[int, int]:
-        """The window of a lane that holds a position, and how far into it that is."""
+        """Return the window of a lane that holds a position, and the offset of the position in the window."""
         first = self.window_bounds(lane, 0)[1]
         window = 0 if position < first else 1 + (position - first) // self.window
         return window, position - self.window_bounds(lane, window)[0]
 
     def stretches(self, epoch: int, lane: int, begin: int, end: int) -> tuple[Stretch, ...]:
-        """Where positions ``begin`` to ``end`` (exclusive) of a lane lie, before shuffling; nothing after its end."""
+        """Locate positions ``begin`` to ``end`` (exclusive) of a lane before shuffling; positions after its end are dropped."""
         stretches: list[Stretch] = []
         passed = 0
         for shard in self.lane_shards(epoch, lane).tolist():
@@ -108,7 +109,7 @@ class Order:
         return tuple(stretches)
 
     def permutation(self, epoch: int, lane: int, windows: range) -> NDArray[np.int64]:
-        """Order in which the samples of successive windows come: an index into their samples before shuffling."""
+        """Return the shuffled order of the samples in successive windows, as indices relative to the first of them."""
         begin, length = self.window_bounds(lane, windows.start)[0], self.lane_length(epoch, lane)
         if self.window == 1:
             return np.arange(min(self.window_bounds(lane, windows.stop - 1)[1], length) - begin)
@@ -120,7 +121,7 @@ class Order:
         return np.concatenate(parts)
 
     def _lane_lengths(self, epoch: int) -> NDArray[np.int64]:
-        """(lanes,) samples in each."""
+        """Return (lanes,): the number of samples in each."""
         lengths = self._lengths.get(epoch)
         if lengths is None:
             dealt = np.array(self.counts, dtype=np.int64)[_deal(len(self.counts), self.seed, epoch)]
@@ -138,7 +139,7 @@ class Order:
 
 
 def rank_lanes(lanes: int, rank: int, world_size: int) -> range:
-    """The lanes that a rank owns: neighbours, and as many as any other rank's or one less.
+    """Return the lanes that a rank owns; they are neighbours, and the ranks' numbers of lanes differ by one at most.
 
     Raises:
         ValueError: when there are fewer lanes than ranks.
@@ -160,7 +161,12 @@ def batch_stretches(counts: Sequence[int], batch: int, limit: int | None) -> Ite
         yield [piece for piece in pieces if piece.first < piece.last]
 
 
+def in_packed_order(stretch: Stretch) -> NDArray[np.int64]:
+    """Return the permutation that leaves the samples of a stretch in their order."""
+    return np.arange(stretch.last - stretch.first)
+
+
 @lru_cache(maxsize=4)
 def _deal(shards: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """All shards in the order in which they are dealt, to lane 0, 1, … and round again."""
+    """Return all shards in the order in which they are dealt to lanes 0, 1, …, 0, 1, …"""
     return np.random.default_rng([seed, epoch]).permutation(shards)

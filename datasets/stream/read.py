@@ -1,4 +1,4 @@
-"""Encoded samples of a rank's lanes, fetched ahead in the order in which they are needed, within a budget of bytes."""
+"""Fetches the encoded samples of a rank's lanes ahead of their use, in order, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from unbraid.datasets.stream.cache import ShardCache
 from unbraid.datasets.stream.order import Order, Stretch
 
 SMALLEST_READ, LARGEST_READ = 1 << 20, 8 << 20
-"""Windows are read together up to a size that the budget allows, within these: a request costs client and server a millisecond
-or more of processor each, whatever its size."""
+"""Bounds, in bytes, of what is read by one request. A request of any size costs client and server a millisecond or more of
+processor time each, so that successive windows are read together as far as the budget allows."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some successive samples of a lane, encoded, in the order in which they come.
+    """Holds some successive samples of a lane, encoded, in the order in which the lane yields them.
 
     Attributes:
         contents: the stretches that were read.
-        stretch: (N,) which of them holds each sample.
-        members: (N, F, 2) int64: for each field, where its content begins in its stretch, and its length or ``ABSENT``.
+        stretch: (N,) index of the stretch that holds each sample.
+        members: (N, F, 2) int64: for each field, the offset of its content in the stretch, and its length or ``ABSENT``.
         shards: (N, 2): shard number and place in that shard, for messages.
-        damaged: (N,) bool: the checksum differs, repeatedly.
+        damaged: (N,) bool: whether the checksum differs even after reading again.
     """
 
     contents: list[memoryview]
@@ -45,18 +45,18 @@ class Block:
         return len(self.stretch)
 
     def encoded(self, first: int, last: int, field: int) -> Iterator[memoryview | None]:
-        """The encoded content of one field of some samples, one after the other; None where a sample has none."""
+        """Yield the encoded content of one field of samples ``first`` to ``last`` (exclusive); None where a sample has none."""
         members, stretches = self.members[first:last, field].tolist(), self.stretch[first:last].tolist()
         for (begin, length), stretch in zip(members, stretches, strict=True):
             yield None if length == ABSENT else self.contents[stretch][begin : begin + length]
 
 
 class ShardReader:
-    """Reads stretches of shards: through the node's cache where there is one, checked against their tables.
+    """Reads stretches of shards, through the node's cache if there is one, and checks them against the tables.
 
     Args:
         shards: of the split, by number.
-        tables: kept at a time; twice the lanes, so that none is fetched twice while its shard is read.
+        tables: how many are kept in memory; twice the lanes, so that none is fetched twice while its shard is read.
     """
 
     def __init__(self, store: Store, shards: tuple[Shard, ...], cache: ShardCache | None = None, tables: int = 8) -> None:
@@ -68,7 +68,7 @@ class ShardReader:
         self._lock = threading.Lock()
 
     def table(self, number: int) -> Table:
-        """The table of a shard; the most recently used ones are kept."""
+        """Return the table of a shard; the most recently used ones are kept in memory."""
         with self._lock:
             if number in self._tables:
                 self._tables.move_to_end(number)
@@ -81,7 +81,7 @@ class ShardReader:
         return table
 
     def read(self, stretches: tuple[Stretch, ...], permutation: NDArray[np.int64]) -> Block:
-        """Fetch stretches, one ranged GET each, check every sample, and put the samples in order.
+        """Fetch stretches by one ranged GET each, check every sample, and permute the samples.
 
         Raises:
             DataError: when a shard cannot be read.
@@ -107,7 +107,7 @@ class ShardReader:
         )
 
     def _checked(self, stretch: Stretch, table: Table) -> tuple[memoryview, NDArray[np.bool_]]:
-        """The stretch's bytes, and which of its samples are damaged, even after reading again."""
+        """Return the bytes of a stretch, and which of its samples are damaged even after reading again."""
         shard = self.shards[stretch.shard]
         start, length = table.span(stretch.first, stretch.last)
         for _ in range(CHECKSUM_ATTEMPTS):
@@ -130,10 +130,11 @@ class ShardReader:
 
 @dataclass(frozen=True, order=True)
 class _Plan:
-    """Successive windows of a lane that are read together; sorted by the batch that needs them first.
+    """Successive windows of a lane that are read together; plans are sorted by the batch that needs them first.
 
     Attributes:
-        bytes: about how many are read.
+        begin, end: the windows; ``end`` is exclusive.
+        bytes: estimate of what is read.
     """
 
     epoch: int
@@ -146,7 +147,7 @@ class _Plan:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A block to be consumed from its sample ``first`` on; the ones before were consumed in an earlier run."""
+    """A block to be consumed from its sample ``first`` on; the samples before were consumed in an earlier run."""
 
     block: Block
     first: int
@@ -156,15 +157,15 @@ class Fetched:
 class Fetcher:
     """Fetches blocks of some lanes ahead of their use.
 
-    Blocks are asked for in the order in which they will be needed, as long as all that are held and on
-    their way stay within ``budget``; what is needed *now* is fetched in any case, so a small budget is slow, not stuck.
-    One thread calls :meth:`next_block` and :meth:`release`.
+    Blocks are requested in the order in which they will be needed, as long as those held and those requested stay within
+    ``budget`` together. A block that is needed *now* is fetched in any case, so that a small budget is slow but never blocks.
+    Only one thread may call :meth:`next_block` and :meth:`release`.
 
     Args:
         lanes: of this rank.
-        epoch, batch: where to begin.
+        epoch, batch: position to begin at.
         budget: bytes.
-        threads: reads at a time.
+        threads: number of simultaneous reads.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Fetcher:
         self.reader = reader
         self.order = order
         samples, size = sum(s.count for s in reader.shards), sum(s.bytes for s in reader.shards)
-        self.budget = min(budget, size * len(lanes) // order.lanes)  # an epoch ahead is far enough
+        self.budget = min(budget, size * len(lanes) // order.lanes)  # never more than an epoch ahead
         self.held = 0
         self.peak = 0
         self._sample_bytes = max(size // max(samples, 1), 1)
@@ -186,25 +187,25 @@ class Fetcher:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read-shards")
 
     def next_block(self, lane: int) -> Fetched:
-        """The lane's next block.
+        """Return the lane's next block, when it has been read.
 
         Raises:
             DataError: when it cannot be read.
         """
         self._admit()
         while not self._fetched[lane]:
-            self._submit()  # needed now, whatever the budget says
+            self._submit()  # it is needed now, even beyond the budget
         plan, future = self._fetched[lane].popleft()
         skipped = max(self._first.pop(lane, 0) - self.order.window_bounds(lane, plan.begin)[0], 0)
         return Fetched(future.result(), skipped, plan.bytes)
 
     def release(self, fetched: Fetched) -> None:
-        """All samples of the block are used."""
+        """Give the bytes of a block back to the budget: all its samples are used."""
         self.held -= fetched.budgeted
         self._admit()
 
     def close(self) -> None:
-        """Let go of the threads; reads under way end on their own, which may take as long as S3 does."""
+        """Stop the threads without waiting for reads that have begun."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _admit(self) -> None:
@@ -225,18 +226,19 @@ class Fetcher:
         )
 
     def _all_plans(self, lanes: range, epoch: int, batch: int) -> Iterator[_Plan]:
-        """For ever, epoch after epoch."""
+        """Yield the plans of all lanes, epoch after epoch, without end."""
         while True:
             yield from heapq.merge(*(self._lane_plans(epoch, lane, batch) for lane in lanes))
             epoch, batch = epoch + 1, 0
 
     def _lane_plans(self, epoch: int, lane: int, batch: int) -> Iterator[_Plan]:
+        """Yield the plans of one lane for the rest of an epoch, from ``batch`` on."""
         order = self.order
         used, length = order.batches(epoch) * order.per_lane, order.lane_length(epoch, lane)
         window = order.window_at(lane, batch * order.per_lane)[0]
         while (begin := order.window_bounds(lane, window)[0]) < used:
             following = window + self._windows_together
-            while order.window_bounds(lane, following - 1)[0] >= used:  # the epoch ends before
+            while order.window_bounds(lane, following - 1)[0] >= used:  # the epoch ends before it
                 following -= 1
             samples = min(order.window_bounds(lane, following - 1)[1], length) - begin
             yield _Plan(epoch, max(begin // order.per_lane, batch), lane, window, following, samples * self._sample_bytes)

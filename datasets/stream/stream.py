@@ -1,4 +1,4 @@
-"""Ordered, endless, equal batches for one rank, streamed from shards."""
+"""Streams one rank's share of an endless, reproducible sequence of batches; reads a split once, in packed order."""
 
 import os
 import queue
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unbraid.datasets.errors import DataError
@@ -20,26 +18,26 @@ from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.store.retry import default_backoff
 from unbraid.datasets.stream.cache import ShardCache
 from unbraid.datasets.stream.decode import Arrays, BatchDecoder
-from unbraid.datasets.stream.order import Order, Stretch, batch_stretches, rank_lanes
+from unbraid.datasets.stream.order import Order, batch_stretches, in_packed_order, rank_lanes
 from unbraid.datasets.stream.read import Fetched, Fetcher, ShardReader
 
 READ_THREADS = min(8, max(2, os.cpu_count() or 2))
-"""More than cores take the interpreter lock from the decoding threads for nothing; two hide a request's latency."""
+"""Two hide the latency of a request; more than there are cores would only contend with decoding for the interpreter lock."""
 MOST_BATCHES = 16
-"""Decoded ahead however small they are: more smooths nothing, and is work in vain when a stream is closed."""
+"""Upper bound of the batches decoded ahead: more do not shorten any wait, and are lost when the stream is closed."""
 DECODE_TOGETHER = 32
-"""Samples that a thread decodes before it takes the next piece of work."""
+"""Number of samples that a thread decodes as one piece of work."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far the global sequence has been consumed; the same record on every rank, for any number of ranks."""
+    """How far the global sequence of batches has been consumed: the same on every rank, for any number of ranks."""
 
     epoch: int = 0
     batch: int = 0
 
     def after(self, order: Order) -> "Position":
-        """The position one global batch later."""
+        """Return the position one global batch later."""
         if self.batch + 1 < order.batches(self.epoch):
             return Position(self.epoch, self.batch + 1)
         return Position(self.epoch + 1, 0)
@@ -47,12 +45,12 @@ class Position:
 
 @dataclass
 class StreamStatistics:
-    """Counters that a person watches; what is transferred is counted by the store.
+    """Counts what a stream has yielded; its store counts what was transferred.
 
     Attributes:
-        wait_seconds: that the consumer stood still for data.
-        samples: handed out.
-        skipped: of them, copies of a neighbour because the sample itself could not be used.
+        wait_seconds: time for which the consumer waited for data.
+        samples: number of samples yielded.
+        skipped: samples among them that could not be used and were replaced by a neighbour.
     """
 
     wait_seconds: float = 0.0
@@ -62,7 +60,7 @@ class StreamStatistics:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Successive samples of one block, and the rows of the batch that they go to."""
+    """Samples ``first`` to ``last`` (exclusive) of one block, for the rows of a batch from ``row`` on."""
 
     fetched: Fetched
     first: int
@@ -72,7 +70,7 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A batch whose samples are being decoded; each future gives what could not be, by row."""
+    """A batch whose samples are being decoded; each future returns the reasons for rows that could not be used."""
 
     arrays: Arrays
     futures: list[Future[dict[int, str]]]
@@ -82,23 +80,23 @@ class SampleStream:
     """An endless iterator over this rank's share of the global batches.
 
     A batch holds one tensor for each field of the set: images uint8 (B, C, H, W), integers int64 (B,), arrays float32
-    (B, …), on the CPU. Reading and decoding happen in background threads. Nothing depends on their number.
+    (B, …), on the CPU. Background threads read and decode; the batches do not depend on their number.
 
     Args:
         url, split: the packed set.
         batch: size of the *global* batch.
         lanes, window, seed: of the order, see :class:`unbraid.datasets.stream.order.Order`.
-        rank, world_size: which share of each batch this is.
-        prefetch_bytes: encoded samples and decoded batches that are held at a time, half of it each.
-        decode_threads: default: the processor's cores, two at least; training gives each worker its share.
-        max_skipped: samples that cannot be used, of this rank, before it is an error. Each is replaced by a copy of its
-            neighbour in the same lane and batch, so that batches stay equal on any number of ranks.
+        rank, world_size: which share of each batch is yielded.
+        prefetch_bytes: memory for encoded samples and for decoded batches, half of it each.
+        decode_threads: default: the number of cores, two at least.
+        max_skipped: number of unusable samples of this rank that are not yet an error. Each is replaced by a copy of a
+            neighbour in the same lane and batch, so that batches stay equal for any number of ranks.
         cache: of the node, if there is one.
-        position: where to go on.
-        patience: seconds that a server which is away is waited for.
+        position: where the sequence continues.
+        retry_seconds: time for which requests to a server that does not answer are repeated.
 
     Raises:
-        DataError: when the set cannot be read or its shards do not fit the numbers.
+        DataError: when the set cannot be read, or its shards do not fit the numbers.
     """
 
     def __init__(
@@ -117,9 +115,9 @@ class SampleStream:
         max_skipped: int = 0,
         cache: ShardCache | None = None,
         position: Position | None = None,
-        patience: float = 0.0,
+        retry_seconds: float = 0.0,
     ) -> None:
-        self.store: Store = open_store(url, backoff=default_backoff(patience))
+        self.store: Store = open_store(url, backoff=default_backoff(retry_seconds))
         self.index: Index = read_index(self.store)
         self.cache = cache
         self.max_skipped = max_skipped
@@ -153,7 +151,7 @@ class SampleStream:
         started = time.perf_counter()
         pending = self._ready.get()
         if isinstance(pending, BaseException):
-            self._ready.put(pending)  # whoever asks again is told again
+            self._ready.put(pending)  # every later call raises it too
             raise pending
         unusable: dict[int, str] = {}
         for future in pending.futures:
@@ -166,7 +164,7 @@ class SampleStream:
         return self._decoder.tensors(pending.arrays)
 
     def close(self) -> None:
-        """Stop the background threads; batches already decoded are dropped. A read that hangs is given up at its timeout."""
+        """Stop the background threads and drop the decoded batches. A read that hangs ends at its own timeout."""
         self._closed.set()
         self.store.close()
         while self._assembler.is_alive():
@@ -184,18 +182,18 @@ class SampleStream:
         self.close()
 
     def _assemble(self) -> None:
-        """Deal the samples of this rank's lanes out to batches, and the batches to the threads that decode."""
+        """Assign the samples of this rank's lanes to batches, and hand the batches to the decoding threads."""
         try:
             for pieces in self._all_pieces():
                 arrays = self._decoder.allocate(self._rows)
                 work = [self._threads.submit(self._decode, part, arrays) for part in _shared_out(pieces)]
                 if not self._offer(_Pending(arrays, work)):
                     return
-        except Exception as error:  # handed to the consumer, which raises it
+        except Exception as error:  # the consumer raises it
             self._offer(error)
 
     def _all_pieces(self) -> Iterator[list[_Piece]]:
-        """The pieces of one batch after the other, from the starting position on, epoch after epoch."""
+        """Yield the pieces of one batch after the other, from the starting position on, epoch after epoch."""
         epoch, first = self.position.epoch, self.position.batch
         while True:
             blocks: dict[int, tuple[Fetched, int]] = {}
@@ -209,7 +207,7 @@ class SampleStream:
             epoch, first = epoch + 1, 0
 
     def _take(self, lane: int, blocks: dict[int, tuple[Fetched, int]], pieces: list[_Piece]) -> None:
-        """The lane's share of one batch, from its block and, where that ends, from the next."""
+        """Append a lane's share of one batch to ``pieces``, from its current block and, where that ends, from the next."""
         wanted = self.order.per_lane
         while wanted:
             if lane not in blocks:
@@ -225,7 +223,7 @@ class SampleStream:
                 del blocks[lane]
 
     def _decode(self, pieces: list[_Piece], arrays: Arrays) -> dict[int, str]:
-        """Decode some pieces of a batch; what cannot be used, by row, and why."""
+        """Decode some pieces of a batch; return the reasons for rows that cannot be used."""
         unusable: dict[int, str] = {}
         for piece in pieces:
             block = piece.fetched.block
@@ -235,30 +233,31 @@ class SampleStream:
         return unusable
 
     def _replace(self, unusable: dict[int, str], arrays: Arrays) -> None:
-        """Put a neighbour of the same lane in place of each sample that cannot be used.
+        """Replace each sample that cannot be used by its nearest neighbour in the same lane.
 
         Raises:
-            DataError: when there have been too many, or a lane has no other sample in this batch.
+            DataError: when too many have been replaced, or a lane has no usable sample in this batch.
         """
         self.statistics.skipped += len(unusable)
         if self.statistics.skipped > self.max_skipped:
             reason = next(iter(unusable.values()))
             skipping = f", after {self.max_skipped} samples that were skipped" if self.max_skipped else ""
             raise DataError(
-                f"{reason}{skipping}; `unbraid data inspect` lists what is damaged, packing again mends it, "
-                "data.max_skipped allows for some"
+                f"{reason}{skipping}; `unbraid data inspect` lists what is damaged: pack it again, or allow for some damaged "
+                "samples with data.max_skipped"
             )
         for row, reason in unusable.items():
             lane = row // self.order.per_lane
             mates = range(lane * self.order.per_lane, (lane + 1) * self.order.per_lane)
             good = [mate for mate in mates if mate not in unusable]
             if not good:
-                raise DataError(f"{reason}; and all others of its lane in this batch: the shard is damaged throughout")
+                raise DataError(f"{reason}; so are all others of its lane in this batch: pack the shard again")
             nearest = min(good, key=lambda mate: abs(mate - row))
             for array in arrays.values():
                 array[row] = array[nearest]
 
     def _offer(self, item: _Pending | BaseException) -> bool:
+        """Queue a batch or an error for the consumer; return False when the stream is closed."""
         while not self._closed.is_set():
             try:
                 self._ready.put(item, timeout=0.1)
@@ -269,7 +268,7 @@ class SampleStream:
 
 
 def _shared_out(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
-    """Pieces in portions of about ``DECODE_TOGETHER`` samples, large ones cut."""
+    """Yield pieces in portions of ``DECODE_TOGETHER`` samples; larger pieces are cut."""
     portion: list[_Piece] = []
     size = 0
     for piece in pieces:
@@ -314,14 +313,9 @@ def read_split(
         arrays = decoder.allocate(sum(s.last - s.first for s in stretches))
         row = 0
         for stretch in stretches:
-            block = reader.read((stretch,), straight(stretch))
+            block = reader.read((stretch,), in_packed_order(stretch))
             for bad, reason in decoder.decode(block, 0, len(block), arrays, row).items():
                 name = shards[stretch.shard].name
                 raise DataError(f"{store.url}/{name}: sample {stretch.first + bad - row}: {reason}")
             row += len(block)
         yield decoder.tensors(arrays)
-
-
-def straight(stretch: Stretch) -> NDArray[np.int64]:
-    """The permutation that leaves a stretch in its order."""
-    return np.arange(stretch.last - stretch.first)

@@ -1,4 +1,4 @@
-"""How fast a set can be read here, what limits it, and how near the stream comes."""
+"""Measures how fast a set can be read on this machine, and compares the stream with its limits."""
 
 import itertools
 import multiprocessing
@@ -13,9 +13,9 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import read_index
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.decode import BatchDecoder
-from unbraid.datasets.stream.order import Stretch
+from unbraid.datasets.stream.order import Stretch, in_packed_order
 from unbraid.datasets.stream.read import LARGEST_READ, ShardReader
-from unbraid.datasets.stream.stream import DECODE_TOGETHER, READ_THREADS, SampleStream, straight
+from unbraid.datasets.stream.stream import DECODE_TOGETHER, READ_THREADS, SampleStream
 
 Report = Callable[[str], None]
 
@@ -23,7 +23,7 @@ Report = Callable[[str], None]
 def measure(
     url: str, split: str, *, workers: int, batch: int, lanes: int, window: int, seconds: float, report: Report
 ) -> dict[str, float]:
-    """Report images/s of the whole stream in ``workers`` processes, of reading alone and of decoding alone.
+    """Measure and report images/s of the stream in ``workers`` processes, of reading alone and of decoding alone.
 
     Returns:
         ``stream``, ``read`` and ``decode`` in images/s.
@@ -39,7 +39,7 @@ def measure(
     with SampleStream(url, split, batch=batch, lanes=lanes, window=window, seed=0, world_size=workers) as stream:
         batches = stream.order.batches(0)
     left_out = sum(s.count for s in shards) - batches * batch
-    report(f"  an epoch is {batches:,} batches of {batch}; {left_out:,} samples are left out of it, others each time")
+    report(f"  an epoch is {batches:,} batches of {batch}; {left_out:,} samples are left out of it, different ones in each")
     settings = {"batch": batch, "lanes": lanes, "window": window, "seed": 0, "world_size": workers}
     found = _in_processes(workers, url, split, settings, seconds)
     rates["stream"], retries = sum(rate for rate, _ in found), sum(count for _, count in found)
@@ -47,14 +47,14 @@ def measure(
         report(f"  {words:15} {rates[name]:10,.0f} images/s  {rates[name] * size / 1e6:8,.1f} MB/s")
     slower = min(("read", "decode"), key=lambda name: rates[name])
     report(
-        f"  {'reading' if slower == 'read' else 'decoding'} binds: the stream reaches "
+        f"  {'reading' if slower == 'read' else 'decoding'} is the limit: the stream reaches "
         f"{100 * rates['stream'] / rates[slower]:.0f} % of it; {retries} retries"
     )
     return rates
 
 
 def read_alone(url: str, split: str, seconds: float) -> float:
-    """Images/s of ranged GETs alone, as many at a time as a stream has, nothing decoded or checked."""
+    """Measure images/s of ranged GETs alone, as many at a time as a stream makes; nothing is decoded or checked."""
     store = open_store(url)
     shards = read_index(store).shards(split)
     jobs = itertools.cycle(
@@ -67,7 +67,7 @@ def read_alone(url: str, split: str, seconds: float) -> float:
 
     def work(_: int) -> float:
         images = 0.0
-        while True:  # once at least, however busy the machine is
+        while True:  # at least once, even on a busy machine
             with lock:
                 name, start, length, density = next(jobs)
             store.get_range(name, start, length)
@@ -82,12 +82,12 @@ def read_alone(url: str, split: str, seconds: float) -> float:
 
 
 def decode_alone(url: str, split: str, seconds: float, threads: int | None = None) -> float:
-    """Images/s of decoding alone, of samples that are in memory, on all cores."""
+    """Measure images/s of decoding alone, of samples that are in memory, on all cores."""
     store = open_store(url)
     index = read_index(store)
     shards = index.shards(split)
     stretch = Stretch(0, 0, min(shards[0].count, 2048))
-    block = ShardReader(store, shards).read((stretch,), straight(stretch))
+    block = ShardReader(store, shards).read((stretch,), in_packed_order(stretch))
     try:
         decoder = BatchDecoder(index.fields)
     except ValueError as error:
@@ -113,7 +113,7 @@ def decode_alone(url: str, split: str, seconds: float, threads: int | None = Non
 
 
 def _in_processes(workers: int, url: str, split: str, settings: Mapping[str, Any], seconds: float) -> list[tuple[float, int]]:
-    """Images/s and retries of each of ``workers`` processes that read at the same time, as training's workers do."""
+    """Measure images/s and retries of each of ``workers`` processes that read at the same time, as training's workers do."""
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(workers), context.SimpleQueue()
     processes = [
@@ -138,9 +138,10 @@ def _read_as_rank(
     barrier: "threading.Barrier",
     answers: "multiprocessing.SimpleQueue[tuple[float, int]]",
 ) -> None:
+    """Read as one rank for ``seconds``, and put images/s and retries into ``answers``."""
     threads = max(1, (os.cpu_count() or 1) // settings["world_size"])
     with SampleStream(url, split, rank=rank, decode_threads=threads, **settings) as stream:
-        next(stream)  # the start is not the rate
+        next(stream)  # the start-up is not measured
         barrier.wait()
         before, started = stream.statistics.samples, time.perf_counter()
         while True:

@@ -1,1 +1,1 @@
-"""Images that are drawn here, every factor known."""
+"""Draws data sets whose every factor is known."""

@@ -1,1 +1,1 @@
-"""People drawn from known factors: any foreground in any pose before any background."""
+"""Draws synthetic people from known factors: any foreground in any pose before any background."""

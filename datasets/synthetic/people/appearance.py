@@ -1,4 +1,4 @@
-"""The factor *foreground*: who it is. Build, skin, hair, clothes, shoes, bag; nothing of pose or place."""
+"""Samples the factor *foreground*, an identity: build, skin, hair, clothes, shoes and bag, independent of pose and place."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -20,7 +20,7 @@ DENIM = np.array([[0.12, 0.15, 0.25], [0.2, 0.27, 0.42], [0.08, 0.08, 0.1], [0.3
 
 @dataclass(frozen=True)
 class Garment:
-    """Cloth in two colours and how they are laid out; ``scale`` is the number of bands from neck to hip."""
+    """Two colours of cloth and their pattern; ``scale`` is the number of bands from neck to hip."""
 
     colour: Colour
     second: Colour
@@ -30,14 +30,14 @@ class Garment:
 
 @dataclass(frozen=True)
 class Appearance:
-    """One identity.
+    """Describes one identity.
 
     Attributes:
-        girth: of trunk and limbs against the mean.
+        girth: of trunk and limbs, as a factor of the mean.
         sleeve: covered share of the arm from the shoulder; 1 reaches the wrist.
-        hem: covered share of the leg for shorts and skirts.
-        flare: how much a skirt or a coat widens.
         coat: length of the upper garment below the hips, in torso lengths.
+        hem: covered share of the leg for shorts and skirts.
+        flare: factor by which a skirt widens to its hem.
     """
 
     skin: Colour
@@ -59,7 +59,7 @@ class Appearance:
 
 
 def sample_appearance(rng: np.random.Generator) -> Appearance:
-    """Somebody whom one could meet in a street in spring."""
+    """Sample an identity, dressed as in a street in spring."""
     lower: Lower = get_args(Lower)[rng.choice(3, p=(0.62, 0.2, 0.18))]
     hair: Hair = get_args(Hair)[rng.choice(4, p=(0.5, 0.3, 0.13, 0.07))]
     sleeve = float(rng.choice([0.3, 1.0, 0.0], p=(0.55, 0.37, 0.08)))
@@ -88,13 +88,13 @@ def sample_appearance(rng: np.random.Generator) -> Appearance:
 def _garment(rng: np.random.Generator, colour: Colour, chances: tuple[float, ...]) -> Garment:
     pattern: Pattern = get_args(Pattern)[rng.choice(len(chances), p=chances)]
     second = _colour(rng)
-    if np.abs(second - colour).sum() < 0.5:  # a pattern must be seen
+    if np.abs(second - colour).sum() < 0.5:  # a pattern must be visible
         second = (colour + 0.5) % 1.0
     return Garment(colour, second, pattern, float(rng.uniform(3.0, 6.0)))
 
 
 def _colour(rng: np.random.Generator) -> Colour:
-    """What cloth is dyed in: mostly black, white and grey, else a hue of some saturation."""
+    """Sample the colour of cloth: in a third of cases a grey, else a hue of some saturation."""
     if rng.random() < 0.35:
         grey = rng.choice([0.08, 0.2, 0.45, 0.8, 0.92])
         return np.asarray(np.clip(grey + rng.normal(0, 0.02, 3), 0.03, 0.96), np.float32)

@@ -1,4 +1,4 @@
-"""Parts of bodies as shaded, anti-aliased shapes on a canvas."""
+"""Draws parts of bodies as shaded, anti-aliased shapes on a canvas."""
 
 import math
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ Floats = NDArray[np.float32]
 
 @dataclass
 class Canvas:
-    """What has been drawn so far.
+    """Holds what has been drawn so far.
 
     Attributes:
         pixels: (H, W, 3) in [0, 1].
-        silhouette: (H, W) share of each pixel that the person covers.
+        silhouette: (H, W) share of each pixel that the body covers.
     """
 
     pixels: Floats
@@ -27,10 +27,10 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Patch:
-    """A part's pixels.
+    """Describes the pixels of one part.
 
     Attributes:
-        box: where they lie on the canvas.
+        box: rows and columns on the canvas.
         cover: (h, w) share of each pixel that is covered.
         along: (h, w) 0 at the part's beginning, 1 at its end.
         across: (h, w) −1 at its left edge, 1 at its right, looking from beginning to end downwards.
@@ -45,13 +45,15 @@ class Patch:
 def spindle(
     shape: tuple[int, ...], start: Sequence[float], end: Sequence[float], widths: Sequence[float], flat: float = 1.0
 ) -> Patch | None:
-    """A rounded part from ``start`` to ``end`` (row, column in pixels), whose half widths are spread evenly along it.
+    """Shape a rounded part from ``start`` to ``end`` (row, column in pixels).
 
     Args:
-        flat: above 1 the rounded ends are shallower.
+        shape: of the canvas.
+        widths: half widths at points spread evenly from start to end.
+        flat: above 1, the rounded ends are shallower.
 
     Returns:
-        None when it lies outside of the canvas.
+        None when the part lies outside of the canvas.
     """
     (r0, c0), (r1, c1) = start, end
     length = max(math.hypot(r1 - r0, c1 - c0), 1e-3)
@@ -77,11 +79,11 @@ def spindle(
 
 
 def paint(canvas: Canvas, patch: Patch | None, colour: Colour | Floats, belongs: bool = True) -> None:
-    """Lay a patch over the canvas, rounded by its shading.
+    """Draw a shaded patch over the canvas.
 
     Args:
         colour: (3,) or (h, w, 3).
-        belongs: to the person, else it is part of the scene and hides the person.
+        belongs: whether the patch is part of the body; otherwise it is part of the scene and hides the body.
     """
     if patch is None:
         return
@@ -96,17 +98,18 @@ def paint(canvas: Canvas, patch: Patch | None, colour: Colour | Floats, belongs:
 
 
 def shading(patch: Patch) -> Floats:
-    """(h, w) light from the upper left on a round part."""
+    """Compute (h, w): light from the upper left on a round part."""
     s = patch.across
     lit: Floats = np.float32(0.62) + np.float32(0.38) * np.sqrt(1 - np.float32(0.92) * s * s) - np.float32(0.13) * s
     return lit
 
 
 def cloth(garment: Garment, patch: Patch, yaw: float, length: float = 1.0) -> Floats:
-    """(h, w, 3) or (3,): the garment's pattern, which turns with the body.
+    """Compute (h, w, 3) or (3,): the garment's pattern, which turns with the body.
 
     Args:
-        length: of the part in torso lengths, so that bands are equally wide everywhere.
+        yaw: of the body, in radians.
+        length: of the part in torso lengths, so that bands are equally wide on all parts.
     """
     if garment.pattern == "plain":
         return garment.colour

@@ -1,4 +1,4 @@
-"""Any foreground in any pose before any background, as a small surveillance camera sees it."""
+"""Draws any foreground in any pose before any background, as a small surveillance camera records it."""
 
 import math
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from unbraid.datasets.synthetic.people.scene import Background, draw_background
 from unbraid.datasets.synthetic.people.skeleton import KEYPOINTS, SIDES, Pose
 
 FINEST = 128
-"""Rows that a body is drawn with at least; smaller images are made from that, or patterns would alias."""
+"""Fewest rows that an image is drawn with; smaller ones are scaled down from them, because patterns would alias."""
 Points = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """One picture and all that is known of it.
+    """Holds one image, its silhouette and its keypoints.
 
     Attributes:
         image: (H, W, 3) uint8.
-        silhouette: (H, W) float32, share of each pixel that shows the person.
-        keypoints: (18, 3) float32 as a pose estimator would tell: row, column in pixels, 1; or -1, -1, 0.
+        silhouette: (H, W) float32, share of each pixel that shows the body.
+        keypoints: (18, 3) float32 as a pose estimator reports them: row, column in pixels, 1; or -1, -1, 0 if not found.
     """
 
     image: NDArray[np.uint8]
@@ -64,7 +64,7 @@ def _keypoints(pose: Pose, background: Background, size: tuple[int, int]) -> Flo
 
 
 def _soften(pixels: Floats) -> Floats:
-    """A cheap lens: three taps each way."""
+    """Blur as a cheap lens does: with three taps in each direction."""
     soft = pixels.copy()
     soft[1:-1] = 0.64 * pixels[1:-1] + 0.18 * (pixels[:-2] + pixels[2:])
     out = soft.copy()
@@ -73,14 +73,14 @@ def _soften(pixels: Floats) -> Floats:
 
 
 class _Body:
-    """The parts of one person, from the farthest to the nearest."""
+    """Draws the parts of one body, from the farthest to the nearest."""
 
     def __init__(self, canvas: Canvas, who: Appearance, pose: Pose, height: int) -> None:
         self.canvas = canvas
         self.who = who
         self.pose = pose
         self.unit = pose.height * height
-        """Pixels of a whole body."""
+        """Height of the body in pixels."""
         self.points: Points = {
             name: (float(r) * height - 0.5, float(c) * height - 0.5)
             for name, (r, c) in zip(KEYPOINTS, pose.joints, strict=True)
@@ -88,7 +88,7 @@ class _Body:
         self.depth = dict(zip(KEYPOINTS, pose.depth.tolist(), strict=True))
         self.pelvis = self._between("right_hip", "left_hip")
         self.side = math.sin(pose.yaw)
-        """How far the body is seen from its side; positive shows its front to the right of the image."""
+        """Sine of the yaw: 0 from the front or the back, ±1 from a side; positive turns the front to the right of the image."""
 
     def draw(self) -> None:
         self._shadow()
@@ -256,5 +256,5 @@ class _Body:
     def _part(
         self, start: tuple[float, float], end: tuple[float, float], widths: tuple[float, ...], flat: float = 1.0
     ) -> Patch | None:
-        """A spindle whose half widths are in body heights."""
+        """Shape a spindle whose half widths are in body heights."""
         return spindle(self.canvas.pixels.shape, start, end, [w * self.unit for w in widths], flat)

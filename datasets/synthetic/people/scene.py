@@ -1,4 +1,4 @@
-"""The factor *background*: where a camera stands, and which part of its view lies behind somebody."""
+"""Samples and draws the factor *background*: a camera, and the part of its view that an image shows."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 Picture = NDArray[np.float32]
 """(H, W, 3) in [0, 1]."""
 WIDTH, HEIGHT = 4.0, 1.25
-"""Of a camera's whole view, in heights of a crop."""
+"""Size of a camera's whole view, in heights of an image."""
 KINDS = ("street", "wall", "hall", "lawn")
 GROUND = {"street": (0.42, 0.42, 0.43), "wall": (0.58, 0.54, 0.49), "hall": (0.72, 0.7, 0.66), "lawn": (0.33, 0.45, 0.22)}
 BEYOND = {"street": (0.5, 0.55, 0.5), "wall": (0.62, 0.45, 0.36), "hall": (0.8, 0.8, 0.77), "lawn": (0.28, 0.38, 0.24)}
@@ -18,15 +18,15 @@ BEYOND = {"street": (0.5, 0.55, 0.5), "wall": (0.62, 0.45, 0.36), "hall": (0.8, 
 
 @dataclass(frozen=True)
 class Background:
-    """One cut of one camera's view.
+    """Describes one cut of one camera's view.
 
     Attributes:
-        seed, camera: name the view.
-        left, top: of the cut, as shares of the room there is.
-        mirrored: the cut is turned left to right.
-        light: factor on everything.
+        seed, camera: the view.
+        left, top: of the cut, as shares of the room that the view leaves.
+        mirrored: whether the cut is flipped left to right.
+        light: factor on all channels.
         tint: (3,) factor on each channel.
-        occluder: (column, width, height, grey) in image heights of something before the person; None mostly.
+        occluder: (column, half width, height, grey) of an object before the body, in image heights; mostly None.
     """
 
     seed: int
@@ -40,7 +40,7 @@ class Background:
 
 
 def sample_background(rng: np.random.Generator, seed: int, camera: int, aspect: float) -> Background:
-    """Where somebody may pass before ``camera``."""
+    """Sample a cut from the view of ``camera``."""
     occluder = None
     if rng.random() < 0.1:
         column = float(rng.choice([rng.uniform(0.0, 0.3), rng.uniform(0.7, 1.0)])) * aspect
@@ -59,7 +59,7 @@ def sample_background(rng: np.random.Generator, seed: int, camera: int, aspect: 
 
 
 def draw_background(background: Background, height: int, width: int) -> Picture:
-    """(height, width, 3)."""
+    """Draw a background, (height, width, 3)."""
     view = camera_view(background.seed, background.camera, height)
     top = round(background.top * (view.shape[0] - height))
     left = round(background.left * (view.shape[1] - width))
@@ -72,7 +72,7 @@ def draw_background(background: Background, height: int, width: int) -> Picture:
 
 @lru_cache(maxsize=64)
 def camera_view(seed: int, camera: int, height: int) -> Picture:
-    """All that a camera sees, (HEIGHT, WIDTH) times ``height``."""
+    """Draw the whole view of a camera, (HEIGHT x ``height``, WIDTH x ``height``, 3)."""
     rng = np.random.default_rng([seed, 1, camera])
     kind = KINDS[int(rng.integers(len(KINDS)))]
     rows, columns = round(HEIGHT * height), round(WIDTH * height)
@@ -84,18 +84,19 @@ def camera_view(seed: int, camera: int, height: int) -> Picture:
     view = np.where((y < horizon)[..., None], beyond, ground)
     for _ in range(int(rng.integers(6, 14))):
         _put_thing(rng, kind, view, y, x, horizon)
-    view *= (1 - 0.12 * _noise(rng, rows, columns, 0.6, height))[..., None]  # clouds of dirt and light
+    view *= (1 - 0.12 * _noise(rng, rows, columns, 0.6, height))[..., None]  # patches of dirt and light
     slope, start = rng.uniform(-1, 1), rng.uniform(0, WIDTH)
     if rng.random() < 0.5:  # the shadow of a roof
         lit = np.clip((x + slope * y - start) * 12, 0, 1)
         view *= (0.68 + 0.32 * lit)[..., None]
     view *= (1.0 + 0.15 * (y / HEIGHT - 0.5))[..., None]
     pixels = Image.fromarray((np.clip(view, 0, 1) * 255).astype(np.uint8))
-    blurred = pixels.filter(ImageFilter.GaussianBlur(height / 48))  # the lens is set on whoever passes
+    blurred = pixels.filter(ImageFilter.GaussianBlur(height / 48))  # the lens is focused on the body before it
     return np.asarray(blurred, np.float32) / np.float32(255)
 
 
 def _ground(rng: np.random.Generator, kind: str, y: Picture, x: Picture, horizon: float) -> Picture:
+    """Draw what lies below the horizon."""
     colour = np.array(GROUND[kind]) * rng.uniform(0.75, 1.2) + rng.normal(0, 0.03, 3)
     rows, columns = y.shape[0], x.shape[1]
     height = round(rows / HEIGHT)
@@ -118,6 +119,7 @@ def _ground(rng: np.random.Generator, kind: str, y: Picture, x: Picture, horizon
 
 
 def _beyond(rng: np.random.Generator, kind: str, y: Picture, x: Picture, horizon: float) -> Picture:
+    """Draw what lies above the horizon: foliage, masonry, and windows or doors."""
     colour = np.array(BEYOND[kind]) * rng.uniform(0.7, 1.2) + rng.normal(0, 0.05, 3)
     rows, columns = y.shape[0], x.shape[1]
     height = round(rows / HEIGHT)
@@ -138,7 +140,7 @@ def _beyond(rng: np.random.Generator, kind: str, y: Picture, x: Picture, horizon
 
 
 def _put_thing(rng: np.random.Generator, kind: str, view: Picture, y: Picture, x: Picture, horizon: float) -> None:
-    """A trunk, a pole, a bin, a parked car: dark or coloured, standing on the ground behind the person."""
+    """Draw an object into the view, behind the body: a trunk, a pole, a bin, a parked car."""
     centre, foot = rng.uniform(0, WIDTH), horizon + rng.uniform(0.02, 0.3)
     tall = rng.random() < 0.45
     half, high = (rng.uniform(0.01, 0.03), rng.uniform(0.5, 1.2)) if tall else (rng.uniform(0.06, 0.3), rng.uniform(0.1, 0.3))
@@ -152,7 +154,7 @@ def _put_thing(rng: np.random.Generator, kind: str, view: Picture, y: Picture, x
 
 
 def _noise(rng: np.random.Generator, rows: int, columns: int, cell: float, height: int) -> Picture:
-    """Smooth noise in [0, 1] whose spots are about ``cell`` heights wide."""
+    """Sample smooth noise in [0, 1] whose spots are about ``cell`` image heights wide."""
     pixels = max(cell * height, 1.0)
     grid = rng.random((max(2, round(rows / pixels)), max(2, round(columns / pixels))), dtype=np.float32)
     smooth = Image.fromarray(grid, "F").resize((columns, rows), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""The factor *pose*: an articulated body that stands or walks, seen from some side, as 18 keypoints in the image."""
+"""Samples the factor *pose*: an articulated body that stands or walks, seen from any side, as 18 keypoints."""
 
 import math
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ KEYPOINTS = (
 INDEX = {name: i for i, name in enumerate(KEYPOINTS)}
 SIDES = ("right", "left")
 MISSED = 0.02
-"""Share of keypoints that a pose estimator fails to find."""
+"""Share of visible keypoints that a pose estimator fails to find."""
 
 Joints = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Pose:
-    """One posture seen by one camera. Lengths are in image heights, so that a pose fits any resolution of one shape.
+    """Describes one pose seen by one camera. Lengths are in image heights, so that a pose fits any resolution of one shape.
 
     Attributes:
         joints: (18, 2) row and column.
         depth: (18,) towards the camera.
-        found: (18,) what a pose estimator would have found, occlusion by the scene apart.
+        found: (18,) whether a pose estimator finds the point, if nothing of the scene hides it.
         yaw: of the body in radians; 0 faces the camera, positive turns its left side away.
         head_yaw: of the head.
         height: of the body from sole to crown, in image heights.
@@ -41,10 +41,10 @@ class Pose:
 
 
 def sample_pose(rng: np.random.Generator, aspect: float) -> Pose:
-    """A plausible pose of somebody who walks by or stands, in a crop as a person detector makes it.
+    """Sample a pose of a walking or standing body, in a crop like that of a detector.
 
     Args:
-        aspect: width of the image, in its heights.
+        aspect: width of the image, in image heights.
     """
     body, head_yaw = _body(rng)
     yaw = float(rng.uniform(-math.pi, math.pi))
@@ -64,7 +64,7 @@ def sample_pose(rng: np.random.Generator, aspect: float) -> Pose:
 
 
 def _body(rng: np.random.Generator) -> tuple[Joints, float]:
-    """(18, 3) x to the body's left, y up, z forward, in body heights; and how far the head is turned."""
+    """Sample (18, 3) joints, x to the body's left, y up, z forward, in body heights; and the yaw of the head."""
     stretch = rng.normal(1.0, 0.03, 4)
     thigh, shin = 0.245 * stretch[0], 0.235 * stretch[0]
     torso, shoulder = 0.30 * stretch[1], 0.108 * stretch[2]
@@ -111,7 +111,7 @@ def _body(rng: np.random.Generator) -> tuple[Joints, float]:
 
 
 def _swung(forward: float, sideways: float) -> Joints:
-    """Direction of a limb that hangs, after swinging by two angles."""
+    """Return the direction of a hanging limb after swinging it by two angles."""
     return np.array([math.sin(sideways), -math.cos(forward) * math.cos(sideways), math.sin(forward) * math.cos(sideways)])
 
 
@@ -122,7 +122,7 @@ def _turned(points: Joints, yaw: float) -> Joints:
 
 
 def _visible(depth: Joints, yaw: float, head_yaw: float, joints: Joints) -> NDArray[np.bool_]:
-    """What the body itself does not hide."""
+    """Return (18,): whether the body itself does not hide the point."""
     seen = np.ones(len(KEYPOINTS), bool)
     facing, turned = math.cos(head_yaw), math.sin(head_yaw)
     seen[INDEX["nose"]] = facing > -0.15

@@ -92,7 +92,7 @@ def test_a_folder_is_planned_packed_looked_at_and_timed(photos: Path, tmp_path: 
         assert sheet.width == 20 * 14
     timed = unbraid("bench", "out", "--seconds", "0.2", "--batch", "16", "--lanes", "8", "--workers", "2")
     assert timed.exit_code == 0, timed.output
-    assert "binds: the stream reaches" in timed.output
+    assert "is the limit: the stream reaches" in timed.output
 
 
 @pytest.fixture

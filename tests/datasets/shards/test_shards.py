@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import webdataset as wds
 
-from tests.conftest import FIELDS, TEST, TRAIN, pack_digits
+from tests.conftest import FIELDS, SHARD, TEST, TRAIN, pack_digits
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import INDEX_KEY, read_index
 from unbraid.datasets.shards.inspect import inspect_set
@@ -33,16 +33,22 @@ def test_index_finds_each_sample_in_the_tar(digits_folder: Path) -> None:
     with tarfile.open(digits_folder / shard.name) as tar:
         members = {m.name: tar.extractfile(m) for m in tar}
         expected = {name: file.read() for name, file in members.items() if file is not None}
-    for sample in read_samples(store, shard, 0, shard.count):
+    samples = list(read_samples(store, shard, 0, shard.count))
+    assert len(samples) == shard.count == SHARD
+    for sample in samples:
         key = sample.pop("__key__").decode()
         assert sample == {name.partition(".")[2]: content for name, content in expected.items() if name.startswith(f"{key}.")}
 
 
-def test_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+def test_same_samples_give_the_same_bytes_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = [{"__key__": f"{i}", "png": b"x" * i, "cls": b"1"} for i in range(20)]
-    stores = [FolderStore(tmp_path / folder, create=True) for folder in ("one", "two")]
-    shards = [write_shard(store, "a.tar", FIELDS, samples) for store in stores]
-    assert shards[0] == shards[1]
+    written = []
+    for folder, clock in (("one", 1e9), ("two", 1.5e9)):
+        monkeypatch.setattr("time.time", lambda clock=clock: clock)
+        written.append(write_shard(FolderStore(tmp_path / folder, create=True), "a.tar", FIELDS, samples))
+    assert written[0] == written[1]
+    assert (tmp_path / "one/a.tar").read_bytes() == (tmp_path / "two/a.tar").read_bytes()
+    assert (tmp_path / "one/a.npy").read_bytes() == (tmp_path / "two/a.npy").read_bytes()
 
 
 def test_a_member_without_its_partner_is_refused(tmp_path: Path) -> None:
@@ -71,7 +77,7 @@ def test_index_holds_what_was_packed(digits_folder: Path) -> None:
 
 
 def test_a_missing_split_is_named(digits_folder: Path) -> None:
-    with pytest.raises(DataError, match=r"no samples in split 'valid'; there is train, test"):
+    with pytest.raises(DataError, match=r"no samples in split 'valid'; its splits are: train, test"):
         read_index(open_store(str(digits_folder))).shards("valid")
 
 

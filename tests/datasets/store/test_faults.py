@@ -2,7 +2,7 @@
 
 import os
 import random
-import time
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -165,15 +165,29 @@ def test_an_epoch_through_one_fault_in_twenty_requests_is_the_same(digits_url: s
 
 
 def test_closing_does_not_wait_for_a_server_that_fell_silent(digits_url: str, through: Any) -> None:
-    silent = False
-    through(lambda number, line: "stall" if silent and ".tar" in line else None, after=0, stall=60.0)
+    silenced = threading.Event()
+    may_fail = threading.Event()
+
+    def silent_later(number: int, line: str) -> Fault | None:
+        if not may_fail.is_set() or ".tar" not in line:
+            return None
+        silenced.set()
+        return "stall"
+
+    proxy = through(silent_later, after=0, stall=60.0)
     source = stream(digits_url, prefetch_bytes=200_000)
     next(source)
-    silent = True
-    time.sleep(0.2)
-    started = time.monotonic()
+    may_fail.set()
+    while not silenced.wait(0.05):  # until one more read is needed
+        if not source._ready.empty():
+            next(source)
+    reading = [thread for thread in threading.enumerate() if thread.name.startswith("read-shards")]
+    requests = len(proxy.requests)
     source.close()
-    assert time.monotonic() - started < 5 * 0.5  # one timeout, not one for each attempt
+    for thread in reading:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in reading)
+    assert len(proxy.requests) - requests <= len(reading)  # at most the one that each thread was about to send
 
 
 def test_a_missing_shard_ends_the_stream_with_its_key(bucket_url: str) -> None:

@@ -1,6 +1,8 @@
 """The order of samples is a pure function, and every promise of it is checked without input or output."""
 
+import hashlib
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -101,11 +103,99 @@ def test_batches_mix_shards_nearly_as_a_true_permutation_does() -> None:
 
 
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
-    orders = [Order((50,) * 16, 16, 8, 64, seed) for seed in (0, 1)]
-    sequences = [epoch_sequence(order, epoch) for order in orders for epoch in (0, 1)]
+    sequences = [epoch_sequence(Order((50,) * 16, 16, 8, 64, seed), epoch) for seed in (0, 1) for epoch in (0, 1)]
     for i, sequence in enumerate(sequences):
         assert all(sequence != other for other in sequences[i + 1 :])
-    assert epoch_sequence(orders[0], 0) == sequences[0]
+
+
+@pytest.mark.parametrize(
+    ("order", "digest"),
+    [
+        (Order((50,) * 16, 16, 8, 64, 0), "e683d7fd89beb8b3"),
+        (Order((7, 13, 20, 9, 31, 8, 15, 11), 12, 4, 5, 3), "01850e79bf02229b"),
+        (Order((7, 13, 20, 9, 31, 8, 15, 11), 6, 3, 1, 3), "5b079fa8a9c673bd"),
+    ],
+)
+def test_the_order_stays_what_it_was(order: Order, digest: str) -> None:
+    """A run that an earlier version of this code or of numpy began continues with the same batches."""
+    sequence = [epoch_sequence(order, epoch) for epoch in (0, 1, 9)]
+    assert hashlib.sha256(str(sequence).encode()).hexdigest()[:16] == digest
+
+
+def lane_content(order: Order, epoch: int, lane: int) -> list[tuple[int, int]]:
+    """All samples of a lane before shuffling, written out."""
+    return [(shard, sample) for shard in order.lane_shards(epoch, lane).tolist() for sample in range(order.counts[shard])]
+
+
+@given(ORDERS, st.integers(0, 20))
+@settings(max_examples=60, deadline=None)
+def test_every_epoch_deals_all_shards_to_lanes_evenly(order: Order, epoch: int) -> None:
+    lanes = [order.lane_shards(epoch, lane).tolist() for lane in range(order.lanes)]
+    assert sorted(shard for lane in lanes for shard in lane) == list(range(len(order.counts)))
+    assert max(map(len, lanes)) - min(map(len, lanes)) <= 1
+    lengths = [len(lane_content(order, epoch, lane)) for lane in range(order.lanes)]
+    assert [order.lane_length(epoch, lane) for lane in range(order.lanes)] == lengths
+    assert order.batches(epoch) == min(lengths) // order.per_lane
+
+
+@given(ORDERS)
+@settings(max_examples=20, deadline=None)
+def test_lane_lengths_of_many_epochs_do_not_mix(order: Order) -> None:
+    for epoch in [*range(20), *range(20)]:
+        assert order.lane_length(epoch, 0) == len(lane_content(order, epoch, 0))
+
+
+@given(ORDERS, st.integers(0, 3), st.integers(0, 7), st.integers(0, 200), st.integers(0, 200))
+@settings(max_examples=200, deadline=None)
+def test_stretches_locate_the_positions_of_a_lane(order: Order, epoch: int, lane: int, begin: int, length: int) -> None:
+    stretches = order.stretches(epoch, lane, begin, begin + length)
+    located = [(s.shard, sample) for s in stretches for sample in range(s.first, s.last)]
+    assert located == lane_content(order, epoch, lane)[begin : begin + length]
+    assert all(s.first < s.last for s in stretches)
+
+
+@given(ORDERS, st.integers(0, 7))
+@settings(max_examples=100, deadline=None)
+def test_windows_tile_a_lane_and_the_first_ones_are_staggered(order: Order, lane: int) -> None:
+    bounds = [order.window_bounds(lane, window) for window in range(6)]
+    assert bounds[0][0] == 0
+    assert all(left[1] == right[0] for left, right in pairwise(bounds))
+    assert [last - first for first, last in bounds[1:]] == [order.window] * 5
+    firsts = [order.window_bounds(each, 0)[1] for each in range(order.lanes)]
+    assert firsts[0] == order.window
+    assert firsts == sorted(firsts, reverse=True)
+    assert firsts[-1] >= order.window / order.lanes
+    steps = [left - right for left, right in pairwise(firsts)]
+    assert max(steps) - min(steps) <= 1
+
+
+@given(ORDERS, st.integers(0, 3), st.integers(0, 7), st.integers(0, 10))
+@settings(max_examples=100, deadline=None)
+def test_a_window_is_shuffled_within_itself(order: Order, epoch: int, lane: int, window: int) -> None:
+    first, last = order.window_bounds(lane, window)
+    inside = max(min(last, order.lane_length(epoch, lane)) - first, 0)
+    assert sorted(order.permutation(epoch, lane, range(window, window + 1)).tolist()) == list(range(inside))
+
+
+def test_every_window_has_a_permutation_of_its_own() -> None:
+    places = [(seed, epoch, lane, window) for seed in (0, 1) for epoch in (0, 1) for lane in (0, 1) for window in (1, 2)]
+    found = {
+        tuple(Order((200,) * 4, 2, 2, 50, seed).permutation(epoch, lane, range(window, window + 1)).tolist())
+        for seed, epoch, lane, window in places
+    }
+    assert len(found) == len(places)
+
+
+def test_a_window_of_one_does_not_shuffle() -> None:
+    order = Order((20, 30, 40, 50), 2, 2, 1, 0)
+    for lane in (0, 1):
+        length = order.lane_length(0, lane)
+        assert order.permutation(0, lane, range(3, length + 5)).tolist() == list(range(length - 3))
+
+
+def test_numbers_that_just_fit_are_accepted() -> None:
+    order = Order((3,) * 8, 24, 8, 16, 0)
+    assert (order.batches(0), order.per_lane) == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import sys
 import time
 
 from benchmarks.figures import Figures
+from tests.k8s.checks import CHECKS, Objects, findings
 from tests.k8s.object_mutations import MUTATIONS
-from tests.k8s.policies import CHECKS, Scene, findings
-from tests.k8s.rendering import CRDS, FOLDERS, K8S, around, documents
+from tests.k8s.rendering import CRDS, FOLDERS, K8S, documents, existing
 from unbraid.cluster.jobs.rayjob import render
 
 
@@ -27,13 +27,13 @@ def main() -> None:
     figures.figure("folders", len(FOLDERS), "overlays and jobs", digits=0)
     figures.figure("objects", sum(map(len, made.values())), "objects", digits=0)
     figures.figure("rules", len(CHECKS), "checks, of which two are all schemas", digits=0)
-    found = [text for folder, objects in made.items() for text in findings(Scene(objects, around(folder)))]
+    found = [text for folder, objects in made.items() for text in findings(Objects(objects, existing(folder)))]
     figures.figure("findings", len(found), "findings", "0", digits=0)
     caught = 0
     for mutation in MUTATIONS:
         broken = copy.deepcopy(made[mutation.folder])
         mutation.apply(broken)
-        caught += bool(findings(Scene(broken, around(mutation.folder)), only=mutation.finder))
+        caught += bool(findings(Objects(broken, existing(mutation.folder)), only=mutation.check))
     figures.figure("mutations", len(MUTATIONS), "mutations", ">= 30", digits=0)
     figures.figure("mutations_caught", caught, f"of {len(MUTATIONS)}", "all", digits=0)
     differ = sum(render(K8S / folder) != objects for folder, objects in made.items())

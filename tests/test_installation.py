@@ -174,7 +174,7 @@ def test_hugging_faces_datasets_and_ours_are_used_in_one_environment(wheel: Path
     (here,) = {path for path in sys.path if path.endswith("site-packages")}
     (there,) = (folder / "lib").glob("python*/site-packages")
     (there / "shared.pth").write_text(f"{here}\n")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--ignore-installed", "--no-deps", "--no-index", wheel], check=True)
     done = subprocess.run([*pip, "datasets", "transformers"], capture_output=True, text=True, check=False)
     if done.returncode:

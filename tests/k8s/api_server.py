@@ -1,7 +1,6 @@
-"""A stand-in for Kubernetes' API server with KubeRay behind it: no Kubernetes runs here.
+"""A server that answers the real kubectl as Kubernetes' API server with KubeRay would. No Kubernetes runs here.
 
-It speaks the paths that kubectl uses for RayJobs, pods and their logs, and replays states that KubeRay goes through; the real
-kubectl talks to it.
+It serves the paths that kubectl uses for RayJobs, pods and their logs, and replays the states of a RayJob that a test gives.
 """
 
 from __future__ import annotations
@@ -24,17 +23,21 @@ Answer = tuple[int, dict[str, Any]]
 
 @dataclass
 class ReplayedKubernetes:
-    """What is there, and what happens next.
+    """The server's content, and what it answers next.
 
     Attributes:
-        states: that a RayJob's status goes through, one at each time that it is asked for; the last one stays.
-        log: what the head's sidecar prints; a stream ends after ``cut_after`` characters, the first time.
-        kuberay: whether its resources are known.
-        refuse: answers in place of everything that changes something.
-        objects: RayJobs by name; ``created`` all that were made; ``deleted`` names.
-        head_waits: the waiting state of the head's container, when it has one.
-        away: requests that are not answered from now on: their connections are closed. ``away_after`` sets it, by how often
-            the job has been asked for by then.
+        states: the statuses of a RayJob; each request for the job gets the next one, and the last one stays.
+        log: what the head's sidecar prints.
+        cut_after: the first log stream that is followed ends after so many characters; None: it ends after the log.
+        kuberay: whether KubeRay's resources are installed.
+        refuse: the answer to every request that would change something; None: such requests succeed.
+        head_waits: the waiting state of the head's container; None: it runs.
+        away: how many of the next requests get no answer: their connections are closed.
+        objects: the RayJobs by name.
+        created: all RayJobs that were created.
+        deleted: the names of all RayJobs that were deleted.
+        asked: how often each RayJob has been requested.
+        away_after: sets ``away``, by how often the job has been requested by then.
     """
 
     states: list[dict[str, Any]] = field(default_factory=list)
@@ -52,7 +55,7 @@ class ReplayedKubernetes:
 
     @contextmanager
     def serve(self, folder: Path) -> Iterator[Path]:
-        """Run it; yields a kubeconfig that names it."""
+        """Run the server; yields the path of a kubeconfig for it."""
         handler = type("Handler", (_Handler,), {"world": self})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -73,14 +76,14 @@ class ReplayedKubernetes:
             server.server_close()
 
     def job(self, name: str) -> dict[str, Any]:
-        """A RayJob as it is when it is asked for."""
+        """A RayJob with its next status."""
         number = min(self.asked.get(name, 0), len(self.states) - 1)
         self.asked[name] = self.asked.get(name, 0) + 1
         self.away = self.away_after.pop(self.asked[name], self.away)
         return self.objects[name] | {"status": self.states[number] if self.states else {}}
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
-        """The head's pod of a cluster that is there."""
+        """The head's pod of the cluster that a selector names; none where there is no RayJob."""
         cluster = dict(part.split("=") for part in selector.split(","))["ray.io/cluster"]
         if not self.objects:
             return []
@@ -175,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _log(self, query: dict[str, str]) -> None:
-        """The log, or what comes after a second of it; every stream ends, one that is followed early the first time."""
+        """Send the log, from the second that the request names; see ``cut_after`` for where a stream ends."""
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Connection", "close")
@@ -183,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         world, stamped = self.world, query.get("timestamps") == "true"
         lines = []
         for number, line in enumerate(world.log.splitlines(keepends=True)):
-            stamp = f"2026-11-26T03:00:{number // 3:02}.{number % 3 + 1}"  # three a second; zeros at the end are left out
+            stamp = f"2026-11-26T03:00:{number // 3:02}.{number % 3 + 1}"  # three lines a second, no trailing zeros
             if stamp[:19] >= query.get("sinceTime", "")[:19]:
                 lines.append(f"{stamp}Z {line}" if stamped else line)
         text = "".join(lines)
@@ -216,5 +219,5 @@ def _missing(name: str) -> Answer:
 
 
 def failure(code: int, reason: str, message: str) -> Answer:
-    """Kubernetes' way to say no."""
+    """The answer of a request that Kubernetes refuses."""
     return code, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code}

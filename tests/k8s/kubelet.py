@@ -1,8 +1,8 @@
-"""What a kubelet and KubeRay do with rendered pods, done with plain processes: no Kubernetes runs here.
+"""Runs rendered pods as plain processes, as a kubelet and KubeRay would. No Kubernetes runs here.
 
-Each pod is a host of :mod:`tests.faults.hosts` with an address and a name of its own. Its containers see the machine's files
-with the pod's volumes over them, run the commands, variables and hooks that the manifest says, and are probed as it says. What
-is not as there: processes are this user's, nothing limits their memory, and the image is this machine's environment.
+Each pod is a host of :mod:`tests.faults.hosts` with its own address and name. Its containers see the machine's files with the
+pod's volumes mounted over them, and get the commands, variables, hooks and probes of the manifest. Unlike in Kubernetes,
+processes run as this user, their memory is not limited, and this machine's environment takes the place of the image.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 import psutil
 
 from tests.faults.hosts import Host, Network, wait_until_answers
-from tests.k8s.pods import PodOf
+from tests.k8s.pods import PodTemplate
 from tests.k8s.rendering import ROOT, Document
 
 IMAGE_TREE = "/home/ray/unbraid"
-"""Where the image has the tree, and its working directory."""
+"""The folder of the source tree in the image, which is also its working directory."""
 CONTAINER = """set -e
 root=$1 name=$2 workdir=$3; shift 3
 mount -t tmpfs none "$root"
@@ -48,28 +48,35 @@ class RunningPod:
     """A pod that runs.
 
     Attributes:
-        of: what the manifest says.
-        host: where; ``name`` is the pod's.
+        template: its description in the manifest.
+        host: the host that it runs on.
+        name: the pod's name.
+        folder: where its volumes and logs are.
+        secrets: the Secrets by name.
+        maps: the ConfigMaps by name.
+        ray_variables: the variables that KubeRay adds to its containers.
+        volumes: the folder of each volume, by name.
+        processes: the process of each container, by name.
     """
 
-    of: PodOf
+    template: PodTemplate
     host: Host
     name: str
     folder: Path
     secrets: Mapping[str, Mapping[str, str]]
     maps: Mapping[str, Mapping[str, str]]
-    further: Mapping[str, str]
+    ray_variables: Mapping[str, str]
     volumes: dict[str, Path] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self) -> None:
-        """All containers, those before the others first, and Ray as KubeRay starts it."""
-        for volume in [*self.of.spec.get("volumes", []), *self._claims()]:
+        """Create the volumes and start all containers, init containers first."""
+        for volume in [*self.template.spec.get("volumes", []), *self._claims()]:
             self.volumes[volume["name"]] = path = self.folder / f"{self.name}-{volume['name']}"
             path.mkdir()
             if "configMap" in volume:
                 self._mount(path, volume["configMap"])
-        for container in self.of.containers:
+        for container in self.template.containers:
             self.run(container, [*container["command"], *container.get("args", [])])
 
     def _mount(self, folder: Path, reference: Document) -> None:
@@ -87,16 +94,16 @@ class RunningPod:
             (folder / key).symlink_to(f"..data/{key}")
 
     def run(self, container: Document, command: list[str]) -> subprocess.Popen[bytes]:
-        """A container, with its own command: files, name and processes are its own."""
-        process = self.host.start(self._new(container, command), self.environment(container), self.log(container["name"]))
+        """Start a container with a command; it has its own files, host name and processes."""
+        process = self.host.start(self._isolated(container, command), self.environment(container), self.log(container["name"]))
         self.processes[container["name"]] = process
         return process
 
     def output(self, container: Document, command: list[str], seconds: float) -> str:
-        """What a command prints in a container that runs.
+        """Run a command in a container that runs, and return what it prints.
 
         Raises:
-            subprocess.TimeoutExpired: when it takes longer.
+            subprocess.TimeoutExpired: when it takes longer than ``seconds``.
         """
         (first,) = psutil.Process(self.processes[container["name"]].pid).children()
         whole = ["nsenter", f"--target={first.pid}", "--mount", "--uts", "--pid", "--net", "--root", "--wd", *command]
@@ -105,20 +112,27 @@ class RunningPod:
         ).stdout
 
     def pre_stop(self) -> tuple[str, float]:
-        """The hook, as before SIGTERM; what it says, and the seconds that it took. Longer than the grace is an error."""
-        container = self.of.spec["containers"][0]
+        """Run the preStop hook, as Kubernetes does before SIGTERM.
+
+        Returns:
+            What the hook prints, and the seconds that it took.
+
+        Raises:
+            subprocess.TimeoutExpired: when it takes longer than the grace period.
+        """
+        container = self.template.spec["containers"][0]
         started = time.monotonic()
         text = self.output(
-            container, container["lifecycle"]["preStop"]["exec"]["command"], self.of.spec["terminationGracePeriodSeconds"]
+            container, container["lifecycle"]["preStop"]["exec"]["command"], self.template.spec["terminationGracePeriodSeconds"]
         )
         return text, time.monotonic() - started
 
     def log(self, container: str) -> Path:
-        """What a container prints."""
+        """The file that has what a container prints."""
         return self.folder / f"{self.name}-{container}.log"
 
     def environment(self, container: Document) -> dict[str, str]:
-        """Variables of a container: its maps', its secrets', its own, and what KubeRay adds."""
+        """The variables of a container: from ConfigMaps, Secrets and its own list, and those that KubeRay adds."""
         made: dict[str, str] = {
             "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
             "PYTHONPATH": IMAGE_TREE,
@@ -132,21 +146,21 @@ class RunningPod:
         for variable in container.get("env", []):
             reference = variable.get("valueFrom", {}).get("secretKeyRef")
             made[variable["name"]] = self.secrets[reference["name"]][reference["key"]] if reference else variable["value"]
-        return {**made, **self.further}
+        return {**made, **self.ray_variables}
 
     def wait_until_ready(self) -> None:
-        """All probes of the first container, as often as the manifest allows; then every port that it names is open.
+        """Run all probes of the first container, as often as the manifest allows, then wait until its ports are open.
 
         Raises:
-            AssertionError: when one fails for good.
+            AssertionError: when a probe fails as often as the manifest allows.
         """
-        container = self.of.spec["containers"][0]
+        container = self.template.spec["containers"][0]
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         for name in ("startupProbe", "readinessProbe", "livenessProbe"):
             probe = container.get(name)
             if probe is None:
                 continue
-            # one that says "not ready" fails nothing, it is asked again
+            # a readiness probe that fails ends nothing: Kubernetes repeats it without limit
             for _ in range(30 if name == "readinessProbe" else probe.get("failureThreshold", 3)):
                 if self._probe(probe, ports):
                     break
@@ -170,27 +184,30 @@ class RunningPod:
             return False
 
     def _claims(self) -> Iterator[dict[str, Any]]:
-        yield from ({"name": t["metadata"]["name"]} for t in self.of.owner["spec"].get("volumeClaimTemplates", []))
+        yield from ({"name": t["metadata"]["name"]} for t in self.template.owner["spec"].get("volumeClaimTemplates", []))
 
-    def _new(self, container: Document, command: list[str]) -> list[str]:
-        mounts = [str(ROOT), IMAGE_TREE]  # the image's tree; and the programs of this machine's environment, wherever they lie
+    def _isolated(self, container: Document, command: list[str]) -> list[str]:
+        mounts = [str(ROOT), IMAGE_TREE]  # the image's tree; then the programs of this machine's environment, wherever they are
         for path in {str(ROOT), sys.prefix, sys.base_prefix}:
             mounts += [path, path]
         for mount in container.get("volumeMounts", []):
-            if mount["mountPath"] != "/dev/shm":  # noqa: S108 - it is this machine's
+            if mount["mountPath"] != "/dev/shm":  # noqa: S108 - the machine's own serves
                 mounts += [str(self.volumes[mount["name"]]), mount["mountPath"]]
         root = self.folder / f"{self.name}-root"
         root.mkdir(exist_ok=True)
-        workdir = IMAGE_TREE if self.of.role else "/"
+        workdir = IMAGE_TREE if self.template.role else "/"
         alone = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
         return [*alone, "sh", "-c", CONTAINER, "sh", str(root), self.name, workdir, *mounts, "--", *command]
 
 
 class Kubelet:
-    """Pods of rendered objects on a network.
+    """Starts pods of rendered objects on a network.
 
     Args:
-        secrets: that an operator has made, by name.
+        net: the hosts' network.
+        objects: the rendered objects, whose ConfigMaps are used.
+        secrets: the Secrets that an operator has created, by name.
+        token: the token of Ray's clusters.
     """
 
     def __init__(self, net: Network, objects: list[Document], secrets: Mapping[str, Mapping[str, str]], token: str) -> None:
@@ -201,35 +218,36 @@ class Kubelet:
         self._token = token
         self._number = 0
 
-    def pod(self, of: PodOf, service: str, group: Document | None = None, head: str | None = None) -> RunningPod:
+    def pod(self, of: PodTemplate, service: str, group: Document | None = None, head: str | None = None) -> RunningPod:
         """Start a pod, and wait until it is ready.
 
         Args:
-            service: the name under which others find it.
-            group: of a Ray cluster: what KubeRay makes ``ray start`` from.
-            head: the head's name, for a worker.
+            of: its description.
+            service: the name under which other pods reach it.
+            group: for a pod of Ray, its group in the RayCluster, from which KubeRay makes the ``ray start`` command.
+            head: for a worker, the name of the head's service.
         """
         self._number += 1
         host = self.net.host()
         name = f"{service}-{self._number}"
         self.names[service] = self.names[name] = host.address
-        for other in Path("/etc/netns").glob(f"{host.name[:-2]}*"):  # names, as the cluster's servers answer
+        for other in Path("/etc/netns").glob(f"{host.name[:-2]}*"):  # as the cluster's DNS would resolve names
             (other / "hosts").write_text("127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for n, a in self.names.items()))
-        further: dict[str, str] = {}
+        variables: dict[str, str] = {}
         if group is not None:
-            further = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token, "RAY_ADDRESS": f"{head or '127.0.0.1'}:6379"}
+            variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token, "RAY_ADDRESS": f"{head or '127.0.0.1'}:6379"}
             container = dict(of.spec["containers"][0])
             container["command"] = ["bash", "-c", f"ulimit -n 65536; {ray_start(group, head, container)}"]
             spec = of.spec | {"containers": [container, *of.spec["containers"][1:]]}
-            of = PodOf(of.where, of.owner, of.labels, spec, of.role)
-        made = RunningPod(of, host, name, self.net.folder, self.secrets, self.maps, further)
+            of = PodTemplate(of.where, of.owner, of.labels, spec, of.role)
+        made = RunningPod(of, host, name, self.net.folder, self.secrets, self.maps, variables)
         made.start()
         made.wait_until_ready()
         return made
 
 
 def ray_start(group: Document, head: str | None, container: Document) -> str:
-    """The command that KubeRay makes of a group's parameters and its container's limits."""
+    """The ``ray start`` command that KubeRay makes of a group's parameters and its container's limits."""
     parameters = {"block": "true", **group["rayStartParams"]}
     limits = container["resources"]["limits"]
     if head is not None:
@@ -240,7 +258,7 @@ def ray_start(group: Document, head: str | None, container: Document) -> str:
 
 
 def generated_keys() -> dict[str, str]:
-    """As `openssl rand` would."""
+    """New keys for S3, as an operator makes them with `openssl rand`."""
     import secrets
 
     return {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": base64.b64encode(secrets.token_bytes(24)).decode()}

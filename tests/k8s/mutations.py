@@ -1,11 +1,11 @@
-"""Broken copies of rendered objects: each breaks what one check is for, and must be found by it."""
+"""Mutations of rendered objects, part one: schemas and pods. Each breaks what one check is for, and that check must find it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.k8s.policies import KUBERAY
+from tests.k8s.checks import KUBERAY
 from tests.k8s.rendering import Document
 
 Break = Callable[[list[Document]], None]
@@ -13,17 +13,17 @@ Break = Callable[[list[Document]], None]
 
 @dataclass(frozen=True)
 class Mutation:
-    """One way to be wrong.
+    """A change that breaks rendered objects.
 
     Attributes:
-        folder: whose objects are broken.
-        finder: the check that must find it.
-        name: what is wrong.
-        apply: makes it so.
+        folder: whose rendered objects are changed.
+        check: the check that must find it.
+        name: what is wrong afterwards.
+        apply: makes the change.
     """
 
     folder: str
-    finder: str
+    check: str
     name: str
     apply: Break
 
@@ -31,37 +31,37 @@ class Mutation:
 MUTATIONS: list[Mutation] = []
 
 
-def mutation(folder: str, finder: str) -> Callable[[Break], Break]:
-    """Add a mutation to those that must be caught."""
+def mutation(folder: str, check: str) -> Callable[[Break], Break]:
+    """Register a mutation that a check must find."""
 
     def add(function: Break) -> Break:
-        MUTATIONS.append(Mutation(folder, finder, function.__name__, function))
+        MUTATIONS.append(Mutation(folder, check, function.__name__, function))
         return function
 
     return add
 
 
 def one(documents: list[Document], kind: str, name: str | None = None) -> Document:
-    """The object of a kind, or the one of that name."""
+    """The only object of a kind, or the one with a name."""
     found = [d for d in documents if d["kind"] == kind and (name is None or d["metadata"]["name"] == name)]
     assert len(found) == 1, (kind, name, len(found))
     return found[0]
 
 
 def head(documents: list[Document]) -> Document:
-    """The head's pod of the RayCluster."""
+    """The PodSpec of the RayCluster's head."""
     pod: Document = one(documents, "RayCluster")["spec"]["headGroupSpec"]["template"]["spec"]
     return pod
 
 
 def worker(documents: list[Document]) -> Document:
-    """The workers' pod of the RayCluster."""
+    """The PodSpec of the RayCluster's workers."""
     pod: Document = one(documents, "RayCluster")["spec"]["workerGroupSpecs"][0]["template"]["spec"]
     return pod
 
 
 def job(documents: list[Document]) -> Document:
-    """The specification of the one RayJob."""
+    """The spec of the only RayJob."""
     spec: Document = one(documents, "RayJob")["spec"]
     return spec
 
@@ -85,22 +85,22 @@ def wrong_type(documents: list[Document]) -> None:
 
 
 @mutation(GPU, KUBERAY)
-def autoscaler_of_no_known_version(documents: list[Document]) -> None:
+def autoscaler_of_an_unknown_version(documents: list[Document]) -> None:
     one(documents, "RayCluster")["spec"]["autoscalerOptions"]["version"] = "v3"
 
 
 @mutation(TRAIN, KUBERAY)
-def deletion_by_rules_and_by_the_old_fields(documents: list[Document]) -> None:
+def deletion_by_rules_and_by_deprecated_fields(documents: list[Document]) -> None:
     job(documents)["deletionStrategy"]["onSuccess"] = {"policy": "DeleteCluster"}
 
 
 @mutation(TRAIN, KUBERAY)
-def deletion_rule_about_nothing(documents: list[Document]) -> None:
+def deletion_rule_without_a_status(documents: list[Document]) -> None:
     job(documents)["deletionStrategy"]["deletionRules"][0]["condition"] = {"ttlSeconds": 0}
 
 
 @mutation(TRAIN, KUBERAY)
-def job_of_another_manager(documents: list[Document]) -> None:
+def job_of_an_unknown_manager(documents: list[Document]) -> None:
     job(documents)["managedBy"] = "nobody"
 
 
@@ -120,17 +120,17 @@ def stateful_set_without_a_selector(documents: list[Document]) -> None:
 
 
 @mutation(ALL, "schema")
-def queue_of_another_version(documents: list[Document]) -> None:
+def queue_of_an_old_api_version(documents: list[Document]) -> None:
     one(documents, "ClusterQueue")["apiVersion"] = "kueue.x-k8s.io/v1alpha1"
 
 
 @mutation(GPU, "pods_are_restricted")
-def root(documents: list[Document]) -> None:
+def container_that_may_run_as_root(documents: list[Document]) -> None:
     worker(documents)["securityContext"]["runAsNonRoot"] = False
 
 
 @mutation(GPU, "pods_are_restricted")
-def privileges_to_be_gained(documents: list[Document]) -> None:
+def privilege_escalation_not_forbidden(documents: list[Document]) -> None:
     del head(documents)["initContainers"][0]["securityContext"]["allowPrivilegeEscalation"]
 
 
@@ -145,55 +145,55 @@ def no_seccomp_profile(documents: list[Document]) -> None:
 
 
 @mutation(GPU, "pods_are_restricted")
-def folder_of_the_host(documents: list[Document]) -> None:
+def volume_from_the_host(documents: list[Document]) -> None:
     worker(documents)["volumes"][3] = {"name": "cache", "hostPath": {"path": "/mnt"}}
 
 
 @mutation(GPU, "pods_are_restricted")
-def network_of_the_host(documents: list[Document]) -> None:
+def host_network(documents: list[Document]) -> None:
     worker(documents)["hostNetwork"] = True
 
 
 @mutation(GPU, "resources_are_bounded")
-def no_limit(documents: list[Document]) -> None:
+def no_memory_limit(documents: list[Document]) -> None:
     del worker(documents)["containers"][0]["resources"]["limits"]["memory"]
 
 
 @mutation(GPU, "resources_are_bounded")
-def more_requested_than_allowed(documents: list[Document]) -> None:
+def request_above_its_limit(documents: list[Document]) -> None:
     worker(documents)["containers"][0]["resources"]["requests"]["cpu"] = "9000m"
 
 
 @mutation(GPU, "resources_are_bounded")
-def cache_larger_than_the_disk_allowed(documents: list[Document]) -> None:
+def cache_above_the_limit_of_disk(documents: list[Document]) -> None:
     worker(documents)["volumes"][3]["emptyDir"]["sizeLimit"] = "200Gi"
 
 
 @mutation(GPU, "resources_are_bounded")
-def shared_memory_larger_than_memory(documents: list[Document]) -> None:
+def shared_memory_above_half_of_memory(documents: list[Document]) -> None:
     worker(documents)["volumes"][0]["emptyDir"]["sizeLimit"] = "30Gi"
 
 
 @mutation(GPU, "images_are_pinned")
-def latest(documents: list[Document]) -> None:
+def image_latest(documents: list[Document]) -> None:
     worker(documents)["containers"][0]["image"] = "registry.example.com/unbraid:latest"
 
 
 @mutation(LOCAL, "images_are_pinned")
-def no_tag_behind_a_port(documents: list[Document]) -> None:
+def image_without_a_tag_behind_a_port(documents: list[Document]) -> None:
     one(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["image"] = "localhost:5000/seaweedfs"
 
 
 @mutation(GPU, "images_are_pinned")
-def head_of_another_image(documents: list[Document]) -> None:
+def head_with_another_image(documents: list[Document]) -> None:
     head(documents)["containers"][0]["image"] = "registry.example.com/unbraid:0.2.0-gpu"
 
 
-@mutation(GPU, "nothing_is_secret")
+@mutation(GPU, "no_secret_values")
 def key_in_the_environment(documents: list[Document]) -> None:
     worker(documents)["containers"][0]["env"].append({"name": "AWS_SECRET_ACCESS_KEY", "value": "x"})
 
 
-@mutation(GPU, "nothing_is_secret")
-def key_in_a_map(documents: list[Document]) -> None:
+@mutation(GPU, "no_secret_values")
+def key_in_a_config_map(documents: list[Document]) -> None:
     one(documents, "ConfigMap", "unbraid-storage")["data"]["AWS_ACCESS_KEY_ID"] = "x"

@@ -1,4 +1,4 @@
-"""The pods that rendered objects would become, with the labels that KubeRay adds."""
+"""The pods that rendered objects describe, with the labels that KubeRay adds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tests.k8s.rendering import Document
 
 
 @dataclass(frozen=True)
-class PodOf:
-    """A pod's description, and whose it is.
+class PodTemplate:
+    """The description of a pod inside an object.
 
     Attributes:
-        where: object and part, for messages.
+        where: the object's name and the part of it, for messages.
         owner: the object.
-        labels: as the pod has them.
+        labels: the pod's labels.
         spec: Kubernetes' PodSpec.
-        role: head, worker, debug, or "".
+        role: "head", "worker" or "debug" for a pod with the image of unbraid, else "".
     """
 
     where: str
@@ -28,17 +28,17 @@ class PodOf:
 
     @property
     def containers(self) -> list[Document]:
-        """All, those that begin before the others too."""
+        """All containers, init containers first."""
         return [*self.spec.get("initContainers", []), *self.spec["containers"]]
 
 
 def name_of(document: Document) -> str:
-    """``Kind/name``."""
+    """An object's name as ``Kind/name``."""
     return f"{document['kind']}/{document['metadata']['name']}"
 
 
 def cluster_spec(document: Document) -> Document | None:
-    """The RayClusterSpec in an object, if it has one."""
+    """The RayClusterSpec inside an object; None where it has none."""
     kind, spec = document["kind"], document.get("spec", {})
     if kind == "RayCluster":
         return dict(spec)
@@ -48,22 +48,22 @@ def cluster_spec(document: Document) -> Document | None:
 
 
 def job_spec(document: Document) -> Document | None:
-    """The RayJobSpec in an object, if it has one."""
+    """The RayJobSpec inside an object; None where it has none."""
     if document["kind"] == "RayJob":
         return dict(document["spec"])
     return dict(document["spec"]["jobTemplate"]) if document["kind"] == "RayCronJob" else None
 
 
-def pods_of(documents: list[Document]) -> Iterator[PodOf]:
-    """All pods that the objects describe."""
+def pods_of(documents: list[Document]) -> Iterator[PodTemplate]:
+    """Find all pods that the objects describe."""
     for document in documents:
         name, cluster = name_of(document), cluster_spec(document)
         if document["kind"] == "Pod":
             labels = document["metadata"].get("labels", {})
-            yield PodOf(name, document, labels, document["spec"], labels.get("app.kubernetes.io/component", ""))
+            yield PodTemplate(name, document, labels, document["spec"], labels.get("app.kubernetes.io/component", ""))
         elif document["kind"] in ("StatefulSet", "Deployment", "Job"):
             template = document["spec"]["template"]
-            yield PodOf(name, document, template["metadata"].get("labels", {}), template["spec"], "")
+            yield PodTemplate(name, document, template["metadata"].get("labels", {}), template["spec"], "")
         elif cluster is not None:
             for role, group in (("head", cluster["headGroupSpec"]), *(("worker", g) for g in cluster["workerGroupSpecs"])):
                 template = group["template"]
@@ -73,4 +73,4 @@ def pods_of(documents: list[Document]) -> Iterator[PodOf]:
                     "ray.io/group": group.get("groupName", "headgroup"),
                     **template.get("metadata", {}).get("labels", {}),
                 }
-                yield PodOf(f"{name} {role}", document, labels, template["spec"], role)
+                yield PodTemplate(f"{name} {role}", document, labels, template["spec"], role)

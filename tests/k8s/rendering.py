@@ -1,4 +1,4 @@
-"""What ``kubectl apply -k`` would apply, of every overlay and every job."""
+"""Renders the folders of ``k8s/``: the objects that ``kubectl apply -k`` would apply for an overlay or a job."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FOLDERS = [*(f"overlays/{name}" for name in OVERLAYS), *JOBS]
 Document = dict[str, Any]
 
 needs_kubectl = pytest.mark.skipif(
-    shutil.which("kubectl") is None, reason="kubectl is not on PATH: `make setup` puts it into .venv"
+    shutil.which("kubectl") is None, reason="kubectl is not on PATH: `make setup` installs it into .venv"
 )
 needs_crds = pytest.mark.skipif(
-    not CRDS.is_dir(), reason=f"KubeRay's CRDs are not in {CRDS}; UNBRAID_KUBERAY_CRDS names the folder that has them"
+    not CRDS.is_dir(), reason=f"KubeRay's CRDs are not in {CRDS}: set UNBRAID_KUBERAY_CRDS to the folder that has them"
 )
 
 
@@ -36,11 +36,11 @@ def _rendered(folder: str) -> str:
 
 
 def documents(folder: str) -> list[Document]:
-    """A fresh copy of what a folder of ``k8s/`` renders to."""
+    """Render a folder of ``k8s/``; each call returns a new copy of the objects."""
     return list(yaml.safe_load_all(_rendered(folder)))
 
 
-def around(folder: str) -> list[Document]:
-    """What is there already when a folder is applied: a job's overlay."""
+def existing(folder: str) -> list[Document]:
+    """The objects that exist before a folder is applied: for a job those of its overlay, else none."""
     parts = folder.split("/")
     return documents(f"overlays/{parts[1]}") if parts[0] == "jobs" else []

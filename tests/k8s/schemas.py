@@ -1,4 +1,4 @@
-"""Kubernetes' own schemas, and those of KubeRay's resources with their CEL rules; what neither knows is refused."""
+"""Validates objects against the schemas of Kubernetes, and of KubeRay with its CEL rules. Unknown fields are violations."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ WITHOUT_SCHEMA = {
     "PodMonitor": "monitoring.coreos.com/v1",
     "PrometheusRule": "monitoring.coreos.com/v1",
 }
-"""Resources whose schemas are not at hand: only their names and what they refer to is checked."""
+"""Kinds without a schema here, with their API versions: only their names and references are checked."""
 
 
 def schema_findings(documents: list[Document]) -> Iterator[str]:
-    """What an API server would refuse, or drop without a word, of its own kinds, and of the pods in others."""
+    """Validate Kubernetes' own kinds, and the pods inside all kinds: an API server refuses or silently drops what is found."""
     for document in documents:
         kind, version = document.get("kind", ""), document.get("apiVersion", "")
         if kind in WITHOUT_SCHEMA and version != WITHOUT_SCHEMA[kind]:
@@ -44,7 +44,7 @@ def schema_findings(documents: list[Document]) -> Iterator[str]:
 
 
 def kuberay_findings(documents: list[Document]) -> Iterator[str]:
-    """The same of KubeRay's kinds; needs its CRDs."""
+    """Validate KubeRay's kinds, for which its CRDs are needed."""
     for document in documents:
         if document.get("kind") in FILES:
             yield from _custom(document, document["kind"], document.get("apiVersion", ""))
@@ -71,7 +71,7 @@ def _custom(document: Document, kind: str, version: str) -> Iterator[str]:
 
 
 def _rules(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
-    """The CEL rules of a schema that a value breaks; rules about a change have nothing to look at here."""
+    """Evaluate the CEL rules of a schema; rules that compare with an old value are skipped, since there is none."""
     for rule in schema.get("x-kubernetes-validations", []):
         if "oldSelf" not in rule["rule"] and cel.evaluate(rule["rule"], {"self": value}) is not True:
             yield f"{path}: {rule.get('message', rule['rule'])}"
@@ -95,7 +95,7 @@ def _schema(kind: str, version: str) -> dict[str, Any] | None:
 
 
 def _strict(schema: Any) -> Any:
-    """Fields that are not named are refused, where a server would drop them."""
+    """Forbid fields that a schema does not name; an API server would drop them silently."""
     if isinstance(schema, list):
         return [_strict(part) for part in schema]
     if not isinstance(schema, dict):

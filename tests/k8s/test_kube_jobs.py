@@ -1,4 +1,4 @@
-"""``--kube``: RayJobs of commands, and following them, by the real kubectl against a replay of Kubernetes."""
+"""``--kube``: creating and following RayJobs with the real kubectl, against :mod:`tests.k8s.api_server`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from tests.k8s.api_server import ReplayedKubernetes, failure
-from tests.k8s.policies import Scene, findings
+from tests.k8s.checks import Objects, findings
 from tests.k8s.rendering import K8S, ROOT, documents, needs_kubectl
 from unbraid.cluster.cli import main
 from unbraid.cluster.jobs import kube
@@ -45,7 +45,7 @@ def dry(*arguments: str) -> dict[str, Any]:
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(kube, "POLL_SECONDS", 0.05)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    monkeypatch.setenv("HOME", str(tmp_path))  # kubectl keeps what a server knows there
+    monkeypatch.setenv("HOME", str(tmp_path))  # where kubectl caches the list of a server's resources
 
 
 @contextmanager
@@ -73,10 +73,10 @@ def group(job: dict[str, Any]) -> dict[str, Any]:
 )
 def test_the_job_of_every_command_on_every_overlay_passes_all_checks(overlay: str, command: tuple[str, ...]) -> None:
     made = [dry("--overlay", overlay, "--workers", "2", *command)]
-    assert findings(Scene(made, documents(f"overlays/{overlay}"))) == []
+    assert findings(Objects(made, documents(f"overlays/{overlay}"))) == []
 
 
-def test_what_is_asked_for_is_what_the_job_says() -> None:
+def test_the_job_has_the_workers_gpus_and_image_of_the_options() -> None:
     job = dry("--workers", "2", "--gpus-per-worker", "4", "--image", "registry.example.com/mine:1", *TRAIN)
     workers = group(job)
     assert [workers[key] for key in ("replicas", "minReplicas", "maxReplicas")] == [2, 2, 2]
@@ -88,18 +88,18 @@ def test_what_is_asked_for_is_what_the_job_says() -> None:
     assert job["metadata"]["name"] == yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"]["UNBRAID_JOB"]
 
 
-def test_workers_follow_from_the_command_where_nothing_is_asked_for() -> None:
+def test_without_options_the_command_decides_the_number_of_workers() -> None:
     job = dry(*TRAIN, "run.workers=8", "data.cache=/cache")
     assert group(job)["replicas"] == 8
     assert job["spec"]["entrypoint"].endswith("data.cache=/cache run.gpus=1")
     assert group(dry(*TRAIN))["replicas"] == 1
-    small = dry("train", "infogan-mnist-small", *TRAIN[2:])  # which says run.workers: 2 itself
+    small = dry("train", "infogan-mnist-small", *TRAIN[2:])  # whose preset has run.workers: 2
     assert group(small)["replicas"] == 2
     assert "run.workers" not in small["spec"]["entrypoint"]
     assert "nvidia.com/gpu" not in group(dry("--gpus-per-worker", "0", *TRAIN))["template"]["spec"].get("nodeSelector", {})
 
 
-def test_names_are_labels_and_stay_apart() -> None:
+def test_job_names_are_valid_labels_and_keep_their_digest() -> None:
     assert job_name("train-My_Run.v2-1a2b3c4d") == "train-my-run-v2-1a2b3c4d"
     long = job_name("train-" + "x" * 90 + "-1a2b3c4d")
     assert len(long) == LONGEST_NAME
@@ -114,12 +114,12 @@ def test_a_job_is_followed_from_pending_to_its_end(monkeypatch: pytest.MonkeyPat
         (job,) = world.created
         assert job["spec"]["entrypoint"].startswith("unbraid train infogan-mnist")
         shown = [line for line in result.output.splitlines() if line.startswith(("update", "report"))]
-        assert shown == LOG.splitlines()  # the stream broke within the second line: no line twice, none lost
+        assert shown == LOG.splitlines()  # the stream breaks within the second line: each line is shown once
         assert "Initializing" in result.output
         assert result.output.splitlines()[-1].endswith("succeeded")
 
 
-def test_following_goes_on_when_kubernetes_was_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_following_continues_after_kubernetes_was_unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     states = [{}, PENDING, RUNNING, RUNNING, RUNNING, RUNNING, DONE]
     with replayed(monkeypatch, tmp_path, states=states, log=LOG, away_after={4: 12}) as world:
         result = command("submit", "--kube", *TRAIN)
@@ -130,7 +130,7 @@ def test_following_goes_on_when_kubernetes_was_away(monkeypatch: pytest.MonkeyPa
         assert world.away == 0
 
 
-def test_the_same_command_attaches_and_after_a_failure_begins_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_same_command_attaches_and_after_a_failure_starts_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with replayed(monkeypatch, tmp_path, states=[RUNNING], log=LOG) as world:
         assert "already" not in command("submit", "--kube", "--detach", *TRAIN).output
         assert "is RUNNING already: attaching" in command("submit", "--kube", "--detach", *TRAIN).output
@@ -172,14 +172,14 @@ def test_jobs_are_listed_shown_and_stopped(monkeypatch: pytest.MonkeyPatch, tmp_
         assert "no RayJob" in command("jobs", "status", "--kube", name).output
 
 
-def test_a_queue_and_a_retry_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_retry_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     retrying = {"jobDeploymentStatus": "Retrying", "failed": 1}
     with replayed(monkeypatch, tmp_path, states=[{}, retrying, retrying, DONE], log="") as world:
         result = command("submit", "--kube", *TRAIN)
         assert "Retrying: (attempt 2 of 4)" in result.output, (result.output, world.asked)
 
 
-def test_an_image_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_pulled_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     condition = {"type": "HeadPodReady", "status": "False", "reason": "ContainersNotReady", "message": "unready: [ray-head]"}
     state = PENDING | {"rayClusterStatus": {"conditions": [condition]}}
     waits = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "registry.example.com/unbraid:0.1.0-gpu"'}
@@ -193,7 +193,7 @@ def test_an_image_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.mark.parametrize(
-    ("world", "said"),
+    ("world", "message"),
     [
         ({"kuberay": False}, "this Kubernetes cluster has no KubeRay: install it (helm install"),
         (
@@ -206,17 +206,17 @@ def test_an_image_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     ids=["no-kuberay", "no-right", "no-namespace", "invalid"],
 )
 def test_what_kubernetes_refuses_is_one_clear_error(
-    world: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    world: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with replayed(monkeypatch, tmp_path, **world):
         result = command("submit", "--kube", *TRAIN)
         assert result.exit_code == 1
-        assert said in result.output
+        assert message in result.output
         assert result.output.count("Error:") == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--overlay", "gpus"), "--overlay gpus: there is none in"),
         (("--overlay", "production", "--workers", "8", "--gpus-per-worker", "4"), "want 32 GPUs; queue unbraid has at most 16"),
@@ -225,10 +225,10 @@ def test_what_kubernetes_refuses_is_one_clear_error(
     ],
     ids=["overlay", "quota", "replicas", "lanes"],
 )
-def test_what_does_not_fit_is_said_before_anything_is_applied(arguments: tuple[str, ...], said: str) -> None:
+def test_numbers_that_do_not_fit_are_refused_before_anything_is_applied(arguments: tuple[str, ...], message: str) -> None:
     result = command("submit", "--kube", *arguments, *TRAIN)
     assert result.exit_code == 1
-    assert said in result.output
+    assert message in result.output
 
 
 def test_numbers_that_contradict_each_other_are_refused() -> None:
@@ -236,7 +236,7 @@ def test_numbers_that_contradict_each_other_are_refused() -> None:
     assert "run.workers=3: 2 pods with 1 GPU each run 2 workers" in result.output
 
 
-def test_a_file_that_no_pod_has_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_this_machine_is_refused(tmp_path: Path) -> None:
     campaign = ROOT / "trainers/campaigns/infogan-mnist-weights.yaml"
     result = command("submit", "--kube", "tune", str(campaign), "--storage", "s3://b/campaigns")
     assert "is of this machine, a RayJob has what its image holds" in result.output
@@ -246,7 +246,7 @@ def test_a_file_that_no_pod_has_is_refused(tmp_path: Path) -> None:
     assert f"{photos}: is of this machine" in result.output
 
 
-def test_without_kubectl_or_a_cluster_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_kubectl_or_cluster_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     result = command("submit", "--kube", *TRAIN)
     assert (result.exit_code, "no Kubernetes cluster answers" in result.output) == (1, True), result.output
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -255,17 +255,17 @@ def test_without_kubectl_or_a_cluster_that_is_said(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("name", ["My_Run", "1st", "x" * 48, "-x"])
-def test_a_name_that_is_no_label_is_said(name: str) -> None:
+def test_an_invalid_job_name_is_an_error(name: str) -> None:
     result = command("jobs", "status", "--kube", "--", name)
     assert result.exit_code == 1
     assert "not a name that a RayJob can have" in result.output
 
 
-def test_options_of_the_other_kind_are_refused() -> None:
+def test_options_for_another_kind_of_cluster_are_refused() -> None:
     assert "are for --kube" in command("submit", "--workers", "2", *TRAIN).output
     assert "not for --kube" in command("submit", "--kube", "--address", "http://h:8265", *TRAIN).output
     assert "leave one out" in command("jobs", "list", "--kube", "--address", "http://h:8265").output
 
 
-def test_overlays_that_have_jobs_are_those_that_can_be_named() -> None:
+def test_these_overlays_have_jobs() -> None:
     assert sorted(path.name for path in (K8S / "jobs").iterdir()) == ["gpu", "gpu-spot", "local", "production"]

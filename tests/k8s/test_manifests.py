@@ -1,17 +1,17 @@
-"""Every overlay and job: rendered by kubectl, held against schemas and rules; the checks themselves against broken copies."""
+"""Checks every overlay and job, as kubectl renders them, and checks the checks: each finds the mutations made for it."""
 
 import copy
 
 import pytest
 
+from tests.k8s.checks import CHECKS, KUBERAY, Objects, findings
 from tests.k8s.mutations import Mutation
 from tests.k8s.object_mutations import MUTATIONS
-from tests.k8s.policies import CHECKS, KUBERAY, Scene, findings
-from tests.k8s.rendering import FOLDERS, K8S, around, documents, needs_crds, needs_kubectl
+from tests.k8s.rendering import FOLDERS, K8S, documents, existing, needs_crds, needs_kubectl
 from unbraid.cluster.jobs.rayjob import render
 
 pytestmark = needs_kubectl
-TOUCHED = {
+CHANGED_BY_OPERATORS = {
     "base/kustomization.yaml": ("images:",),
     "base/namespace.yaml": ("pod-security.kubernetes.io/enforce",),
     "base/accounts.yaml": ("apiGroup: rbac.authorization.k8s.io",),
@@ -38,32 +38,30 @@ TOUCHED = {
     "components/nightly/raycronjob.yaml": ("schedule:", "suspend:", "entrypoint:", "activeDeadlineSeconds:"),
     "overlays/gpu/kustomization.yaml": ("images:",),
 }  # fmt: skip
-"""What somebody who installs this will want to change, by file; what stands before the key's name is left out."""
+"""The fields that an operator may want to change, by file, each as the beginning of its line."""
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_nothing_is_wrong_with(folder: str) -> None:
-    """As far as KubeRay's CRDs are not needed for that."""
-    assert findings(Scene(documents(folder), around(folder))) == []
+def test_no_check_finds_anything_in(folder: str) -> None:
+    """Except for KubeRay's schemas, which the next test checks where its CRDs are."""
+    assert findings(Objects(documents(folder), existing(folder))) == []
 
 
 @needs_crds
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_nothing_is_wrong_for_kuberay_with(folder: str) -> None:
-    assert findings(Scene(documents(folder), around(folder)), only=KUBERAY) == []
+def test_kuberays_schemas_accept(folder: str) -> None:
+    assert findings(Objects(documents(folder), existing(folder)), only=KUBERAY) == []
 
 
-@pytest.mark.parametrize(
-    "mutation", [pytest.param(m, id=m.name, marks=[needs_crds] * (m.finder == KUBERAY)) for m in MUTATIONS]
-)
-def test_what_is_broken_is_found(mutation: Mutation) -> None:
+@pytest.mark.parametrize("mutation", [pytest.param(m, id=m.name, marks=[needs_crds] * (m.check == KUBERAY)) for m in MUTATIONS])
+def test_a_mutation_is_found_by_its_check(mutation: Mutation) -> None:
     broken = copy.deepcopy(documents(mutation.folder))
     mutation.apply(broken)
-    assert findings(Scene(broken, around(mutation.folder)), only=mutation.finder)
+    assert findings(Objects(broken, existing(mutation.folder)), only=mutation.check)
 
 
-def test_every_rule_is_broken_by_a_mutation() -> None:
-    assert set(CHECKS) == {mutation.finder for mutation in MUTATIONS}
+def test_every_check_has_a_mutation() -> None:
+    assert set(CHECKS) == {mutation.check for mutation in MUTATIONS}
     assert len(MUTATIONS) >= 30
 
 
@@ -72,14 +70,14 @@ def test_two_renders_are_the_same(folder: str) -> None:
     assert render(K8S / folder) == documents(folder)
 
 
-def test_a_job_applies_nothing_but_itself() -> None:
+def test_a_job_folder_applies_only_the_job() -> None:
     for folder in FOLDERS:
         if folder.startswith("jobs/"):
             assert [d["kind"] for d in documents(folder)] in (["RayJob"], ["RayCronJob"]), folder
 
 
-@pytest.mark.parametrize(("file", "keys"), TOUCHED.items())
-def test_every_field_that_an_operator_touches_has_a_remark_above_it(file: str, keys: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("file", "keys"), CHANGED_BY_OPERATORS.items())
+def test_every_field_that_an_operator_may_change_has_a_comment_above_it(file: str, keys: tuple[str, ...]) -> None:
     lines = [line.strip() for line in (K8S / file).read_text().splitlines()]
     for key in keys:
         places = [number for number, line in enumerate(lines) if line.lstrip("- {").startswith(key)]
@@ -87,6 +85,6 @@ def test_every_field_that_an_operator_touches_has_a_remark_above_it(file: str, k
         assert any(lines[number - 1].startswith("#") for number in places), key
 
 
-def test_every_kustomization_says_what_it_is_for() -> None:
+def test_every_kustomization_begins_with_a_comment() -> None:
     for path in K8S.rglob("kustomization.yaml"):
         assert path.read_text().startswith("# "), path

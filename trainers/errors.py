@@ -1,15 +1,18 @@
 """Errors of training that are not bugs: each message says what was wrong, where, and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from unbraid.datasets.errors import DataError
 
 
 def in_one_line(text: object, limit: int = 300) -> str:
-    """An error, or what a server said, without line breaks and not too long."""
+    """Put an error's message, or a server's answer, on one line of at most ``limit`` characters."""
     return " ".join(str(text).split())[:limit] or type(text).__name__
 
 
 class TrainingError(Exception):
-    """The base of all of them."""
+    """The base of all these errors."""
 
 
 class ConfigError(TrainingError):
@@ -17,24 +20,33 @@ class ConfigError(TrainingError):
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint that cannot be written or read; the message says which, and what is still safe."""
+    """A checkpoint that cannot be written or read; the message says which, and which checkpoint is complete."""
 
 
 class DivergenceError(TrainingError):
-    """Training that produced a number which is not finite; going on would only repeat it."""
+    """Training that produced a number which is not finite; continuing would only repeat it."""
 
 
 class RunError(TrainingError):
-    """A run that ended without reaching its budget; the message says why and where it stands."""
+    """A run that ended before its budget; the message says why and how to continue."""
 
 
 class SupersededError(TrainingError):
-    """Another launch has taken the run over; this one writes no more."""
+    """A launch whose run another launch has taken over; it must not write any more."""
 
 
 class StoppedError(TrainingError):
-    """Training that was asked to stop and has; what was trained is in a checkpoint."""
+    """Training that stopped because it was asked to; the message names the checkpoint that holds its state."""
 
 
 FATAL = (DataError, ConfigError, CheckpointError, DivergenceError, SupersededError, StoppedError)
-"""Errors that a repetition would meet again; a run that they end raises a :class:`RunError` of which they are the cause."""
+"""Errors that would happen again if the same training were repeated."""
+
+
+@contextmanager
+def fatal_as_run_error() -> Iterator[None]:
+    """Raise a :class:`RunError` in place of a fatal error, which is its cause. Ray Train may survive any other error."""
+    try:
+        yield
+    except FATAL as error:
+        raise RunError(str(error)) from error

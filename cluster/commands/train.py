@@ -69,9 +69,12 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
         address: of a Ray cluster; None starts one here.
     """
     from unbraid.trainers.errors import StoppedError
-    from unbraid.trainers.launch.ray_train import is_finished, preflight, run_ended, train_here, train_on_ray
+    from unbraid.trainers.launch.here import train_here
+    from unbraid.trainers.launch.preflight import is_finished, preflight
+    from unbraid.trainers.launch.ray_train import train_on_ray
     from unbraid.trainers.runs.lease import Lease
     from unbraid.trainers.runs.progress import Progress
+    from unbraid.trainers.runs.record import write_end
 
     assert config.run.name is not None
     store = preflight(config, " ".join(sys.argv[1:]))
@@ -91,7 +94,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
                 click.echo("\ninterrupted: the newest checkpoint is safe, the same command goes on from it", err=True)
                 sys.exit(130)
             except Exception as error:
-                run_ended(store, error)
+                write_end(store, error)
                 if isinstance(error.__cause__, StoppedError):
                     click.echo(f"{error}; the same command goes on from it", err=True)
                     sys.exit(143)

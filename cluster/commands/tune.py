@@ -81,7 +81,7 @@ def run(
 def run_to_end(campaign: Campaign, address: str | None) -> None:
     """Run a campaign until it is over or interrupted, showing its table, and write its report; exits 130 after Ctrl-C."""
     from unbraid.trainers.errors import RunError
-    from unbraid.trainers.launch.ray_train import check_inputs
+    from unbraid.trainers.launch.preflight import check_inputs
     from unbraid.trainers.search.campaign.journal import Journal
     from unbraid.trainers.search.campaign.space import corners
     from unbraid.trainers.search.report.page import PAGE_KEY, write_report

@@ -98,11 +98,11 @@ def about_resources(config: SystemConfig) -> Finding:
     import ray
 
     from unbraid.trainers.errors import ConfigError
-    from unbraid.trainers.launch.ray_train import cpus_a_worker
+    from unbraid.trainers.launch.ray_train import cpus_per_worker
 
     there, free, run = ray.cluster_resources(), ray.available_resources(), config.run
     try:
-        cpus = cpus_a_worker(config, there)
+        cpus = cpus_per_worker(config, there)
     except ConfigError as error:
         text = str(error).partition(": lower")[0]
         return Finding("resources", "fail", text, "lower run.workers, or use a larger cluster")
@@ -171,7 +171,7 @@ def about_data(config: SystemConfig) -> list[Finding]:
     from unbraid.datasets.shards.index import read_index
     from unbraid.datasets.store import open_store
     from unbraid.trainers.errors import TrainingError
-    from unbraid.trainers.launch.ray_train import check_inputs
+    from unbraid.trainers.launch.preflight import check_inputs
 
     try:
         check_inputs(config)

@@ -14,7 +14,7 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import ConfigError, DivergenceError
 from unbraid.trainers.evaluate import evaluate_run
-from unbraid.trainers.launch.ray_train import is_finished, preflight
+from unbraid.trainers.launch.preflight import is_finished, preflight
 from unbraid.trainers.loop import train
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import open_run

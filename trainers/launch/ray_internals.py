@@ -1,16 +1,29 @@
-"""Every private name of Ray that this project uses; a test sees that each exists in the installed version.
+"""Every private name of Ray that this project uses; a test checks that each exists in the installed version.
 
-Ray is imported inside the functions: importing this module costs nothing.
+Ray is imported inside the functions, so importing this module costs nothing.
 """
 
 from __future__ import annotations
 
+import math
+import os
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
+
+
+WORKER_TIMEOUT = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
+START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+PREEMPTION_POLL = "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S"
+"""Environment variables of Ray Train's controller; Ray passes a driver's variables of this prefix on to it."""
+PROCESS_GROUP_SHUTDOWN_SECONDS = "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S"
+"""Environment variable that Ray Train's controller reads each time that it ends a worker group."""
+
+_WORKER_INFO = re.compile(r"Worker info: Worker\(.*?node_ip='(?P<ip>[^']*)',\s*pid=(?P<pid>\d+).*?\n\)", re.DOTALL)
 
 
 def job_server_url(address: str) -> str:
@@ -88,3 +101,46 @@ class ControlStore:
         deadline = time.time_ns() // 1_000_000 + round(1000 * seconds)
         accepted, why = self._client.drain_node(node.id, reason, message, deadline)
         return "" if accepted else str(why or "no reason given")
+
+
+def set_controller_timeouts(worker_timeout_seconds: float, resize_seconds: float | None) -> None:
+    """Set how soon the Ray Train controllers that this process starts give up what they wait for.
+
+    Ray Train has no public setting for these.
+
+    Args:
+        worker_timeout_seconds: a worker that has not answered for so long counts as lost.
+        resize_seconds: pause between two looks for room to grow, for an elastic worker group. Ray still counts the resources of
+            a node that has just gone, and waits for a group of that size; after this time, within 10 and 60 s, it counts again.
+    """
+    os.environ[WORKER_TIMEOUT] = f"{worker_timeout_seconds:g}"
+    os.environ[PREEMPTION_POLL] = "1"
+    if resize_seconds is not None:
+        os.environ[START_TIMEOUT] = f"{min(max(resize_seconds, 10), 60):g}"
+
+
+def preemption_deadline() -> float | None:
+    """When a node of this worker's group will be taken away.
+
+    The public ``ray.train.get_preemption_info`` is a collective of all workers, which would cost every update a round of
+    messages. Its answer is in this process already.
+
+    Returns:
+        Seconds since the epoch; inf when the time is not known; None when no node will be taken away.
+    """
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    info = get_train_context().preemption_context.preemption_info
+    if info is None:
+        return None
+    return float(info.deadline_ms) / 1000 if info.deadline_ms else math.inf
+
+
+def split_worker_info(message: str) -> tuple[str, str, str]:
+    """Split Ray Train's description of the worker off an error's message, where it has one. Ray gives it as text only.
+
+    Returns:
+        The message without it, the address of the worker's node, and its process id; "" for both where there is none.
+    """
+    found = _WORKER_INFO.search(message)
+    return (_WORKER_INFO.sub("", message), found["ip"], found["pid"]) if found else (message, "", "")

@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,7 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.config.systems import load_config
+from unbraid.trainers.errors import StoppedError, SupersededError
 
 CONFIG_KEY = "config.yaml"
 RUN_KEY = "run.json"
@@ -60,6 +62,18 @@ def run_status(store: Store) -> Status | None:
     except DataError:
         return None
     return status
+
+
+def write_end(store: Store, error: Exception) -> None:
+    """Set the status of a run that ended before its budget, and why. A run that another launch has taken over is left alone.
+
+    Args:
+        error: a :class:`RunError` with its cause, or any other error.
+    """
+    if isinstance(error.__cause__, SupersededError):
+        return
+    status: Status = "stopped" if isinstance(error.__cause__, StoppedError) else "failed"
+    write_run(store, {"status": status, "message": str(error), "ended": time.time()})
 
 
 def read_metrics(store: Store) -> list[dict[str, Any]]:

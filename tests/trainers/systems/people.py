@@ -10,7 +10,7 @@ from unbraid.datasets.store import open_store
 from unbraid.models.dpig.specs import FACTORS
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
-from unbraid.trainers.launch.ray_train import preflight
+from unbraid.trainers.launch.preflight import preflight
 from unbraid.trainers.loop import train
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.step.distributed import World

@@ -12,7 +12,9 @@ from typing import Any
 
 from unbraid.datasets.errors import DataError
 from unbraid.trainers.errors import FATAL, CheckpointError, ConfigError, DivergenceError, RunError
-from unbraid.trainers.launch.ray_train import is_finished, preflight, train_here, train_on_ray
+from unbraid.trainers.launch.here import train_here
+from unbraid.trainers.launch.preflight import is_finished, preflight
+from unbraid.trainers.launch.ray_train import train_on_ray
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import measures_of, read_run, run_status, write_run
 from unbraid.trainers.search.campaign.file import Campaign

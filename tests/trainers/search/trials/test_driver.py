@@ -20,7 +20,8 @@ import yaml
 from tests.trainers.search.campaigns import METRIC, campaign, content
 from unbraid.cluster.local.services import LocalServices
 from unbraid.trainers.config.overrides import resolve
-from unbraid.trainers.launch.ray_train import preflight, train_here
+from unbraid.trainers.launch.here import train_here
+from unbraid.trainers.launch.preflight import preflight
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_metrics, read_run

@@ -16,7 +16,7 @@ from unbraid.models.random import RandomSource
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.errors import CheckpointError, ConfigError
 from unbraid.trainers.evaluate import open_model
-from unbraid.trainers.launch.ray_train import preflight
+from unbraid.trainers.launch.preflight import preflight
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_metrics, read_run

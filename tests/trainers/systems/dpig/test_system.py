@@ -19,7 +19,7 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.errors import CheckpointError, ConfigError
 from unbraid.trainers.evaluate import open_model
-from unbraid.trainers.launch.ray_train import preflight
+from unbraid.trainers.launch.preflight import preflight
 from unbraid.trainers.measures.similarity import image_quality
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import open_run

@@ -1,0 +1,25 @@
+"""The error that ended a launch for good: the worker that met it writes it to the run's storage, the driver reads it."""
+
+import json
+
+from unbraid.datasets.store import Store
+from unbraid.trainers.errors import FATAL, RunError
+
+FAILURE_KEY = "failure.json"
+
+
+def write_failure(store: Store, launch: str, error: RunError) -> None:
+    """Write the error that ends a launch; its cause is one of :data:`~unbraid.trainers.errors.FATAL`."""
+    failure = {"launch": launch, "kind": type(error.__cause__).__name__, "message": str(error)}
+    store.put(FAILURE_KEY, json.dumps(failure).encode())
+
+
+def read_failure(store: Store, launch: str) -> Exception | None:
+    """Read the error that ended a worker of this launch for good; None when there is none, or only one of an earlier launch."""
+    if not store.exists(FAILURE_KEY):
+        return None
+    failure = json.loads(store.get(FAILURE_KEY))
+    if failure["launch"] != launch:
+        return None
+    kind = next(kind for kind in FATAL if kind.__name__ == failure["kind"])
+    return kind(failure["message"])

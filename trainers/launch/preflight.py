@@ -1,0 +1,65 @@
+"""Checks before a run is started: mistakes end here, in seconds, before anything is written or anything heavy is imported."""
+
+from __future__ import annotations
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.index import read_index
+from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.stream.order import Order
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.runs.open import claim_run
+from unbraid.trainers.runs.record import read_run, run_status
+
+
+def preflight(config: SystemConfig, command: str) -> Store:
+    """Check that a run can be trained, and claim its name in the storage.
+
+    Args:
+        command: recorded with a new run.
+
+    Returns:
+        The store of the run.
+
+    Raises:
+        ConfigError, DataError: naming what is wrong with the data set, the order, the storage, or an earlier configuration.
+    """
+    inputs = check_inputs(config)
+    return claim_run(config, command, inputs)  # last, so that a mistake leaves nothing in the storage
+
+
+def check_inputs(config: SystemConfig) -> dict[str, SystemConfig]:
+    """Check that the data set and the runs to start from exist and fit; writes nothing.
+
+    Returns:
+        The configurations of the runs that this one starts from, by name.
+
+    Raises:
+        ConfigError, DataError: naming what is wrong.
+    """
+    data = config.data
+    index = read_index(open_store(data.url))
+    index.shards(data.evaluation_split)
+    missing = [name for name in config.training_fields() if name not in index.fields]
+    if missing:
+        raise ConfigError(
+            f"data.url: the samples at {data.url} have no {' and no '.join(missing)} (only {', '.join(index.fields)}), which "
+            f"{config.system} needs: name another set, or pack this one with them (see `unbraid data pack --help`)"
+        )
+    try:
+        Order(tuple(s.count for s in index.shards(data.split)), data.batch, data.lanes, data.window, config.run.seed)
+    except ValueError as error:
+        raise DataError(f"{data.url}: {error}") from None
+    expected = config.image_shape
+    for name, shape in index.image_shapes.items():
+        if expected is not None and shape != expected:
+            raise ConfigError(
+                f"networks.image: {expected} does not fit the {name}s at {data.url}, which are {shape or 'of several sizes'}: "
+                "choose the preset for this data set, set networks.image, or pack the set with --size"
+            )
+    return config.require_inputs()
+
+
+def is_finished(config: SystemConfig, store: Store) -> bool:
+    """Whether the run has already made the number of updates that the configuration asks for."""
+    return run_status(store) == "finished" and read_run(store)["step"] >= config.run.updates

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import click
 
+from unbraid.cluster.commands.discovery import FolderGroup
+from unbraid.datasets import sources
 from unbraid.datasets.sources.kinds import Kind, Option, kinds
 
 
@@ -26,42 +27,27 @@ class Size(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
-class KindGroup(click.Group):
-    """Offers a command for each kind of a form; lists them without importing their modules.
+class KindGroup(FolderGroup):
+    """Offers a command for each kind of a form, in place of one for each module of a folder.
 
     Args:
-        form: what a module declares to be listed.
+        form: what a module of ``datasets/sources`` declares to be listed.
         command: makes the command of a kind.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        form: type[Kind],
-        command: Callable[[str], click.Command],
-        **settings: Any,
-    ) -> None:
-        super().__init__(*args, options_metavar="", **settings)
+    def __init__(self, *arguments: Any, form: type[Kind], command: Callable[[str], click.Command], **attributes: Any) -> None:
+        super().__init__(*arguments, package=sources.__name__, options_metavar="", **attributes)
         self.form = form
         self.command_of = command
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(kinds(self.form))
+    @property
+    def short_helps(self) -> dict[str, str]:
+        """Each kind and its short help, in order of names."""
+        return kinds(self.form)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self.command_of(cmd_name) if cmd_name in kinds(self.form) else None
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        known = self.list_commands(ctx)
-        if args[0] not in known and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], known, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            ctx.fail(f"unknown kind {args[0]!r}{hint}; the kinds are {', '.join(known)}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Kinds, each with a --help of its own"):
-            formatter.write_dl(list(kinds(self.form).items()))
+        """Import the module of one kind and make its command."""
+        return self.command_of(cmd_name) if cmd_name in self.short_helps else None
 
 
 def help_of(docstring: str, command: str, example: str) -> str:

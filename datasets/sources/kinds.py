@@ -9,10 +9,10 @@ keyword-only parameters of the declared function become the command's options, e
 module's docstring becomes its help. Kinds are listed without importing their modules, so that help answers at once.
 """
 
-import ast
 import importlib
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.abc import InspectLoader
@@ -106,13 +106,13 @@ Form = TypeVar("Form", bound=Kind)
 
 
 def kinds(form: type[Kind]) -> dict[str, str]:
-    """Map each kind of a form to the first line of its module's docstring, without importing the module."""
+    """Map each kind of a form to the first line of its module's docstring, by reading the modules without importing them."""
     found = {}
     for name in sorted(module.name for module in pkgutil.iter_modules(sources.__path__)):
-        tree = ast.parse(_source_code(name))
-        targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
-        if any(isinstance(target, ast.Name) and target.id == form.DECLARATION for target in targets):
-            found[name.replace("_", "-")] = (ast.get_docstring(tree) or "").partition("\n")[0]
+        code = _source_code(name)
+        if re.search(rf"^{form.DECLARATION}\b.*=", code, re.MULTILINE):
+            opening = re.match(r'"""(.+?)\.?(?:"""|$)', code, re.MULTILINE)
+            found[name.replace("_", "-")] = opening[1] if opening else ""
     return found
 
 

@@ -49,7 +49,7 @@ def drain(seconds: float) -> None:
     announced, failure = False, None
     try:
         announced = announce(seconds)
-        click.echo("Ray knows that this node goes" if announced else "the head cannot be drained: its drivers end, that is all")
+        click.echo("Ray knows that this node goes" if announced else "a head cannot be drained: only its drivers end")
     except DrainError as error:  # drivers save whether Ray knows or not
         failure = error
     while time.monotonic() < until:
@@ -57,7 +57,7 @@ def drain(seconds: float) -> None:
         if announced:
             busy += list(processes(is_at_work))
         if not busy:
-            click.echo("nothing is at work here any more")
+            click.echo("nothing runs here any more")
             break
         time.sleep(POLL_SECONDS)
     else:
@@ -70,7 +70,7 @@ def announce(seconds: float) -> bool:
     """Tell Ray that this node goes in so many seconds.
 
     Returns:
-        Whether Ray takes it; a head cannot be drained.
+        Whether it has: Ray does not drain a head.
 
     Raises:
         DrainError: when Ray is not there, or refuses.

@@ -44,7 +44,7 @@ def jobs() -> None:
 @kube_option
 @json_option
 def list_jobs(address: str | None, kube: bool, as_json: bool) -> None:
-    """List all jobs of the cluster, newest first, each with how far its run is.
+    """List all jobs, newest first, each with how far its run is.
 
     \b
     Example:
@@ -71,7 +71,7 @@ def list_jobs(address: str | None, kube: bool, as_json: bool) -> None:
 @kube_option
 @json_option
 def status(job: str | None, address: str | None, kube: bool, as_json: bool) -> None:
-    """Show one job, by default the newest: how far its run is, what happened to it, why it ended.
+    """Show one job, by default the newest. That is how far its run is, what happened to it, why it ended.
 
     \b
     Example:
@@ -130,7 +130,7 @@ def stop(job: str, address: str | None, kube: bool) -> None:
 @cluster_address_option
 @kube_option
 def retry(job: str, detach: bool, address: str | None, kube: bool) -> None:
-    """Go on with a job that failed, was stopped, or was lost with its cluster's head.
+    """Go on with a job that failed or was stopped. A run goes on from its newest checkpoint.
 
     \b
     Example:

@@ -57,7 +57,7 @@ def list_runs(storage: str, as_json: bool) -> None:
 @runs_storage_option
 @json_option
 def show(run: str, storage: str, as_json: bool) -> None:
-    """Show one run: how far it is, what it measured, what happened to it, where its report is.
+    """Show one run. That is how far it is, what it measured, what happened to it, where its report is.
 
     \b
     Example:
@@ -85,7 +85,7 @@ def show(run: str, storage: str, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
 @runs_storage_option
 def compare(names: tuple[str, ...], storage: str) -> None:
-    """Print what differs between the configurations of runs, and what each measured.
+    """Compare runs. Prints what differs between their configurations, and what each measured.
 
     \b
     Example:

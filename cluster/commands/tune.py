@@ -33,14 +33,14 @@ class FileOrCommand(click.Group):
 
 @click.group(cls=FileOrCommand)
 def tune() -> None:
-    """Search configurations. ``tune FILE`` starts a campaign, or goes on with it.
+    """Search configurations. `tune FILE` starts a campaign, or goes on with it.
 
     \b
     Examples:
       unbraid tune infogan-mnist-weights-small --dry-run   what it would try, and what that costs
       unbraid tune infogan-mnist-weights-small             run it; Ctrl-C and the same again go on
       unbraid tune --resume NAME                           go on with what is in the storage
-      unbraid tune status NAME                             how far it is, from anywhere
+      unbraid tune status NAME                             how far it is; needs its storage only
       unbraid tune export NAME --best                      the best configuration as a preset
     """
 
@@ -55,7 +55,7 @@ def tune() -> None:
 def run(
     file: str | None, overrides: tuple[str, ...], resume: str | None, dry_run: bool, address: str | None, storage: str | None
 ) -> None:
-    """Run the campaign in FILE, or one that comes with unbraid, by its name. The same command, repeated, goes on with it.
+    """Run a campaign, or go on with it. FILE is its file, or the name of one that comes with unbraid.
 
     \b
     Examples:
@@ -153,7 +153,7 @@ def status(name: str, storage: str) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. Default: NAME-best.yaml.")
 @campaigns_storage_option
 def export(name: str, best: bool, configuration: int | None, output: Path | None, storage: str) -> None:
-    """Write a configuration as a preset; training it gives the score that the campaign found.
+    """Write a configuration as a preset. Training it gives the score that the campaign found.
 
     \b
     Examples:

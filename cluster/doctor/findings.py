@@ -83,14 +83,15 @@ def about_versions(answers: Answers) -> Finding:
             if not found:
                 missing.append(f"{node} has no {name}")
             elif name in wanted and found.partition("+")[0] != wanted[name]:
-                other.append(f"{node} has {name} {found}, seen working: {wanted[name]}")
+                other.append(f"{node} has {name} {found}, tested with {wanted[name]}")
     if old:
         return Finding("versions", "fail", "; ".join(old), f"use an image with Python {here} on every node")
     if missing or other:
         text = "; ".join((missing + other)[:4])
         return Finding("versions", "fail" if missing else "warn", text, "use the image, or `unbraid submit --install`")
     facts = next(iter(answers.successful("facts").values()))
-    return Finding("versions", "pass", f"Python {facts['python']}, torch {facts['packages']['torch']}, as in constraints.txt")
+    compared = "as in constraints.txt" if wanted else "not compared with constraints.txt, which only a checkout has"
+    return Finding("versions", "pass", f"Python {facts['python']}, torch {facts['packages']['torch']}, {compared}")
 
 
 def about_resources(config: SystemConfig) -> Finding:
@@ -126,7 +127,7 @@ def about_gpus(config: SystemConfig, answers: Answers) -> Finding:
     errors, found, drivers = answers.errors("gpus"), answers.successful("gpus"), answers.successful("driver")
     counted, declared = sum(map(len, found.values())), int(ray.cluster_resources().get("GPU", 0))
     if errors:
-        return Finding("GPUs", "fail", errors, "see that torch and the driver fit each other on that node")
+        return Finding("GPUs", "fail", errors, "check that torch and the driver fit each other on that node")
     if declared > counted:
         text = f"Ray counts {declared}, torch sees {counted}"
         return Finding("GPUs", "fail", text, "use an image with torch for CUDA, and a driver")
@@ -152,7 +153,7 @@ def about_storage(config: SystemConfig, answers: Answers) -> Finding:
         return Finding("run storage", "warn", text, "use s3://bucket/prefix, or a folder that all nodes share", rates)
     text = "; ".join(f"{node}: {rate['write']:.0f} MB/s written, {rate['read']:.0f} read" for node, rate in rates.items())
     if min(min(rate.values()) for rate in rates.values()) < SLOW_MB:
-        return Finding("run storage", "warn", f"{storage} {text}", "checkpoints take long; see the network to S3", rates)
+        return Finding("run storage", "warn", f"{storage} {text}", "checkpoints take long; check the network to S3", rates)
     return Finding("run storage", "pass", f"{storage} {text}", "", rates)
 
 
@@ -249,7 +250,7 @@ def about_network(config: SystemConfig, checks: Mapping[str, Any], answers: Answ
         "all-reduce",
         level,
         text,
-        "" if level == "pass" else "see the network between nodes",
+        "" if level == "pass" else "check the network between nodes",
         dict(zip(nodes, rates, strict=True)),
     )
 

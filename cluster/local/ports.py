@@ -9,7 +9,7 @@ GRPC_OFFSET = 10_000
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on the port of the loopback interface."""
+    """Tell whether nothing listens on a port of the loopback interface."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -20,7 +20,10 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports whose gRPC neighbours are free too. Someone may take one before it is used: the caller must see that."""
+    """Find different free ports whose gRPC neighbours are free too.
+
+    Another program may take one before it is used; the caller must notice that.
+    """
     found: list[int] = []
     with ExitStack() as held:
         while len(found) < count:
@@ -33,7 +36,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def answers(port: int) -> bool:
-    """Whether something accepts connections on the port."""
+    """Tell whether something accepts connections on a port of the loopback interface."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(0.5)
         return probe.connect_ex((LOOPBACK, port)) == 0

@@ -1,4 +1,4 @@
-"""Ending a process and all that it started."""
+"""Ends a process and all that it started."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import psutil
 
 STOP_SECONDS = 20.0
+"""Time from SIGTERM to the first process until SIGKILL."""
 
 
 def stop_tree(pid: int) -> None:
-    """Ask a process and all that it started to end, then make them."""
+    """End a process and all that it started: by SIGTERM to it, then to all, at last by SIGKILL."""
     import psutil
 
     try:
@@ -32,7 +33,11 @@ def stop_tree(pid: int) -> None:
 
 
 def _left(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that live after so many seconds; one that nobody reaps, as in many a container, does not."""
+    """Wait until processes have ended, for so many seconds at most.
+
+    Returns:
+        Those that are still alive. A zombie is not: in many containers nobody reaps it.
+    """
     until = time.monotonic() + seconds
     while True:
         processes = [process for process in processes if _lives(process)]

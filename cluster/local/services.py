@@ -1,4 +1,4 @@
-"""The embedded default: a real S3 server (SeaweedFS) and a Ray head on loopback, for one project folder."""
+"""The embedded services: a real S3 server (SeaweedFS) and a Ray head on loopback, for one project folder."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from unbraid.cluster.local.ports import LOOPBACK, answers, free_ports, is_free
 from unbraid.cluster.local.processes import stop_tree
 
 FOLDER_VARIABLE = "UNBRAID_LOCAL_DIR"
+"""Environment variable that names the folder of the services."""
 JOB_VARIABLE = "UNBRAID_JOB"
-"""Names the Ray job that a process is."""
+"""Environment variable that names the job which a process belongs to."""
 DEFAULT_FOLDER = ".unbraid"
 BUCKET = "unbraid"
 START_SECONDS = 60.0
 
 
 class ServiceError(Exception):
-    """A local service that cannot be started or has died; the message says which, why and where its log is."""
+    """A local service cannot be started or has died; the message says which, why and where its log is."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Service:
     """A running server process.
 
     Attributes:
-        pid, created: of the process; both, because a pid is used again.
-        port: it answers on, on loopback.
+        pid, created: number and start time of the process; a number alone may be another process's by now.
+        port: on loopback.
     """
 
     pid: int
@@ -46,7 +47,7 @@ class Service:
     port: int
 
     def alive(self) -> bool:
-        """Whether this very process runs."""
+        """Tell whether this process is running, and not another one with its number."""
         import psutil
 
         try:
@@ -57,10 +58,11 @@ class Service:
 
 
 class LocalServices:
-    """SeaweedFS and Ray of one folder: ``up`` and ``down`` can be called in any state.
+    """SeaweedFS and Ray of one folder; ``up`` and ``down`` may be called in any state.
 
     Args:
-        folder: holds data, logs, keys (mode 0600) and what is running. Default: ``UNBRAID_LOCAL_DIR``, else ``.unbraid``.
+        folder: holds data, logs, keys (mode 0600) and the list of running services. Default: the one that
+            ``UNBRAID_LOCAL_DIR`` names, else ``.unbraid``.
     """
 
     NAMES = ("s3", "ray")
@@ -69,7 +71,11 @@ class LocalServices:
         self.folder = (folder or Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER))).absolute()
 
     def up(self, s3_port: int = 0, ray_port: int = 0, report: Callable[[str], None] = print) -> None:
-        """Start what is not running; 0 takes any free port.
+        """Start the services that are not running.
+
+        Args:
+            s3_port, ray_port: 0 takes any free port.
+            report: called with a line for each service.
 
         Raises:
             ServiceError: when a port is taken or a server does not come up.
@@ -107,16 +113,16 @@ class LocalServices:
                 if name in running:
                     stop_tree(running[name].pid)
                     report(f"{name} is down")
-            shutil.rmtree(self.ray_folder(), ignore_errors=True)  # of a cluster that is gone: its logs, and trees of jobs
+            shutil.rmtree(self.ray_folder(), ignore_errors=True)  # logs and uploaded trees of the ended cluster
             self._write_running({})
             if not running:
                 report("nothing is running")
 
     def status(self) -> dict[str, Service]:
-        """The services that run and answer.
+        """Return the services that run and answer.
 
         Raises:
-            ServiceError: when one was started and has died, or lives and does not answer.
+            ServiceError: when one has died, or runs and does not answer.
         """
         running = self._running()
         for name in self._recorded():
@@ -133,7 +139,11 @@ class LocalServices:
         return running
 
     def environment(self) -> dict[str, str]:
-        """Variables that a program needs to use the services: S3's endpoint and keys, Ray's token; empty when down."""
+        """Return the environment variables by which a program uses the services: S3's endpoint and keys, Ray's token.
+
+        Returns:
+            Those of the services that are up.
+        """
         running = self.status()
         variables: dict[str, str] = {}
         if "s3" in running:
@@ -149,7 +159,7 @@ class LocalServices:
         return variables
 
     def ray_address(self) -> str | None:
-        """Address of the local Ray head, when it is up."""
+        """Return the address of the local Ray head; None when it is down."""
         ray = self.status().get("ray")
         return f"{LOOPBACK}:{ray.port}" if ray else None
 
@@ -159,7 +169,7 @@ class LocalServices:
         port = port or free
         data = self.folder / "s3"
         data.mkdir(exist_ok=True)
-        # mini's admin, WebDAV, Iceberg and Lance servers are switched off; all that is left is bound to loopback
+        # The admin, WebDAV, Iceberg and Lance servers of `mini` are off; the others are bound to loopback.
         command = [
             weed, "mini", f"-dir={data}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.config={self.folder / 's3.json'}",
             f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={port}",
@@ -180,9 +190,9 @@ class LocalServices:
             f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats",
             f"--temp-dir={self.ray_folder()}",
         ]  # fmt: skip
-        # workers inherit S3's keys from here, so that no job description ever holds them; and the address, or Ray's own
-        # helpers would look for any cluster on this machine and might find another
-        # jobs say `python`, which is this one
+        # Workers inherit S3's keys from this process, so that no job description holds them, and the address, because Ray's own
+        # helpers would otherwise look for any cluster on this machine and might find another.
+        # Jobs call `python`, which must be this one.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         variables = {"RAY_ADDRESS": f"{LOOPBACK}:{port}", "PATH": path}
         service = self._spawn("ray", command, port, self.environment() | self._ray_token() | variables)
@@ -190,9 +200,10 @@ class LocalServices:
         return service
 
     def ray_folder(self) -> Path:
-        """For Ray's files. Not the one that all clusters of a machine share: Ray sends a job to whichever started there last.
+        """Return the folder for Ray's files.
 
-        Its sockets lie within, whose paths may have 107 characters, so it is not in ``folder``.
+        It is not Ray's default, which all clusters of a machine share: Ray sends a job to the cluster that started there last.
+        It is not in ``folder`` either, because it holds sockets, whose paths may have 107 characters at most.
         """
         digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
         return Path(tempfile.gettempdir()) / f"ray-{digest}"
@@ -243,7 +254,7 @@ class LocalServices:
         try:
             if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
                 client.create_bucket(Bucket=BUCKET)
-            client.put_object(Bucket=BUCKET, Key=".ready", Body=b"")  # a volume is there and takes writes
+            client.put_object(Bucket=BUCKET, Key=".ready", Body=b"")  # raises until a volume takes writes
         except (BotoCoreError, ClientError):
             return False
         return True
@@ -279,7 +290,7 @@ class LocalServices:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One ``up`` or ``down`` at a time."""
+        """Let one ``up`` or ``down`` run at a time."""
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -302,9 +313,13 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def use_local_services() -> str | None:
-    """Let this process use the folder's S3 server unless the environment names another; the local Ray address, if up.
+    """Set this process's environment variables to the services of the folder, if they are up.
 
-    A job uses what its cluster gives it.
+    S3's variables stay as they are where the environment names another S3 server. In a job nothing is set: it uses what its
+    cluster gives it.
+
+    Returns:
+        The address of the local Ray head; None when it is down, and in a job.
     """
     if JOB_VARIABLE in os.environ:
         return None

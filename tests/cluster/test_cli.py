@@ -83,7 +83,7 @@ def test_debug_with_several_workers_is_refused(digits_url: str, tmp_path: Path) 
     assert "--debug trains in this process alone" in result.output
 
 
-def test_missing_bucket_and_wrong_keys_are_told_before_training(
+def test_missing_bucket_and_wrong_keys_are_reported_before_training(
     services: object, digits_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = f"run.storage={tmp_path}"

@@ -53,7 +53,7 @@ direction = click.option(
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1, 64), help="Translations of each image.")
 @click.option("--image", "files", multiple=True, type=click.Path(path_type=Path), help="Your own image; may repeat.")
 def translate(domain: str, samples: int, files: tuple[Path, ...], **options: Any) -> None:
-    """Translate images, each with several draws of E: left the image, then one column a draw.
+    """Translate images with several draws of E. The image is on the left, then comes a column for each draw.
 
     \b
     Examples:
@@ -79,7 +79,7 @@ def translate(domain: str, samples: int, files: tuple[Path, ...], **options: Any
 @direction
 @click.option("--references", default=6, show_default=True, type=click.IntRange(1, 64), help="Images that give their E.")
 def transfer(domain: str, references: int, **options: Any) -> None:
-    """Translate images so that each has the E of a reference: rows keep S, columns give E.
+    """Translate images with the E of references. Rows keep S, columns give E.
 
     \b
     Example:
@@ -107,7 +107,7 @@ def transfer(domain: str, references: int, **options: Any) -> None:
 )
 @click.option("--columns", default=8, show_default=True, type=click.IntRange(2, 64), help="Steps of each row.")
 def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
-    """Go from one image of a domain to another in equal steps of E, S or both.
+    """Go from one image of a domain to another in steps. The steps of E, S or both are equal.
 
     \b
     Examples:
@@ -135,7 +135,7 @@ def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
     "--by", default="shared", show_default=True, type=click.Choice(["shared", "exclusive", "pixels"]), help="What is compared."
 )
 def retrieve(domain: str, top: int, gallery: int, by: Any, **options: Any) -> None:
-    """Find images' partners in the other domain: the query, then the nearest, framed green where it is the partner, else red.
+    """Find images' partners in the other domain. After the query come the nearest, framed green or red: right or wrong.
 
     \b
     Examples:

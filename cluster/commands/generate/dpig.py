@@ -44,7 +44,7 @@ def people_options(command: Callable[..., None]) -> Callable[..., None]:
 @dpig.command()
 @people_options
 def reconstruct(**options: Any) -> None:
-    """Reconstruct images of people: above the image, below its reconstruction.
+    """Reconstruct images of people. The image is above, its reconstruction below.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def reconstruct(**options: Any) -> None:
 )
 @click.option("--columns", default=10, show_default=True, type=click.IntRange(1, 64), help="Draws of each image.")
 def sample(factor: str, columns: int, **options: Any) -> None:
-    """Draw one factor, or all, from noise for images of real people.
+    """Draw one factor of real people from noise, or all factors.
 
     \b
     Examples:
@@ -77,7 +77,7 @@ def sample(factor: str, columns: int, **options: Any) -> None:
 @dpig.command()
 @people_options
 def transfer(**options: Any) -> None:
-    """Draw each person in the pose of the next: columns are the person, the pose, the result and the pose's source.
+    """Draw each person in the pose of the next. Rows are the person, the pose, the result and the next person.
 
     \b
     Example:
@@ -92,7 +92,7 @@ def transfer(**options: Any) -> None:
 @people_options
 @click.option("--factor", default="foreground", show_default=True, type=click.Choice(FACTORS), help="Factor to exchange.")
 def swap(factor: str, **options: Any) -> None:
-    """Exchange one factor between people, as a matrix: columns give the factor, rows all others.
+    """Exchange one factor between people. Columns give the factor, rows all others.
 
     \b
     Example:
@@ -139,7 +139,7 @@ def interpolate(factor: tuple[str, ...], columns: int, real: bool, **options: An
 @seed_option
 @runs_storage_option
 def export(run: str, folder: Path, identities: int, images: int, seed: int, storage: str) -> None:
-    """Write a virtual re-identification set to FOLDER, in Market-1501's layout and with keypoints.
+    """Write a virtual re-identification set to FOLDER. It has Market-1501's layout, and keypoints.
 
     \b
     Example:

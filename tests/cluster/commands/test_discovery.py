@@ -81,7 +81,8 @@ def test_a_module_that_holds_no_command_is_named(copy_of_the_tree: Path) -> None
 
 def test_help_and_a_command_import_no_other_command() -> None:
     script = (
-        "import sys\nfrom click.testing import CliRunner\nfrom unbraid.cluster.cli import main\n"
+        "import sys, click\nfrom click.testing import CliRunner\nfrom unbraid.cluster.cli import main\n"
+        "assert 'train' in main.list_commands(click.Context(main))\n"
         "result = CliRunner().invoke(main, sys.argv[1:])\nassert result.exit_code == 0\n"
         "print(sorted(m for m in sys.modules if m.startswith('unbraid.cluster.commands.')))"
     )

@@ -1,4 +1,4 @@
-"""Leaving a cluster in order; what becomes of runs on nodes that leave is shown by tests/k8s/test_pods.py."""
+"""Leaving a cluster in order; tests/k8s/test_pods.py shows what happens to runs on such nodes."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_a_head_is_not_drained(services: LocalServices, monkeypatch: pytest.Monk
     wait_for(announced, "the head to be among its nodes", 30)
 
 
-def test_a_cluster_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_cluster_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     (port,) = free_ports(1)
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     with pytest.raises(DrainError, match="set RAY_ADDRESS to HOST:6379"):

@@ -1,4 +1,4 @@
-"""``unbraid tune`` as a user meets it: what it would do, how it stands, and one error a mistake before any trial starts."""
+"""``unbraid tune`` as a user meets it: dry runs, status, and one error for a mistake before any trial starts."""
 
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def test_an_export_that_cannot_be_written_is_one_error(started: str, tmp_path: P
     refused(unbraid("tune", "export", "tiny", "-o", str(tmp_path / "file/best.yaml"), *storage), "file/best.yaml: File exists")
 
 
-def test_data_that_does_not_fit_is_told_before_a_trial_starts(tmp_path: Path, digits_folder: Path) -> None:
+def test_data_that_does_not_fit_is_reported_before_a_trial_starts(tmp_path: Path, digits_folder: Path) -> None:
     nowhere = write(tmp_path, tmp_path / "nowhere")
     refused(unbraid("tune", nowhere), "nowhere")
     wide = write(tmp_path, digits_folder, name="wide", fixed={"networks.image": {"channels": 1, "height": 32, "width": 32}})
@@ -131,7 +131,7 @@ def test_data_that_does_not_fit_is_told_before_a_trial_starts(tmp_path: Path, di
 
 
 @pytest.mark.usefixtures("services")
-def test_a_bucket_that_refuses_writes_is_told_before_a_trial_starts(
+def test_a_bucket_that_refuses_writes_is_reported_before_a_trial_starts(
     tmp_path: Path, digits_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
@@ -160,7 +160,7 @@ def test_keys_under_fixed_are_dotted_paths(tmp_path: Path, digits_folder: Path) 
     assert campaign.fixed["run.updates"] == 9
 
 
-def test_what_is_neither_a_command_nor_a_file_is_told_what_there_is() -> None:
+def test_the_error_for_an_unknown_name_names_the_campaigns() -> None:
     refused(unbraid("tune", "infogan-mnist-weights-smal"), "did you mean infogan-mnist-weights-small?")
     refused(unbraid("tune", "run"), "name a campaign's file")
     assert "infogan-mnist-codes-small" in unbraid("tune", "campaigns").output

@@ -114,7 +114,7 @@ def test_a_failed_job_gives_its_result_and_its_own_error(server: RayJobServer) -
     assert (job.status, job.result, job.cause) == ("FAILED", 3, "Error: no such thing")
 
 
-def test_a_job_that_nobody_knows_is_told_with_those_that_are_known(server: RayJobServer) -> None:
+def test_the_error_for_an_unknown_job_names_known_ones(server: RayJobServer) -> None:
     with pytest.raises(JobError, match=r"knows no job nothing; the newest:"):
         server.job("nothing")
 
@@ -126,7 +126,7 @@ def test_a_job_that_nobody_knows_is_told_with_those_that_are_known(server: RayJo
         ({"RAY_AUTH_MODE": "disabled"}, "the cluster wants a token"),
     ],
 )
-def test_a_missing_and_a_wrong_token_are_told_apart(
+def test_a_missing_and_a_wrong_token_have_different_messages(
     server: RayJobServer, services: LocalServices, variables: dict[str, str], message: str
 ) -> None:
     address = server._client.get_address()

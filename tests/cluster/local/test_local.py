@@ -13,10 +13,10 @@ from unbraid.datasets.store import open_store
 
 def test_up_twice_is_up_once(services: LocalServices) -> None:
     before = services.status()
-    told: list[str] = []
-    services.up(report=told.append)
+    reported: list[str] = []
+    services.up(report=reported.append)
     assert services.status() == before
-    assert len(told) == 2
+    assert len(reported) == 2
 
 
 def test_keys_are_private_and_generated(services: LocalServices) -> None:
@@ -40,7 +40,7 @@ def test_s3_listens_on_loopback_only(services: LocalServices) -> None:
     assert listening == {"127.0.0.1"}
 
 
-def test_a_taken_port_is_told_by_number(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_by_number(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -56,7 +56,7 @@ def test_another_port_than_the_running_one_is_refused(services: LocalServices) -
 
 
 def test_a_whole_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Down leaves no process; a killed server is told by name; up again finds the data and the keys."""
+    """Down leaves no process; a killed server is reported by name; up again finds the data and the keys."""
     local = LocalServices(tmp_path / "life")
 
     def quiet(text: str) -> None:

@@ -62,7 +62,7 @@ def test_own_images_are_translated_whatever_their_size(trained_cdd: Path, tmp_pa
     ("name", "content", "message"),
     [("none.png", None, "cannot be read (No such file"), ("text.png", b"text", "not a whole PNG or JPEG")],
 )
-def test_own_images_that_are_none_are_told(
+def test_a_file_that_is_no_image_is_one_error(
     trained_cdd: Path, tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
     if content is not None:
@@ -91,14 +91,14 @@ def test_retrieval_draws_its_sheet_and_says_how_many_are_right(trained_cdd: Path
         (["retrieve", "cdd", "--gallery", "4", "--top", "5"], "only 4 images can be searched; ask for fewer"),
     ],
 )
-def test_wrong_uses_of_cdd_are_told(trained_cdd: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_arguments_that_do_not_fit_are_one_error(trained_cdd: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     result = unbraid("generate", "cdd", *arguments, "--storage", str(trained_cdd))
     assert result.exit_code == 1
     assert message in result.output
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_runs_and_sets_of_another_kind_are_told(trained_cdd: Path, trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
+def test_another_kind_of_run_or_set_is_refused(trained_cdd: Path, trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
     result = unbraid("generate", "cdd", "translate", "pose", "--storage", str(trained_dpig))
     assert "pose: is a run of dpig.pose, not of cdd" in result.output
     result = unbraid("generate", "cdd", "translate", "cdd", "--storage", str(trained_cdd), "--data", people_url)

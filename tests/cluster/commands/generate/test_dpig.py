@@ -61,11 +61,11 @@ def test_stage_one_alone_does_what_needs_no_noise(trained_dpig: Path, use: str) 
     ("run", "message"),
     [
         ("appearance", "this run has no mapping for the foreground"),
-        ("pose", "is a run of dpig.pose; name one of dpig.appearance or dpig.mapping"),
+        ("pose", "is a run of dpig.pose; name one of dpig.mapping or dpig.appearance"),
         ("nothing", "no run 'nothing' in"),
     ],
 )
-def test_a_run_that_cannot_draw_is_told(trained_dpig: Path, tmp_path: Path, run: str, message: str) -> None:
+def test_a_run_that_cannot_draw_is_refused(trained_dpig: Path, tmp_path: Path, run: str, message: str) -> None:
     result = unbraid("generate", "dpig", "sample", run, "--storage", str(trained_dpig))
     assert result.exit_code == 1
     assert message in result.output

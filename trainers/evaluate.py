@@ -31,8 +31,8 @@ def evaluate_run(storage: str, name: str, step: int | None) -> dict[str, float]:
     """
     store = open_run(storage, name)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, updates = read_model(store, device, step)
     config = read_config(store)
+    model, updates = read_model(store, device, step)
     return {"step": updates, **evaluate(config, model, EvaluationData(config, device))}
 
 

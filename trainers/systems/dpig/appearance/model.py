@@ -10,8 +10,8 @@ import torch
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.runs.checkpoint import load_weights
 from unbraid.trainers.systems.dpig.appearance.config import Config
+from unbraid.trainers.systems.dpig.appearance.networks import new_generator
 from unbraid.trainers.systems.dpig.model import Model
-from unbraid.trainers.systems.dpig.networks import new_generator
 
 
 def load_model(

@@ -11,10 +11,12 @@ from unbraid.models.dpig.embeddings import NoiseMappings
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.runs.checkpoint import load_weights
 from unbraid.trainers.systems.dpig.appearance.config import Config as AppearanceConfig
+from unbraid.trainers.systems.dpig.appearance.networks import new_generator
 from unbraid.trainers.systems.dpig.mapping.config import Config
 from unbraid.trainers.systems.dpig.model import Model
-from unbraid.trainers.systems.dpig.networks import frozen, new_generator, new_pose_autoencoder
+from unbraid.trainers.systems.dpig.networks import frozen
 from unbraid.trainers.systems.dpig.pose.config import Config as PoseConfig
+from unbraid.trainers.systems.dpig.pose.networks import new_pose_autoencoder
 
 
 def load_model(

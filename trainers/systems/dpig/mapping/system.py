@@ -18,11 +18,12 @@ from unbraid.trainers.step.images import sample_deviation
 from unbraid.trainers.step.player import Network, Player, adam_player, rmsprop_player
 from unbraid.trainers.system import FAKE_DEVIATION, REAL_DEVIATION, Scalars
 from unbraid.trainers.systems.dpig.appearance.config import Config as AppearanceConfig
+from unbraid.trainers.systems.dpig.appearance.networks import load_generator, new_generator
 from unbraid.trainers.systems.dpig.batch import training_batch
 from unbraid.trainers.systems.dpig.mapping.config import Config
 from unbraid.trainers.systems.dpig.model import CHUNK, Model
-from unbraid.trainers.systems.dpig.networks import load_generator, load_pose_autoencoder, new_generator, new_pose_autoencoder
 from unbraid.trainers.systems.dpig.pose.config import Config as PoseConfig
+from unbraid.trainers.systems.dpig.pose.networks import load_pose_autoencoder, new_pose_autoencoder
 from unbraid.trainers.systems.dpig.stages import read_stage
 
 Embeddings = dict[str, Tensor]

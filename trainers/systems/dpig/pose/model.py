@@ -13,8 +13,8 @@ from unbraid.models.dpig.embeddings import PoseAutoencoder
 from unbraid.models.dpig.pose import keypoints_of, pose_vectors
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.runs.checkpoint import load_weights
-from unbraid.trainers.systems.dpig.networks import new_pose_autoencoder
 from unbraid.trainers.systems.dpig.pose.config import Config
+from unbraid.trainers.systems.dpig.pose.networks import new_pose_autoencoder
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The auto-encoder of pictures with a known number of strokes."""

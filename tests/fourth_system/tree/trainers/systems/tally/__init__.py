@@ -1,0 +1,1 @@
+"""A conditional auto-encoder of strokes: the system that the tests add to the tree."""

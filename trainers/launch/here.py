@@ -38,6 +38,6 @@ def train_here(config: SystemConfig, listener: Listener, lease: Lease | None = N
     assert config.run.name is not None
     torch.set_num_threads(config.run.cpus or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    store = open_run(config.run.storage, config.run.name, patience=60 * config.run.storage_retry_minutes)
+    store = open_run(config.run.storage, config.run.name, retry_seconds=60 * config.run.storage_retry_minutes)
     with fatal_as_run_error():
         train(config, store, World(), device, listener, RunMonitor(store, lease.generation if lease else 0))

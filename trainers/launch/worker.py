@@ -35,7 +35,7 @@ def train_worker(settings: Mapping[str, Any]) -> None:
     assert config.run.name is not None
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), config.data.lanes)
-    store = open_run(config.run.storage, config.run.name, patience=60 * config.run.storage_retry_minutes)
+    store = open_run(config.run.storage, config.run.name, retry_seconds=60 * config.run.storage_retry_minutes)
     if read_failure(store, settings["launch"]) is not None:
         return  # another worker of this launch has met an error that would happen again
     device: torch.device = ray.train.torch.get_device()

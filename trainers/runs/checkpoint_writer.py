@@ -14,7 +14,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from unbraid.datasets.store import FolderStore
-from unbraid.trainers.errors import CheckpointError, SupersededError
+from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
 
 RETRY_SECONDS = 5.0
@@ -64,7 +64,7 @@ class CheckpointWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """Wait until the saved state is complete, however training ended; an earlier error is not hidden by a later one."""
-        with suppress(CheckpointError, SupersededError) if kind is not None else nullcontext():
+        with suppress(Exception) if kind is not None else nullcontext():
             self.wait()
         with self._changed:
             self._is_closing = True
@@ -116,13 +116,16 @@ class CheckpointWriter:
 
     def _run(self) -> None:
         """The thread: write what is in the queue until the writer is closed or a state cannot be written."""
-        while self._error is None and (taken := self._take()) is not None:
+        error: Exception | None = None
+        while error is None and (taken := self._take()) is not None:
             try:
                 self._write(*taken)
-            except Exception as error:  # raised in the training thread, at its next call
-                self._set(_error=error)
-            finally:
-                self._set(_is_writing=False, _is_retrying=False)
+            except Exception as caught:
+                error = caught
+            with self._changed:
+                self._is_writing = self._is_retrying = False
+                self._error = error  # raised in the training thread, at its next call
+                self._changed.notify_all()
 
     def _write(self, step: int, state: State) -> None:
         """Write a state; after a failure that may pass, the newest one there is by then."""
@@ -153,7 +156,9 @@ class CheckpointWriter:
                 raise
             self.failures += 1
             self._on_event(f"{error}; trying again")
-            self._set(_is_retrying=True)
+            with self._changed:
+                self._is_retrying = True
+                self._changed.notify_all()
             return False
         return True
 
@@ -170,12 +175,6 @@ class CheckpointWriter:
         with self._changed:
             taken, self._next = self._next, None
             return taken
-
-    def _set(self, **values: Any) -> None:
-        with self._changed:
-            for name, value in values.items():
-                setattr(self, name, value)
-            self._changed.notify_all()
 
 
 def _to_host(value: Any) -> Any:

@@ -10,14 +10,14 @@ from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import CONFIG_KEY, RUN_KEY, input_key, provenance, read_config, write_config, write_run
 
 
-def open_run(storage: str, name: str, create: bool = False, patience: float = 0.0) -> Store:
+def open_run(storage: str, name: str, create: bool = False, retry_seconds: float = 0.0) -> Store:
     """Open the store of one run.
 
     Args:
         create: make it when it is missing.
-        patience: seconds for which requests to a server that does not answer are repeated.
+        retry_seconds: for which requests to a server that does not answer are repeated.
     """
-    return open_store(f"{storage.rstrip('/')}/{name}", create=create, backoff=default_backoff(patience))
+    return open_store(f"{storage.rstrip('/')}/{name}", create=create, backoff=default_backoff(retry_seconds))
 
 
 def find_run(reference: str, storage: str) -> Store:

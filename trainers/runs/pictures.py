@@ -1,4 +1,4 @@
-"""Pictures as uint8 tensors (3, H, W), and how they become PNG."""
+"""Pictures as uint8 tensors (3, H, W): grids, tables, figures, and their encoding as PNG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 GAP = 2
 SMALL = 96
-"""Pictures of images lower than this are enlarged."""
+"""Images of fewer rows than this are enlarged."""
 
 
 def image_grid(images: Tensor, columns: int, gap: int = GAP) -> Tensor:
@@ -43,14 +43,14 @@ def image_grid(images: Tensor, columns: int, gap: int = GAP) -> Tensor:
 
 
 def sheet(images: Tensor, columns: int) -> Tensor:
-    """Images (N, 3, H, W) in [0, 1] in rows of ``columns``, small ones enlarged by whole factors: (3, H', W') uint8."""
+    """Lay images (N, 3, H, W) in [0, 1] out in rows of ``columns``, small ones enlarged by whole factors: (3, H', W') uint8."""
     times = max(1, -(-SMALL // images.shape[2]))
     return image_grid(images.repeat_interleave(times, 2).repeat_interleave(times, 3), columns)
 
 
 def rendered(figure: Figure) -> Tensor:
-    """A matplotlib figure as a picture (3, H, W) uint8."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # a second to import, needed at evaluation only
+    """Draw a matplotlib figure as a picture (3, H, W) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes a second to import, and only evaluation needs it
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -65,12 +65,16 @@ def value_table(
     colours: str,
     axes_names: tuple[str, str] = ("", ""),
 ) -> Tensor:
-    """Numbers from 0 to 1 in cells coloured by them, as a picture.
+    """Draw a table of numbers from 0 to 1, each cell coloured by its number.
 
     Args:
         values: (rows, columns).
-        colours: a colour map of matplotlib's.
-        axes_names: what rows and columns are.
+        rows, columns: their labels.
+        colours: name of a matplotlib colour map.
+        axes_names: what the rows and the columns are.
+
+    Returns:
+        (3, H, W) uint8.
     """
     from matplotlib.figure import Figure
 
@@ -88,7 +92,7 @@ def value_table(
 
 
 def png(picture: Tensor) -> bytes:
-    """Encode (3, H, W) uint8."""
+    """Encode a picture (3, H, W) uint8 as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture.permute(1, 2, 0).numpy())).save(buffer, "PNG")
     return buffer.getvalue()

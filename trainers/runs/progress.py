@@ -1,4 +1,4 @@
-"""One line that a person likes to watch."""
+"""The progress line of a run: rates, losses and time left."""
 
 import sys
 import time
@@ -12,11 +12,11 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress:
-    """Prints a run's metrics: rewriting one line on a terminal, a line every few seconds elsewhere.
+    """Prints a run's metrics: one line that is rewritten on a terminal, a line every few seconds elsewhere.
 
     Args:
-        config: of the run; its budget gives the time left.
-        stream: to print to.
+        config: of the run; the time left follows from its budget.
+        stream: to print to; default: standard output.
     """
 
     def __init__(self, config: SystemConfig, stream: TextIO | None = None) -> None:
@@ -27,7 +27,7 @@ class Progress:
         self._rewriting = False
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        """Show one line of metrics."""
+        """Print one line of metrics."""
         if measures_of(line):
             self._end_line()
             print(evaluation_text(line), file=self.stream, flush=True)
@@ -52,7 +52,7 @@ class Progress:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Cells in columns, a line each row."""
+    """Align the cells of a table in columns, a line for each row."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
@@ -61,7 +61,7 @@ def progress_text(line: Mapping[str, Any], updates: int, watched: tuple[str, ...
     """``update 340/2500  4.1 updates/s  525 images/s  wait 0 %  D 0.61  G 1.20  …  left 08:47``.
 
     Args:
-        watched: prefixes of further metrics to show.
+        watched: prefixes of the metrics to print besides rates and losses.
     """
     rate = line["speed/updates_per_second"]
     left = int((updates - line["step"]) / rate)
@@ -80,7 +80,7 @@ def _short(loss: float) -> str:
 
 
 def evaluation_text(line: Mapping[str, Any]) -> str:
-    """``evaluated at 2500: code/accuracy 0.954 …``, the ceilings beside what they bound."""
+    """``evaluated at update 2500: code/accuracy 0.954 …``, each ceiling beside the measure that it bounds."""
     scores = measures_of(line)
     parts = []
     for name, value in scores.items():
@@ -92,7 +92,7 @@ def evaluation_text(line: Mapping[str, Any]) -> str:
 
 
 def _transfers(line: Mapping[str, Any]) -> str:
-    """``  2.1 MB/s  cache 97 %  3 retries  1 skipped``: the rate always, the others where there are any."""
+    """``  2.1 MB/s  cache 97 %  3 retries  1 skipped``: the rate always, the others where they are not 0."""
     words = {
         "data/megabytes_per_second": "  {:.1f} MB/s",
         "data/cache_hit_percent": "  cache {:.0f} %",

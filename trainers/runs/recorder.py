@@ -11,9 +11,7 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
-from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import FolderStore, Store
-from unbraid.trainers.errors import SupersededError
 from unbraid.trainers.runs.delivery import Delivery, Outage
 from unbraid.trainers.runs.events import event_entry
 from unbraid.trainers.runs.pictures import png
@@ -150,10 +148,15 @@ class StorageRecorder:
         Raises:
             DataError: when a disk has failed, or a server that must answer.
         """
-        if must:
-            self._pictures.join()
-            self._picture_delivery.deliver(must=True)
+        try:
+            if must:
+                self._pictures.join()
+                self._picture_delivery.deliver(must=True)
+        finally:
+            self._write_lines(must)
         self._raise_failure()
+
+    def _write_lines(self, must: bool) -> None:
         if self._has_new_lines:
             self._delivery.add(METRICS_KEY, b"".join(json.dumps(line).encode() + b"\n" for line in self._lines))
             self._has_new_lines = False
@@ -162,7 +165,7 @@ class StorageRecorder:
             self._delivery.add(f"tensorboard/{file.name}", file)
         self._delivery.deliver(must)
         if not self._picture_delivery.is_complete and self._pictures.empty():
-            self._pictures.put((0, {}, ""))  # the thread tries again what a server did not accept
+            self._pictures.put((0, {}, ""))  # lets the thread try again what a server did not accept
         self._flushed = time.monotonic()
 
     def lines(self) -> list[Line]:
@@ -176,7 +179,7 @@ class StorageRecorder:
         """Write everything and end the thread, however training ended; an earlier error is not hidden by a later one."""
         try:
             self._pictures.join()
-            with suppress(DataError, SupersededError) if kind is not None else nullcontext():
+            with suppress(Exception) if kind is not None else nullcontext():
                 self.flush(must=kind is None)
         finally:
             self._pictures.put(None)

@@ -1,4 +1,4 @@
-"""One picture that tells how a run went: what it makes, what it measures, how it got there. Knows no system."""
+"""The report of a run as one picture: samples, measures and curves of the metrics. It knows no system."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from unbraid.trainers.config.schema import SystemConfig
 
 COLUMNS = 3
 WIDE = 50
-"""Ratio of a plot's largest to its smallest value from which on its axis is logarithmic."""
+"""A plot whose largest value is more than so many times its smallest has a logarithmic axis."""
 NOT_LEARNT = ("speed", "data")
-"""Groups of metrics that tell how fast a run was, not what it learnt."""
+"""Groups of metrics about how fast a run was, not about what it learnt."""
 
 
 def write_report(
@@ -25,12 +25,12 @@ def write_report(
     scores: Mapping[str, float],
     pictures: Mapping[str, Tensor],
 ) -> bytes:
-    """The report as PNG.
+    """Draw the report as PNG.
 
     Args:
         lines: of metrics.jsonl.
-        scores: of the last evaluation, without prefix.
-        pictures: (3, H, W) uint8 by name, shown in this order.
+        scores: measures of the last evaluation, without prefix.
+        pictures: (3, H, W) uint8 by name, drawn in this order.
     """
     curves = [group for group in _groups(lines) if _steps(lines, group) > 1]
     panels = len(pictures) + len(curves)
@@ -64,7 +64,7 @@ def _title(config: SystemConfig, step: int, scores: Mapping[str, float]) -> str:
 
 
 def _groups(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One plot each: ``loss/``, ``info/``, …, and of the measures those that training does not show itself."""
+    """Prefixes of the metrics of each plot: ``loss/``, ``info/``, …, and those measures that training does not record too."""
     names = dict.fromkeys(name for line in lines for name in line if "/" in name)
     training = dict.fromkeys(name.split("/")[0] for name in names if not name.startswith("evaluation/"))
     measured = dict.fromkeys(name.split("/")[1] for name in names if name.startswith("evaluation/"))
@@ -82,7 +82,7 @@ def _steps(lines: Sequence[Mapping[str, Any]], prefix: str) -> int:
 
 
 def _plot(panel: Axes, lines: Sequence[Mapping[str, Any]], prefix: str, scores: Mapping[str, float]) -> bool:
-    """Draw a group's curves, each with its ceiling where it has one; whether any has."""
+    """Draw the curves of a group, each with its ceiling where it has one. Returns whether any has one."""
     dashed = False
     everything: list[float] = []
     for name in _names(lines, prefix):
@@ -95,5 +95,5 @@ def _plot(panel: Axes, lines: Sequence[Mapping[str, Any]], prefix: str, scores: 
             dashed = True
             panel.axhline(ceiling, color=curve[0].get_color(), linestyle="--", linewidth=0.8)
     if min(everything) > 0 and max(everything) > WIDE * min(everything):
-        panel.set_yscale("log")  # or the small curves could not be told apart
+        panel.set_yscale("log")  # else the small curves would lie on each other
     return dashed

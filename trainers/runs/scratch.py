@@ -1,4 +1,4 @@
-"""Folders for what a process writes down on its way to the storage; one that is killed leaves its own, the next clears up."""
+"""Temporary folders for files on their way to the storage. The folder of a killed process is removed by the next one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 
 _PREFIX = "unbraid-scratch-"
 _YOUNG_SECONDS = 60.0
-"""A folder is locked a moment after it is made."""
+"""A younger folder is not removed, because it is locked only a moment after it is made."""
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder where temporary files go (TMPDIR), which is gone after the block.
+    """Make an empty folder below TMPDIR, and remove it after the block.
 
-    A process holds a lock on its folder, which the system lets go of however the process ends: a folder that nobody holds is
-    left over, and removed here.
+    A process locks its folder, and the operating system releases the lock however the process ends. So a folder without a lock
+    is left over from a process that has ended, and is removed here.
     """
     _remove_left_over()
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, _opened(Path(name)) as descriptor:
@@ -38,7 +38,7 @@ def _remove_left_over() -> None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
-            continue  # it is held, another user's, or gone
+            continue  # it is locked, another user's, or gone
 
 
 @contextmanager

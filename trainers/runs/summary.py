@@ -1,4 +1,4 @@
-"""How a run stands, from its storage alone: no cluster is asked."""
+"""The state of runs, read from their storage alone; no cluster is asked."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ READERS = 16
 
 @dataclass(frozen=True)
 class Summary:
-    """One run.
+    """The state of one run.
 
     Attributes:
-        status: ``running``, ``finished``, ``failed``, ``stopped``; ``interrupted`` when it says running and nobody renews
-            its lease.
-        message: why it stands still, if it does.
-        step, updates: made, and asked for. ``rate``: updates a second at the newest line; ``images``: images a second.
-        line: the newest line of metrics of training.
-        checkpoint: step of the newest complete one, None before; ``checkpoint_age``: seconds since, None when unknown.
-        holder: who trains it, in words; "" when nobody does.
-        starts: times that training was started or went on.
-        evaluation: its last measures.
+        status: ``claimed``, ``running``, ``finished``, ``failed`` or ``stopped``; ``interrupted`` when the record says running
+            and no launch renews the lease.
+        message: why a run has failed or stopped; else "".
+        step, updates: updates made, and asked for.
+        rate: updates per second at the newest line.
+        images: images per second at the newest line.
+        line: the newest line of training metrics.
+        checkpoint: step of the newest complete checkpoint; None before the first.
+        checkpoint_age: seconds since then; None when unknown.
+        holder: describes the process that trains the run; "" when none does.
+        starts: how often training was started or continued.
+        started: seconds since the epoch at which the run was claimed.
+        evaluation: the last measures.
     """
 
     name: str
@@ -55,25 +59,25 @@ class Summary:
     evaluation: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; without the configuration, which the run holds."""
+        """The attributes as JSON values, without the configuration."""
         return {name: value for name, value in vars(self).items() if name != "config"} | {"seconds_left": self.seconds_left}
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present rate; None when it does not train."""
+        """Seconds to the end at the present rate; None when the run is not being trained."""
         return (self.updates - self.step) / self.rate if self.status == "running" and self.rate else None
 
 
 def store_of(summary: Summary) -> Store:
-    """The store of a run that was summarised."""
+    """Open the store of a summarised run."""
     return open_store(summary.url)
 
 
 def summarise(store: Store, name: str) -> Summary:
-    """Read how a run stands.
+    """Read the state of a run.
 
     Raises:
-        DataError: when there is no run in the store.
+        DataError: when the store holds no run.
     """
     run, config = read_run(store), read_config(store)
     training = [line for line in read_metrics(store) if "speed/updates_per_second" in line]
@@ -104,13 +108,13 @@ def summarise(store: Store, name: str) -> Summary:
 
 
 def run_names(storage: str) -> list[str]:
-    """All runs that a storage holds."""
+    """Names of all runs in a storage, sorted."""
     keys = open_store(storage).keys()
     return sorted(key.removesuffix(f"/{RUN_KEY}") for key in keys if key.endswith(f"/{RUN_KEY}") and key.count("/") == 1)
 
 
 def summaries(storage: str, names: Iterable[str]) -> list[Summary]:
-    """Of several runs, read side by side; those that are gone meanwhile are left out."""
+    """Read the states of several runs in parallel; runs that have been deleted meanwhile are left out."""
 
     def read(name: str) -> Summary | None:
         try:

@@ -1,6 +1,6 @@
 """A run's metrics on Ray's Prometheus endpoint.
 
-docs/cluster.md says what is there; k8s/components/monitoring draws it and alerts on it.
+docs/cluster.md lists them; k8s/components/monitoring has the dashboard and the alerts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Self
 from ray.util.metrics import Gauge
 
 KEEP_SECONDS = 5.0
-"""Ray drops a gauge that was not set for 20 s, and lines of a slow run are further apart."""
+"""Pause after which all gauges are set again: Ray drops a gauge that was not set for 20 s, and a slow run logs less often."""
 
 
 def metric_name(name: str) -> str:
@@ -22,13 +22,13 @@ def metric_name(name: str) -> str:
 
 
 class RayMetrics:
-    """One gauge for each number of a line of metrics, ``step`` included, tagged with the run, until the block ends.
+    """One gauge for each number of a line of metrics, ``step`` included, tagged with the run and the rank.
 
-    What is set last is seen for 20 s more, though the process has ended.
+    Values are exported until the block ends, and by Ray for 20 s more.
 
     Args:
-        run: its name.
-        rank: of this worker; None is the run's driver.
+        run: name of the run.
+        rank: of this worker; None for the run's driver.
     """
 
     def __init__(self, run: str, rank: int | None = None) -> None:
@@ -47,7 +47,7 @@ class RayMetrics:
         self._ended.set()
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        """Show one line."""
+        """Export the numbers of one line."""
         with self._lock:
             self._values |= {name: float(value) for name, value in line.items()}
             self._set()

@@ -148,7 +148,9 @@ def test_a_damaged_shard_ends_the_run_with_one_error_and_no_retries(services: Lo
     assert json.loads((tmp_path / "damaged/failure.json").read_text())["kind"] == "DataError"
 
 
-def test_more_workers_than_the_cluster_has_is_told_at_once(services: LocalServices, digits_url: str, tmp_path: Path) -> None:
+def test_more_workers_than_the_cluster_has_are_refused_at_once(
+    services: LocalServices, digits_url: str, tmp_path: Path
+) -> None:
     code, text = finish(start(digits_url, tmp_path, "many", "run.workers=8", "run.cpus=64"))
     assert code == 1
     assert "run.workers=8 need 512 CPUs, the cluster has" in text

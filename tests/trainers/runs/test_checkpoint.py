@@ -62,7 +62,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(store: FolderStore) -> None:
         checkpoints.load()
 
 
-def test_a_missing_step_is_told_what_there_is(store: FolderStore) -> None:
+def test_the_error_for_a_missing_step_names_those_there_are(store: FolderStore) -> None:
     checkpoints = Checkpoints(store, keep=2)
     checkpoints.write(5, {"x": torch.zeros(1)})
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 7; there are \[5\]"):
@@ -86,7 +86,9 @@ def files_of_a_mebibyte() -> Iterator[None]:
     signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_no_space_keeps_what_is_complete_and_says_so(store: FolderStore, files_of_a_mebibyte: None) -> None:
+def test_a_full_disk_keeps_the_complete_checkpoints_and_the_error_says_so(
+    store: FolderStore, files_of_a_mebibyte: None
+) -> None:
     checkpoints = Checkpoints(store, keep=2)
     checkpoints.write(5, {"x": torch.zeros(10)})
     with pytest.raises(CheckpointError, match=r"checkpoint of step 10 could not be written .*step 5 is complete; free space"):
@@ -96,6 +98,6 @@ def test_no_space_keeps_what_is_complete_and_says_so(store: FolderStore, files_o
     assert state["x"].shape == (10,)
 
 
-def test_too_little_space_is_told_before_training(store: FolderStore) -> None:
+def test_too_little_space_is_refused_before_training(store: FolderStore) -> None:
     with pytest.raises(CheckpointError, match=r"MiB free, but .* MiB are needed"):
         Checkpoints(store, keep=2).require_space(1 << 60)

@@ -1,4 +1,4 @@
-"""The progress line: what a person watches, and troubles only where there are any."""
+"""The progress line: rates, losses, time left, and retries or skipped samples only where there are any."""
 
 import io
 
@@ -18,7 +18,7 @@ LINE = {
 }
 
 
-def test_a_line_tells_rates_losses_and_time_left() -> None:
+def test_a_line_has_rates_losses_and_time_left() -> None:
     text = progress_text(LINE, 2500, ("info/categorical",))
     assert text == (
         "update 340/2500  4.00 updates/s  512 images/s  wait 3 %  1.2 MB/s  D 0.610  G 1.200  "
@@ -26,7 +26,7 @@ def test_a_line_tells_rates_losses_and_time_left() -> None:
     )
 
 
-def test_troubles_are_told_only_where_there_are_any() -> None:
+def test_retries_and_skipped_samples_are_printed_only_where_there_are_any() -> None:
     troubled = LINE | {"data/retries": 3.0, "data/skipped_samples": 0.0, "data/cache_hit_percent": 97.4}
     text = progress_text(troubled, 2500)
     assert "cache 97 %  3 retries  D 0.610" in text

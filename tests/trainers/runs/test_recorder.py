@@ -90,14 +90,31 @@ def test_all_pictures_are_complete_after_the_block_however_it_ends(
 def test_pictures_that_a_disk_refuses_are_an_error_in_the_training_thread(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    put = FolderStore.put
+
     def refuse(store: FolderStore, key: str, content: bytes) -> None:
         if key.endswith(".png"):
             raise DataError(f"{key}: No space left on device")
+        put(store, key, content)
 
     monkeypatch.setattr(FolderStore, "put", refuse)
     with pytest.raises(DataError, match="No space left"), StorageRecorder(store, 0) as recorder:
         recorder.pictures(1, {"fake": PICTURE}, "preview")
+        recorder.scalars(1, {"loss/d": 1.0})
         recorder.flush(must=True)
+    assert [line["step"] for line in read_metrics(store)] == [1]
+
+
+def test_a_picture_that_cannot_be_encoded_is_an_error_in_the_training_thread(store: FolderStore) -> None:
+    with pytest.raises(RuntimeError, match="number of dimensions"), StorageRecorder(store, 0) as recorder:
+        recorder.pictures(1, {"flat": PICTURE[0, 0]}, "preview")
+        recorder.flush(must=True)
+
+
+def test_an_error_of_training_is_not_hidden_by_a_picture_that_cannot_be_written(store: FolderStore) -> None:
+    with pytest.raises(ValueError, match="training ended"), StorageRecorder(store, 0) as recorder:
+        recorder.pictures(1, {"flat": PICTURE[0, 0]}, "preview")
+        raise ValueError("training ended")
 
 
 def test_a_superseded_launch_writes_nothing(store: FolderStore) -> None:

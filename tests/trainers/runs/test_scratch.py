@@ -1,4 +1,4 @@
-"""What a killed process leaves where temporary files go."""
+"""Scratch folders are removed, also those of processes that were killed."""
 
 import os
 import signal

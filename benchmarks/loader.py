@@ -1,11 +1,12 @@
-"""The stream against its peers on the same objects, server and machine, and against the limits that it has.
+"""Compares the stream with other loaders on the same objects, server and machine, and with its own limits.
 
-Needs `unbraid local up`. Sets the peers up in .venv-bench on its first run. About a quarter of an hour on two cores; leave the
-machine alone meanwhile.
+Needs `unbraid local up`. Installs the other loaders in .venv-bench on its first run. Takes about a quarter of an hour on two
+cores; the machine must be idle otherwise.
 """
 
 import gc
 import io
+import json
 import os
 import resource
 import statistics
@@ -29,7 +30,7 @@ from unbraid.datasets.shards.tar import write_shard
 from unbraid.datasets.sources.source import image_field
 from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.stream.order import Order
-from unbraid.datasets.stream.stream import SampleStream
+from unbraid.datasets.stream.stream import Position, SampleStream
 from unbraid.datasets.stream.throughput import decode_alone, read_alone
 
 ENVIRONMENT = Path(".venv-bench")
@@ -37,7 +38,7 @@ REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 PEERS_SCRIPT = Path(__file__).parent / "peers" / "loaders.py"
 PEERS = ("webdataset_pipe", "webdataset_boto3", "s3torchconnector", "mosaicml_streaming", "litdata")
 SETS = {"12mib": (12, 40), "64mib": (64, 8)}
-"""Of each set: MiB of a shard, and shards. Half a gigabyte each."""
+"""MiB of a shard and number of shards of each set; half a gigabyte each."""
 DISTINCT = 4096
 FIELDS = {"image": image_field((3, 128, 64))}
 ROUNDS = 3
@@ -46,7 +47,7 @@ BATCH = 128
 
 
 def distinct_images() -> list[bytes]:
-    """JPEGs of 128x64, as many bytes as small photographs have: coarse colours and sensor noise, about 4.5 KB each."""
+    """Draw JPEGs of 128x64 with the size of small photographs: coarse colours and sensor noise, about 4.5 KB each."""
     generator = np.random.default_rng(0)
     images = []
     for _ in range(DISTINCT):
@@ -60,7 +61,7 @@ def distinct_images() -> list[bytes]:
 
 
 def prepare(name: str) -> str:
-    """The URL of one set, made first if it is not there."""
+    """Return the URL of one set; make the set first if it is missing."""
     mebibytes, shards = SETS[name]
     store = open_store(f"s3://unbraid/bench-loader-{name}", create=True)
     if not store.exists(INDEX_KEY):
@@ -70,6 +71,7 @@ def prepare(name: str) -> str:
 
 
 def write_set(store: Store, images: list[bytes], size: int, shards: int) -> None:
+    """Write shards of ``size`` bytes each, which repeat the images."""
     stored = sum(512 + -(-len(image) // 512) * 512 for image in images) / len(images)
     each = int(size / stored)
     written = []
@@ -81,7 +83,7 @@ def write_set(store: Store, images: list[bytes], size: int, shards: int) -> None
 
 
 def write_for_peers(store: Store, shards: int) -> None:
-    """The same images in the formats that two peers have of their own."""
+    """Write the same images in the formats of two other loaders."""
     folder = Path(".unbraid/bench")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number}.tar" for number in range(shards)]
@@ -97,7 +99,7 @@ def write_for_peers(store: Store, shards: int) -> None:
 
 
 def peers_python() -> Path:
-    """The interpreter of the peers' environment, set up on first use."""
+    """Return the interpreter of the peers' environment, which is set up on first use."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         print("setting up the peers' environment", file=sys.stderr)
@@ -107,7 +109,7 @@ def peers_python() -> Path:
 
 
 def peer(name: str, url: str, decoder: str) -> float | None:
-    """Images/s of a peer; None when it does not run here."""
+    """Measure images/s of a peer; None when it does not run here."""
     command = [str(peers_python()), str(PEERS_SCRIPT), name, url, decoder, str(IMAGES)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
@@ -120,7 +122,7 @@ def peer(name: str, url: str, decoder: str) -> float | None:
 
 
 def ours(url: str, window: int = 125, images: int = IMAGES, lanes: int = 8) -> float:
-    """Images/s of the stream in a process of its own, the first batch not counted."""
+    """Measure images/s of the stream in a process of its own, after the first batch."""
     script = (
         "import time; from unbraid.datasets.stream.stream import SampleStream\n"
         f"s = SampleStream({url!r}, 'train', batch={BATCH}, lanes={lanes}, window={window}, seed=0); next(s)\n"
@@ -132,10 +134,10 @@ def ours(url: str, window: int = 125, images: int = IMAGES, lanes: int = 8) -> f
 
 
 def throughput(figures: Figures, name: str) -> None:
-    """Our images/s over the best peer's, with its usual decoder and with ours, and over the slower limit."""
+    """Report our images/s over the best peer's, with its usual decoder and with ours, and over the slower limit."""
     url = prepare(name)
     rounds: list[dict[str, float]] = []
-    for _ in range(ROUNDS):  # interleaved, so that a busy moment falls on all
+    for _ in range(ROUNDS):  # interleaved, so that other load on the machine affects all alike
         found = {"ours": ours(url), "read": read_alone(url, "train", 4), "decode": decode_alone(url, "train", 4)}
         for decoder in ("pillow", "simplejpeg"):
             for candidate in PEERS:
@@ -151,13 +153,13 @@ def throughput(figures: Figures, name: str) -> None:
         figures.figure(f"{name}.ratio_to_{label}", statistics.median(ratios), "x", f">= {goal}", digits=2)
     share = statistics.median(100 * r["ours"] / min(r["read"], r["decode"]) for r in rounds)
     figures.figure(f"{name}.share_of_the_slower_limit", share, "%", ">= 85", digits=1)
-    # the server and the reads run on the processor that decodes: time for both, one after the other
+    # server and reads share the processor with decoding: the limit is the sum of both times
     both = statistics.median(100 * r["ours"] * (1 / r["read"] + 1 / r["decode"]) for r in rounds)
     figures.figure(f"{name}.share_of_both_limits_on_one_processor", both, "%", digits=1)
 
 
 def shuffling(figures: Figures) -> None:
-    """A buffer of 2,000 samples against none."""
+    """Compare a shuffle buffer of 2,000 samples with none, and the shuffling with a true permutation."""
     url = prepare("12mib")
     ratios = [ours(url, window=250) / ours(url, window=1) for _ in range(5)]
     figures.figure("shuffled_ratio_to_unshuffled", statistics.median(ratios), "x", ">= 0.95")
@@ -172,7 +174,7 @@ def shuffling(figures: Figures) -> None:
 
 
 def places_in_order(order: Order) -> NDArray[np.int64]:
-    """Where each sample of the first epoch lies in the packed set of equal shards, in the order in which they come."""
+    """Return the place in the packed set of each sample of the first epoch, in the order of the stream; shards are equal."""
     each, share = order.counts[0], order.per_lane
     lanes = []
     for lane in range(order.lanes):
@@ -184,17 +186,17 @@ def places_in_order(order: Order) -> NDArray[np.int64]:
 
 
 def shards_in_a_batch(places: NDArray[np.int64]) -> float:
-    """Mean number of different shards in a batch."""
+    """Return the mean number of different shards in a batch."""
     return float(np.mean([len(np.unique(batch // 2000)) for batch in places.reshape(-1, BATCH)]))
 
 
 def chance_shards(places: NDArray[np.int64]) -> float:
-    """The same for a true permutation."""
+    """Return the mean number of different shards in a batch of a true permutation."""
     return shards_in_a_batch(np.random.default_rng(0).permutation(places))
 
 
 def memory(figures: Figures) -> None:
-    """Resident memory over three epochs."""
+    """Report resident memory over three epochs."""
     url = prepare("12mib")
     with SampleStream(url, "train", batch=BATCH, lanes=8, window=125, seed=0) as stream:
         seen: list[float] = []
@@ -209,16 +211,13 @@ def memory(figures: Figures) -> None:
 
 
 def resident_megabytes() -> float:
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def scale(figures: Figures) -> None:
-    """Order and lanes for 1,024 ranks over 65,536 shards, without input or output."""
-    import json
-
-    from unbraid.datasets.stream.stream import Position
-
+    """Report the cost of order and lanes for 1,024 ranks over 65,536 shards, without input or output."""
     counts = (12_000,) * 65_536
     seconds = []
     for rank in range(0, 1024, 128):
@@ -233,7 +232,7 @@ def scale(figures: Figures) -> None:
 
 
 def decoders(figures: Figures) -> None:
-    """Images/s of one thread, for choosing a decoder."""
+    """Report images/s of one thread for each decoder."""
     images = distinct_images()[:1000]
     out = np.empty((128, 64, 3), np.uint8)
     candidates: dict[str, Callable[[bytes], object]] = {

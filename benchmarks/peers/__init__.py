@@ -1,1 +1,1 @@
-"""What is measured against; runs in an environment of its own and imports nothing of ours."""
+"""Other systems that benchmarks compare with; they run in an environment of their own and import nothing of unbraid."""

@@ -1,4 +1,4 @@
-"""Other loaders on the same objects, each as its documentation sets it up: two DataLoader workers, batches of 128, uint8.
+"""Measures other loaders on the same objects, each set up as its documentation says: two workers, batches of 128, uint8.
 
 python loaders.py PEER URL DECODER IMAGES     prints images/s, the first batch not counted
 python loaders.py write-mds TAR... URL        the same images as mosaicml-streaming's own shards
@@ -76,13 +76,13 @@ def webdataset_boto3(url: str, decoder: str) -> DataLoader:
         bucket, key = bucket_and_prefix(tar)
         return client().get_object(Bucket=bucket, Key=key)["Body"]
 
-    # the package's attribute of that name is the function, which hides the module
+    # the package's attribute gopen is the function, which hides the module of that name
     sys.modules[wds.gopen.__module__].gopen_schemes["s3"] = opened
     return webdataset(tars(url), decoder)
 
 
 class TarsThroughConnector(IterableDataset):
-    """s3torchconnector's readers, each object read as a tar stream."""
+    """Reads each object of s3torchconnector as a tar stream."""
 
     def __init__(self, url: str, decoder: str) -> None:
         self.url, self.decoder = url, decoder
@@ -112,7 +112,7 @@ def s3torchconnector(url: str, decoder: str) -> DataLoader:
 
 
 def without_torchvision() -> None:
-    """Let mosaicml-streaming be imported where no torchvision fits torch: it wants one class of it, for sets not used here."""
+    """Replace torchvision where none fits torch: mosaicml-streaming imports one class of it, for sets not used here."""
     try:
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError):
@@ -148,7 +148,7 @@ def litdata(url: str, decoder: str) -> DataLoader:
     from litdata import StreamingDataLoader, StreamingDataset
     from litdata.streaming import downloader
 
-    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # no option of its own says so
+    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # litdata has no option for it
 
     class Decoded(StreamingDataset):
         def __getitem__(self, i):
@@ -209,7 +209,7 @@ def write_litdata(paths: list[str], url: str) -> None:
 
 
 def measure(peer: str, url: str, decoder: str, images: int) -> float:
-    """Images/s over ``images`` images, epoch after epoch."""
+    """Measure images/s over ``images`` images, epoch after epoch."""
     loader = PEERS[peer](url, decoder)
     seen, started = 0, None
     while started is None or seen < images:
@@ -232,6 +232,6 @@ if __name__ == "__main__":
     elif task == "write-litdata":
         write_litdata(arguments[:-1], arguments[-1])
     else:
-        # os._exit: some of them leave processes and threads that a plain exit waits for
+        # os._exit, because some loaders leave processes and threads that a plain exit waits for
         print(measure(task, arguments[0], arguments[1], int(arguments[2])), flush=True)
         os._exit(0)

@@ -1,6 +1,6 @@
 """``unbraid data``: fetch, pack, draw, inspect and time data sets.
 
-The kinds that ``fetch``, ``pack`` and ``make`` offer are declared by the modules of ``datasets/sources``.
+The modules of ``datasets/sources`` declare the kinds that ``fetch``, ``pack`` and ``make`` offer.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def fetch_command(kind: str) -> click.Command:
         declared.fetch(destination or RAW_FOLDER / kind, source.expanduser() if source else None, click.echo)
 
     options: list[click.Parameter] = [
-        click.Option(["--source"], type=click.Path(path_type=Path), help="A folder that has the files, tried first."),
+        click.Option(["--source"], type=click.Path(path_type=Path), help="A folder that has the files already."),
         click.Option(
             ["--to", "destination"],
             type=click.Path(path_type=Path),
-            help=f"Where to put them.  [default: {RAW_FOLDER / kind}]",
+            help=f"Folder to put them into.  [default: {RAW_FOLDER / kind}]",
         ),
     ]
     return click.Command(kind, params=options, callback=run, help=help_of(docstring, f"fetch {kind}", "--source ~/Downloads"))
@@ -72,7 +72,7 @@ def pack_command(kind: str) -> click.Command:
         click.Argument(["source"], type=click.Path(path_type=Path), required=False),
         click.Argument(["destination"], required=False),
         *own,
-        click.Option(["--name"], help="Of the set.  [default: from KIND or SOURCE]"),
+        click.Option(["--name"], help="Name of the set.  [default: from KIND or SOURCE]"),
         click.Option(["--max-skipped"], default=0, show_default=True, help="Unusable samples before it is an error."),
         *PACKING_OPTIONS,
     ]
@@ -144,7 +144,12 @@ def write_set(
     force: bool,
     max_skipped: int = 0,
 ) -> None:
-    """Pack a source, or say what would be packed, or that it is there already."""
+    """Pack the source that ``read`` returns, unless a set is packed at ``destination`` already.
+
+    Args:
+        dry_run: report what would be written, and write nothing.
+        force: write again what is already there.
+    """
     from unbraid.datasets.shards.index import INDEX_KEY, read_index
     from unbraid.datasets.sources.packing import describe_plan, pack, plan_shards
     from unbraid.datasets.store import open_store
@@ -172,7 +177,7 @@ def write_set(
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet of the first images as PNG.")
 @click.option("--no-check", is_flag=True, help="Skip reading every shard to compare checksums.")
 def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
-    """Say what is packed at URL, and check that every shard is what its index says.
+    """Describe the set at URL, and check that every shard is what its index says.
 
     \b
     Examples:
@@ -189,14 +194,14 @@ def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
 
 @data.command()
 @click.argument("url")
-@click.option("--split", default="train", show_default=True)
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Read as so many workers would.")
+@click.option("--split", default="train", show_default=True, help="Split to read.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that read at a time.")
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(1), help="Images in a global batch.")
-@click.option("--lanes", default=16, show_default=True, type=click.IntRange(1))
-@click.option("--window", default=256, show_default=True, type=click.IntRange(1))
+@click.option("--lanes", default=16, show_default=True, type=click.IntRange(1), help="As data.lanes.")
+@click.option("--window", default=256, show_default=True, type=click.IntRange(1), help="As data.window.")
 @click.option("--seconds", default=10.0, show_default=True, help="For each of the three measurements.")
 def bench(url: str, split: str, workers: int, batch: int, lanes: int, window: int, seconds: float) -> None:
-    """Read URL as training would, and say how fast that is, what limits it, and how near it comes.
+    """Read the set at URL as training does; report how fast that is, what limits it, and how close it comes to the limit.
 
     \b
     Examples:
@@ -210,7 +215,7 @@ def bench(url: str, split: str, workers: int, batch: int, lanes: int, window: in
 
 
 def one_line() -> Callable[[str], None]:
-    """A report that rewrites its line on a terminal."""
+    """Return a report function, which rewrites its line on a terminal."""
     if not sys.stdout.isatty():
         return click.echo
     return lambda text: click.echo(f"\r\x1b[2K{text}", nl=False)

@@ -1,4 +1,4 @@
-"""Groups of ``unbraid data`` that offer one command for each kind which a module of ``datasets/sources`` declares."""
+"""Groups that offer one command for each kind that a module of ``datasets/sources`` declares."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def unbraid(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["data", *arguments])
 
 
-def test_a_folder_is_planned_packed_looked_at_and_timed(photos: Path, tmp_path: Path) -> None:
+def test_a_folder_is_planned_packed_inspected_and_timed(photos: Path, tmp_path: Path) -> None:
     plan = unbraid("pack", "folder", str(photos), "out", "--labels", "--dry-run")
     assert plan.exit_code == 0, plan.output
     assert "32 samples in 32 shards of 1" in plan.output
@@ -169,7 +169,7 @@ def test_a_mistake_is_one_message(photos: Path, tmp_path: Path, arguments: list[
         (["--split", "valid"], "no samples in split 'valid'"),
     ],
 )
-def test_numbers_that_do_not_fit_the_shards_are_told(photos: Path, options: list[str], message: str) -> None:
+def test_numbers_that_do_not_fit_the_shards_are_refused(photos: Path, options: list[str], message: str) -> None:
     assert unbraid("pack", "folder", str(photos), "out").exit_code == 0
     result = unbraid("bench", "out", "--seconds", "0.1", *(["--batch", "16"] if "--batch" not in options else []), *options)
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""The shard format: plain tars that any reader reads, tables that find every sample, checks that see damage."""
+"""The shard format: plain tars that any reader reads, tables that locate every sample, and checks that find damage."""
 
 import io
 import json
@@ -105,10 +105,10 @@ def test_a_folder_without_index_says_what_to_do(tmp_path: Path) -> None:
         read_index(open_store(str(tmp_path)))
 
 
-def test_inspection_tells_what_is_there_and_draws_it(digits_folder: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    assert inspect_set(str(digits_folder), tmp_path / "sheet.png", check=True, report=told.append) == 0
-    text = "\n".join(told)
+def test_inspection_describes_a_set_and_draws_it(digits_folder: Path, tmp_path: Path) -> None:
+    reports: list[str] = []
+    assert inspect_set(str(digits_folder), tmp_path / "sheet.png", check=True, report=reports.append) == 0
+    text = "\n".join(reports)
     assert "1,600 images in 32 shards" in text
     assert "every shard is what the index says" in text
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
@@ -121,12 +121,12 @@ def test_inspection_finds_a_damaged_shard(tmp_path: Path, damage: str) -> None:
     content = bytearray(path.read_bytes())
     content[700] ^= 1
     path.write_bytes(bytes(content) if damage == "flip" else bytes(content[:-512]))
-    told: list[str] = []
-    assert inspect_set(str(tmp_path), None, check=True, report=told.append) == 1
-    assert any("train-00003.tar" in line for line in told)
+    reports: list[str] = []
+    assert inspect_set(str(tmp_path), None, check=True, report=reports.append) == 1
+    assert any("train-00003.tar" in line for line in reports)
 
 
-def test_a_damaged_sample_is_not_handed_out(tmp_path: Path) -> None:
+def test_a_damaged_sample_is_not_returned(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     shard = pack_digits(store).shards("train")[0]
     path = tmp_path / shard.name
@@ -144,8 +144,8 @@ def test_a_table_of_another_shard_is_refused(tmp_path: Path) -> None:
     store.put(first.table_key, store.get(second.table_key))
     with pytest.raises(DataError, match=f"is not the table that belongs to {first.name}"):
         read_table(store, first)
-    told: list[str] = []
-    assert inspect_set(str(tmp_path), None, check=True, report=told.append) == 1
+    reports: list[str] = []
+    assert inspect_set(str(tmp_path), None, check=True, report=reports.append) == 1
 
 
 def test_links_in_a_tar_are_no_samples(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""MNIST-CD/CB: pairs share one glyph, their colours are known, test digits are never trained on."""
+"""MNIST-CD/CB: a pair shares one glyph, its colours are known, and no test digit is in the training split."""
 
 import io
 from pathlib import Path
@@ -23,7 +23,7 @@ from unbraid.datasets.stream.stream import read_split
 
 @pytest.fixture
 def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Scikit-learn's digits in MNIST's files; MNIST's checksums are not asked of them."""
+    """Scikit-learn's digits in MNIST's files; MNIST's checksums are not required of them."""
     monkeypatch.setattr(mnist_cdcb, "check_mnist", lambda folder: None)
     return write_idx_digits(tmp_path / "raw")
 

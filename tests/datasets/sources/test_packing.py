@@ -1,4 +1,4 @@
-"""Packing: equal shards, the same bytes each time, going on where it stopped, nothing half written."""
+"""Packing: equal shards, the same bytes each time, resuming where it stopped, nothing incomplete."""
 
 import errno
 from collections.abc import Callable, Mapping
@@ -106,22 +106,22 @@ def test_unusable_samples_are_an_error_or_counted(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"image-[56]\.png: not a whole PNG or JPEG.*--max-skipped"):
         pack(source(test=0, load=load), FolderStore(tmp_path / "strict", create=True), silent)
-    told: list[str] = []
-    index = pack(source(test=0, load=load), FolderStore(tmp_path / "lenient", create=True), told.append, max_skipped=2)
+    reports: list[str] = []
+    index = pack(source(test=0, load=load), FolderStore(tmp_path / "lenient", create=True), reports.append, max_skipped=2)
     assert sum(s.count for s in index.shards("train")) == 98
-    assert sum(text.startswith("skipped: image-") for text in told) == 2
+    assert sum(text.startswith("skipped: image-") for text in reports) == 2
 
 
 def test_a_dry_run_says_what_would_be_written() -> None:
-    told: list[str] = []
+    reports: list[str] = []
     opened = source(103)
-    describe_plan(opened, plan_shards(opened, 10), told.append)
-    text = "\n".join(told)
+    describe_plan(opened, plan_shards(opened, 10), reports.append)
+    text = "\n".join(reports)
     assert "103 samples in 10 shards of 10 or 11" in text
     assert "image (image, (1, 8, 8))" in text
 
 
-def test_no_room_for_a_shard_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_for_a_shard_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> object:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -141,6 +141,6 @@ def test_two_samples_of_one_key_are_refused() -> None:
     ("opened", "shards", "message"),
     [(source(0, 0), None, "no samples to pack"), (source(5, 0), 6, "6 shards for 5 samples")],
 )
-def test_what_cannot_be_packed_is_told(opened: Source, shards: int | None, message: str) -> None:
+def test_what_cannot_be_packed_is_refused(opened: Source, shards: int | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
         plan_shards(opened, shards)

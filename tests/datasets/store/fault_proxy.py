@@ -1,4 +1,4 @@
-"""A TCP proxy before a real HTTP server that breaks what passes through it, on request."""
+"""A TCP proxy before a real HTTP server, which breaks chosen answers."""
 
 import itertools
 import socket
@@ -23,14 +23,14 @@ EXPECTS = b"Expect: 100-continue\r\n"
 
 @dataclass
 class FaultProxy:
-    """Passes requests on and answers back; ``fault`` is asked, for each request, what to break.
+    """Passes requests on and answers back; ``fault`` decides for each request how its answer is broken.
 
     Attributes:
         fault: request number (from 0) and its line, such as ``GET /bucket/key HTTP/1.1`` → what to do to the answer.
         after: bytes of an answer's body that pass before it is cut, truncated, stalled or corrupted.
         stall: seconds of silence.
         bind: address that it listens on.
-        bodies: bytes of bodies passed on to clients, by request line.
+        passed: bytes of bodies passed on to clients.
     """
 
     host: str
@@ -78,7 +78,7 @@ class FaultProxy:
                     head = head.replace(EXPECTS, b"")
                     client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
                 body = to_client.read(_length(head))
-                if fault == "away":  # nobody answers
+                if fault == "away":  # the connection ends without an answer
                     return
                 if fault == "late":
                     time.sleep(self.stall)
@@ -91,7 +91,7 @@ class FaultProxy:
                     return
 
     def _pass_back(self, server: object, client: socket.socket, fault: Fault | None, bodiless: bool) -> bool:
-        """Whether the connection goes on."""
+        """Pass an answer back; return whether the connection continues."""
         head = _head(server)
         client.sendall(head)
         left = 0 if bodiless else _length(head)
@@ -126,7 +126,7 @@ class FaultProxy:
 
 @contextmanager
 def fault_proxy(endpoint: str, fault: Callable[[int, str], Fault | None], **options: float | str) -> Iterator[FaultProxy]:
-    """A proxy before the server at ``http://host:port``."""
+    """Start a proxy before the server at ``http://host:port``."""
     host, port = endpoint.removeprefix("http://").split(":")
     proxy = FaultProxy(host, int(port), fault, **options)  # type: ignore[arg-type]
     try:

@@ -1,4 +1,4 @@
-"""What networks and servers do to a stream, done by a proxy before the real S3 server."""
+"""Faults of networks and servers, made by a proxy before the real S3 server."""
 
 import os
 import random
@@ -34,7 +34,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def through(services: object, quick: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Faults], FaultProxy]]:
-    """Send everything from now on through a proxy."""
+    """Start a proxy; all later requests pass through it."""
     proxies: list[Any] = []
     endpoint = os.environ["AWS_ENDPOINT_URL"]
 
@@ -106,14 +106,14 @@ def test_a_server_that_falls_silent_for_good_ends_in_one_error(large: str, throu
         open_store(large).get_range("large", 0, SIZE)
 
 
-def test_expired_credentials_as_told_by_the_proxy_are_not_tried_again(large: str, through: Any) -> None:
+def test_a_request_with_expired_credentials_is_not_repeated(large: str, through: Any) -> None:
     proxy = through(lambda number, line: "expired")
     with pytest.raises(DataError, match=r"the credentials have expired \(ExpiredToken\); renew them"):
         open_store(large).get("large")
     assert len(proxy.requests) == 1
 
 
-def test_an_object_shorter_than_its_index_says_is_told(large: str) -> None:
+def test_an_object_shorter_than_its_index_says_is_an_error(large: str) -> None:
     store = open_store(large)
     with pytest.raises(DataError, match="ends 5 bytes early"):
         store.get_range("large", SIZE - 5, 10)
@@ -155,7 +155,7 @@ def test_an_epoch_through_one_fault_in_twenty_requests_is_the_same(digits_url: s
         if not line.startswith("GET") or chance.random() >= 0.05:
             return None
         fault = chance.choice(kinds)
-        return "cut" if fault == "corrupt" and "index.json" in line else fault  # nothing says what an index should be
+        return "cut" if fault == "corrupt" and "index.json" in line else fault  # an index has no checksum
 
     proxy = through(sometimes, after=2000)
     for _ in range(5):
@@ -211,7 +211,7 @@ def test_going_on_in_the_middle_of_a_gigabyte_reads_only_the_rest(bucket_url: st
     write_index(store, Index("large", fields, (), "", "", {"train": (shard,)}))
     assert shard.bytes > 1 << 30
     settings: dict[str, Any] = {"batch": 8, "lanes": 1, "window": 8, "prefetch_bytes": 64 << 20}
-    # the second epoch would be fetched ahead: what is read is counted when the last batch is there
+    # the second epoch is fetched ahead, so the bytes are counted before the last batch
     with stream(bucket_url, position=Position(0, 64), **settings) as source:
         assert isinstance(source.store, S3Store)
         first = next(source)["values"][:, 0, 0]

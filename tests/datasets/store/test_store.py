@@ -1,4 +1,4 @@
-"""Folders and a real S3 server behave alike, and say what is wrong."""
+"""Folders and a real S3 server behave alike, and their errors name the cause."""
 
 import os
 import stat
@@ -54,7 +54,7 @@ def test_a_missing_bucket_is_created_on_request(services: object) -> None:
     assert open_store("s3://made-on-request/x").get("a") == b"1"
 
 
-def test_wrong_keys_are_told(services: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_keys_are_named(services: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(DataError, match=r"refused the keys .* check AWS_ACCESS_KEY_ID"):
         open_store("s3://unbraid/set").get("index.json")
@@ -90,5 +90,5 @@ def test_without_any_keys_it_says_where_to_get_some(services: object, monkeypatc
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
-    with pytest.raises(DataError, match="no keys for S3: `unbraid local up`"):
+    with pytest.raises(DataError, match="no keys for S3: start a server of your own with `unbraid local up`"):
         open_store("s3://unbraid/set").get("index.json")

@@ -1,4 +1,4 @@
-"""Images of every kind that shards may hold, and those that they may not; fields that are no images."""
+"""Decoding: images of every kind that shards may hold, refused ones, and the other fields."""
 
 import io
 
@@ -33,7 +33,7 @@ def decoded(content: bytes, channels: int, height: int = HEIGHT, width: int = WI
 
 
 def block_of(members: list[bytes | None]) -> Block:
-    """One sample with these members, as the reader would hand it out."""
+    """One sample with these members, as the reader returns it."""
     content = b"".join(m or b"" for m in members)
     lengths = [ABSENT if m is None else len(m) for m in members]
     begins = np.cumsum([0, *(len(m or b"") for m in members)])[:-1]
@@ -58,7 +58,7 @@ def test_jpeg_of_every_mode_gives_the_pixels_that_pillow_gives(mode: str, channe
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_grey_is_shown_in_colour_but_not_colour_in_grey(kind: str) -> None:
+def test_grey_is_decoded_into_colour_but_not_colour_into_grey(kind: str) -> None:
     grey, _ = encoded("L", kind)
     shown = decoded(grey, 3)
     assert np.array_equal(shown[..., 0], shown[..., 2])
@@ -74,7 +74,7 @@ def test_an_image_of_another_size_is_refused(kind: str, size: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("damage", ["cut png", "cut jpeg", "text", "gif", "nothing"])
-def test_what_is_no_whole_png_or_jpeg_is_refused(damage: str) -> None:
+def test_content_that_is_not_a_complete_png_or_jpeg_is_refused(damage: str) -> None:
     content = {
         "cut png": encoded("L")[0][:-40],
         "cut jpeg": encoded("L", "JPEG")[0][:-40],
@@ -107,7 +107,7 @@ def test_every_kind_of_field_is_decoded_to_its_row() -> None:
         ([b"ok", b"seven"], "its label cannot be decoded"),
     ],
 )
-def test_a_sample_that_is_not_what_the_index_says_is_told(members: list[bytes | None], message: str) -> None:
+def test_a_sample_that_does_not_fit_the_index_is_reported_by_row(members: list[bytes | None], message: str) -> None:
     decoder = BatchDecoder({"image": image_field((1, HEIGHT, WIDTH)), "label": label_field()})
     content = [encoded("L")[0] if m == b"ok" else m for m in members]
     unusable = decoder.decode(block_of(content), 0, 1, decoder.allocate(2), 1)

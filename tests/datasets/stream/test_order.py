@@ -1,4 +1,4 @@
-"""The order of samples is a pure function, and every promise of it is checked without input or output."""
+"""The order of samples is a pure function; each of its promises is checked without input or output."""
 
 import hashlib
 from collections import Counter
@@ -86,7 +86,7 @@ def test_equal_shards_leave_out_less_than_a_batch() -> None:
 
 
 def test_a_thousand_ranks_over_many_shards_see_what_one_rank_sees() -> None:
-    """The internet's scale in small: as many ranks and lanes, shards of few samples."""
+    """The number of ranks and lanes of a large cluster, with shards of few samples."""
     order = Order((6,) * 4096, batch=1024, lanes=1024, window=4, seed=1)
     assert epoch_sequence(order, 1, ranks=1024) == epoch_sequence(order, 1)
 

@@ -1,4 +1,4 @@
-"""The stream on a real S3 server: equal batches, the same order for any number of ranks, exact resume, clear errors."""
+"""The stream on a real S3 server: equal batches, the same order for any number of ranks, exact resume, errors by name."""
 
 import threading
 from pathlib import Path
@@ -203,7 +203,7 @@ def test_closing_ends_the_threads(digits_url: str) -> None:
     assert not [thread.name for thread in started if thread.is_alive()]
 
 
-def test_an_error_is_told_to_whoever_asks_again(tmp_path: Path) -> None:
+def test_every_further_batch_raises_the_error_again(tmp_path: Path) -> None:
     pack_digits(open_store(str(tmp_path)))
     for path in tmp_path.glob("train-*.tar"):
         path.unlink()

@@ -1,4 +1,4 @@
-"""Made people: every factor follows from its number, changes what it should, and is packed like any set."""
+"""Synthetic people: a factor follows from its number, changes its own pixels only, and is packed like any other set."""
 
 from pathlib import Path
 
@@ -63,13 +63,13 @@ def test_keypoints_follow_the_pose_and_lie_on_the_person() -> None:
         assert all(hit)
 
 
-def test_missing_keypoints_are_told_as_such_and_not_all_are_missing() -> None:
+def test_missing_keypoints_are_marked_and_most_are_found() -> None:
     keypoints = np.stack([POPULATION.render(0, 0, number).keypoints for number in range(200)])
     found = keypoints[:, :, 2] == 1
     assert (keypoints[~found] == (-1, -1, 0)).all()
     assert (keypoints[found][:, :2] >= 0).all()
     assert 0.75 < found.mean() < 0.98
-    assert 0.2 < found[:, INDEX["nose"]].mean() < 0.8  # half of all people walk away
+    assert 0.2 < found[:, INDEX["nose"]].mean() < 0.8  # half of them are seen from behind
 
 
 def test_an_occluder_hides_keypoints_and_is_not_the_person() -> None:
@@ -87,10 +87,10 @@ def test_a_packed_set_can_be_drawn_again(tmp_path: Path) -> None:
     source = make_people("people", identities=6, images=3, cameras=4, size=POPULATION.size, test_share=0.3)
     index = pack(source, open_store(str(tmp_path), create=True), lambda text: None, shards=4)
     assert population_of(read_index(open_store(str(tmp_path)))) == POPULATION
-    persons: dict[str, set[int]] = {}
+    identities: dict[str, set[int]] = {}
     for split in index.splits:
         (batch,) = read_split(str(tmp_path), split, 100)
-        persons[split] = set(batch["person"].tolist())
+        identities[split] = set(batch["person"].tolist())
         for row in range(len(batch["image"])):
             numbers = [int(batch[name][row]) for name in ("person", "background", "pose")]
             truth = POPULATION.render(*numbers)
@@ -98,8 +98,8 @@ def test_a_packed_set_can_be_drawn_again(tmp_path: Path) -> None:
             assert np.abs(stored - truth.image).mean() < 12  # JPEG and noise
             assert np.allclose(batch["keypoints"][row].numpy(), truth.keypoints)
             assert numbers[1] // CAMERA == batch["camera"][row]
-    assert persons["train"] == {0, 1, 2, 3}
-    assert persons["test"] == {4, 5}
+    assert identities["train"] == {0, 1, 2, 3}
+    assert identities["test"] == {4, 5}
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ def upload_files(folder: Path | None) -> dict[Path, Path]:
     """Choose the files that a job gets.
 
     A tree that has no package ``unbraid`` gets the one that is running, so that the job runs the code that submitted it.
+    Code that ``unbraid`` links to is uploaded below ``unbraid`` only: the top of the tree is on a job's path, and a package
+    ``datasets`` there would hide Hugging Face's.
 
     Args:
         folder: a working tree; None: nothing but the package ``unbraid`` that is running.
@@ -72,6 +74,8 @@ def upload_files(folder: Path | None) -> dict[Path, Path]:
         files = {name: folder / name for name in files_of(folder)}
         if not files:
             raise TreeError(f"{folder}: holds no files to upload; name the folder of your checkout with --working-dir")
+        linked = _targets(folder)
+        files = {n: p for n, p in files.items() if n.suffix != ".py" or not any(n.is_relative_to(target) for target in linked)}
     if PACKAGE / "__init__.py" not in files:
         files |= _package_files()
     return files
@@ -154,6 +158,13 @@ def requirements(folder: Path | None) -> dict[str, Any]:
         requirement.specifier = versions.get(canonicalize_name(requirement.name), requirement.specifier)
     # not Ray: the cluster's own is running
     return {"packages": [str(requirement) for requirement in wanted if requirement.name != "ray"]}
+
+
+def _targets(folder: Path) -> list[Path]:
+    """List the folders of a tree that the links in its package point to."""
+    root = folder.resolve()
+    links = [path.resolve() for path in (folder / PACKAGE).glob("*") if path.is_symlink()]
+    return [path.relative_to(root) for path in links if path.is_relative_to(root)]
 
 
 def _package_files() -> dict[Path, Path]:

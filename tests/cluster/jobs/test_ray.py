@@ -87,7 +87,7 @@ def test_following_shows_every_line_once_although_streams_end_early(
 def test_the_tree_that_is_uploaded_is_what_runs_in_the_job_and_in_its_workers(
     server: RayJobServer, services: LocalServices, tmp_path: Path
 ) -> None:
-    """And not what is installed there."""
+    """And not what is installed there. The tree hides no package of others that is called ``datasets`` or ``models``."""
     tree = tmp_path / "tree"
     for package in ("unbraid", "models", "datasets", "trainers", "cluster"):
         shutil.copytree(ROOT / package, tree / package, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -95,16 +95,21 @@ def test_the_tree_that_is_uploaded_is_what_runs_in_the_job_and_in_its_workers(
         "import ray, unbraid.trainers\nray.init(logging_level='ERROR')\n"
         "@ray.remote\ndef where():\n    import unbraid.trainers\n    return unbraid.trainers.__file__\n"
         "print('trainers:', unbraid.trainers.__file__, ray.get(where.remote()))\n"
+        "from importlib.util import find_spec\n"
+        "specs = [find_spec(name) for name in ('models', 'datasets', 'trainers', 'cluster')]\n"
+        "print('hiding:', *[s.origin for s in specs if s and 'working_dir_files' in str(s.origin)])\n"
     )
     archive = tmp_path / "tree.zip"
     zip_tree(tree, archive)
     base = f"where-{uuid.uuid4().hex[:8]}"
     job, _ = server.submit(base, ["python", "where.py"], {"working_dir": str(archive)}, {"base": base})
     assert ended(server, job).result == 0
-    (line,) = [line for line in server.logs(job.id).splitlines() if line.startswith("trainers:")]
+    lines = server.logs(job.id).splitlines()
+    (line,) = [line for line in lines if line.startswith("trainers:")]
     _, driver, worker = line.split()
     assert "working_dir_files" in driver
     assert worker == driver
+    assert "hiding:" in lines
 
 
 def test_a_failed_job_gives_its_result_and_its_own_error(server: RayJobServer) -> None:

@@ -71,6 +71,17 @@ def test_a_folder_that_is_linked_is_uploaded_under_both_names(tree: Path, tmp_pa
     assert not any(name.startswith("outside") for name in names)
 
 
+def test_code_that_the_package_links_to_is_uploaded_under_the_package_only(tree: Path) -> None:
+    """A job has the top of the tree on its path, where a package ``datasets`` would hide Hugging Face's."""
+    (tree / "datasets").mkdir()
+    (tree / "datasets/__init__.py").touch()
+    (tree / "datasets/digits.yaml").touch()
+    (tree / "unbraid/datasets").symlink_to("../datasets")
+    names = {name.as_posix() for name in upload_files(tree)}
+    assert {"unbraid/datasets/__init__.py", "unbraid/datasets/digits.yaml", "datasets/digits.yaml", "package/code.py"} <= names
+    assert "datasets/__init__.py" not in names
+
+
 def test_further_files_are_in_the_zip_and_in_its_digest(tree: Path, tmp_path: Path) -> None:
     preset = tmp_path / "mine.yaml"
     preset.write_text("a: 1")

@@ -25,12 +25,12 @@ from unbraid.models.cdd.specs import DOMAINS
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.evaluate import open_model
 from unbraid.trainers.measures.flops import FlopCounter
+from unbraid.trainers.measures.linear_probe import Probed, label_accuracy
 from unbraid.trainers.runs.checkpoint import expected_bytes
 from unbraid.trainers.runs.record import read_run
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import build_system
 from unbraid.trainers.systems.cdd.measures import encoded
-from unbraid.trainers.systems.cdd.probes import Probed, label_accuracy
 
 SEEDS = (0, 1, 2)
 PRESET = "cdd-mnist-cdcb-small"

@@ -15,6 +15,7 @@ Nothing lists systems: a folder with these files is one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -86,7 +87,8 @@ def build_system(config: SystemConfig, device: torch.device, world: World) -> Sy
     On the meta device, runs that it would start from need not be there.
     """
     torch.manual_seed(config.run.seed)
-    system: System = _module(config.system, "system").build(config, device, world)
+    with device if device.type == "meta" else nullcontext():  # weights are not even drawn there
+        system: System = _module(config.system, "system").build(config, device, world)
     return system
 
 

@@ -1,4 +1,4 @@
-"""Stages that build on each other's runs, as one command: each is a run of its own, and the next one names those before it.
+"""Pipelines: several runs as one command, where a later run starts from earlier ones.
 
 A pipeline's preset names its stages in order::
 
@@ -21,7 +21,7 @@ def is_pipeline(preset: str | None) -> bool:
 
 
 def resolve_pipeline(preset: str, overrides: Iterable[str] = ()) -> dict[str, SystemConfig]:
-    """Every stage's configuration by name, in order; its run is called after the pipeline's name and the stage.
+    """The configuration of every stage by name, in order; a run's name is the pipeline's name and the stage.
 
     Args:
         overrides: ``STAGE.section.key=value`` is for one stage, ``section.key=value`` for all.

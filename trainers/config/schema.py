@@ -51,7 +51,7 @@ class Section(BaseModel):
 
 
 class ImageAugmentConfig(Section):
-    """How training images are changed on the device before anything sees them; for D's view see the systems.
+    """Random changes of training images on the device; what only D sees is in the systems' own sections.
 
     Attributes:
         flip: left to right, half of them.
@@ -118,7 +118,7 @@ class ScheduleConfig(Section):
 
 
 class RunConfig(Section):
-    """How long, on what, and what is kept.
+    """How long a run trains, on which workers, and what it keeps.
 
     Attributes:
         name: of the run in its storage; the default names preset and configuration, so that the same command
@@ -218,7 +218,7 @@ class SystemConfig(Section):
         return {}
 
     def require_inputs(self) -> dict[str, "SystemConfig"]:
-        """The configurations of the runs that this one starts from, by name; none of them for most systems.
+        """The configurations of the runs that this one starts from, by name; most systems start from none.
 
         Raises:
             ConfigError: when one is not there or does not fit, naming the key and what to do.
@@ -258,7 +258,7 @@ class SystemConfig(Section):
         return sorted({self.data.batch // lanes * held for n in workers for held in (lanes // n, -(-lanes // n))})
 
     def with_absolute_folders(self) -> Self:
-        """Folders become absolute: a worker's current folder is another one."""
+        """The same configuration with absolute folders: a worker's current folder is another one."""
         cache = None if self.data.cache is None else absolute(self.data.cache)
         data = self.data.model_copy(update={"url": absolute(self.data.url), "cache": cache})
         run = self.run.model_copy(update={"storage": absolute(self.run.storage)})
@@ -313,7 +313,7 @@ def absolute(url: str) -> str:
 
 
 def check_keys(content: Mapping[str, Any], schema: type, where: str, prefix: str = "") -> None:
-    """See that every key of a nested mapping is one of a configuration class.
+    """Check that every key of a nested mapping is a key of a configuration class.
 
     Args:
         where: the mapping comes from, for the message.
@@ -363,7 +363,7 @@ def nearest(key: str, known: Iterable[str]) -> str:
 
 
 def explain(error: ValidationError) -> str:
-    """One line a problem: the dotted key, what was expected, what was given."""
+    """Describe validation errors, one line each: the dotted key, what was expected, what was given."""
     lines = []
     for problem in error.errors():
         # pydantic puts the names of union branches in its path: "variance.literal['fixed','learnt']"

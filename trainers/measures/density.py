@@ -1,4 +1,4 @@
-"""How well generated images stand in for real ones, without labels: density and coverage (Naeem et al., ICML 2020)."""
+"""Fidelity and diversity of generated images without labels: density and coverage (Naeem et al., ICML 2020)."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ CHUNK = 1000
 
 
 def density_and_coverage(real: Tensor, fake: Tensor, neighbours: int = NEIGHBOURS) -> dict[str, float]:
-    """Equations 4 and 5: whether fake samples lie where real ones do, and how much of the real ones they reach.
+    """Density and coverage of fake samples among real ones (equations 4 and 5).
 
     Around every real sample lies a ball that reaches to its ``neighbours``-th nearest other. ``density`` is the number of balls
     that a fake sample lies in over ``neighbours``, a mean, about 1 for fake samples that are distributed as the real ones;
@@ -24,7 +24,7 @@ def density_and_coverage(real: Tensor, fake: Tensor, neighbours: int = NEIGHBOUR
 
 
 def principal_components(real: Tensor, fake: Tensor, count: int = COMPONENTS) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W), flat, in the axes of the real ones' largest variances: (N, count) each."""
+    """Project flattened images (N, C, H, W) on the real ones' first principal components: (N, count) each."""
     flat = real.flatten(1).float()
     mean = flat.mean(0)
     _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))

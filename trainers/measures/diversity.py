@@ -1,4 +1,4 @@
-"""How different images are to the eye: by LPIPS where its weights are at hand, by a Laplacian pyramid's L1 always."""
+"""Perceptual distances between images: LPIPS where its weights are installed, and the L1 distance of Laplacian pyramids."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def diversity(a: Tensor, b: Tensor, lpips: Distance | None = None) -> dict[str, float]:
-    """Mean distances between the rows of two sets of images (N, C, H, W) in [0, 1]: ``laplacian``, and ``lpips`` if it can be.
+    """Mean distances between the rows of two sets of images (N, C, H, W) in [0, 1]: ``laplacian``, and ``lpips`` if installed.
 
     Args:
         lpips: default: torch-fidelity's.
@@ -38,7 +38,7 @@ def diversity(a: Tensor, b: Tensor, lpips: Distance | None = None) -> dict[str, 
 
 
 def laplacian_pyramid(images: Tensor) -> list[Tensor]:
-    """Details of images (N, C, H, W) at each scale, finest first, and what is left at the last."""
+    """Laplacian pyramid of images (N, C, H, W): details of each scale, finest first, then the coarsest image."""
     levels = []
     while min(images.shape[2:]) >= 2 * SMALLEST:
         smaller = pyrdown(images)
@@ -59,7 +59,7 @@ def laplacian_distance(a: Tensor, b: Tensor) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _lpips(device: str) -> Distance | None:
-    """torch-fidelity's LPIPS (Zhang et al., 2018, on VGG16), or None, told once, where package or weights are missing."""
+    """torch-fidelity's LPIPS (Zhang et al., 2018, on VGG16), or None with one warning where package or weights are missing."""
     try:
         for name in LPIPS_WEIGHTS:
             require_weights(hub_weights(name), "docs/cdd.md says which files go there")

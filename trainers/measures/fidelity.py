@@ -1,4 +1,4 @@
-"""Inception score and FID, where torch-fidelity and its weights are at hand; a reason why not where they are not.
+"""Inception score and FID, where torch-fidelity and its weights are installed.
 
 The network is torch-fidelity's, which gives the numbers that papers report. Nothing is downloaded here: weights are read from
 the file that UNBRAID_INCEPTION names, or from torch's own cache.
@@ -33,7 +33,7 @@ class UnavailableError(Exception):
 
 
 def inception_extractor(device: torch.device) -> Extractor:
-    """torch-fidelity's Inception on a device.
+    """Load torch-fidelity's Inception onto a device.
 
     Raises:
         UnavailableError: when the package or the weights are missing.
@@ -56,12 +56,12 @@ def inception_extractor(device: torch.device) -> Extractor:
 
 
 def hub_weights(name: str) -> Path:
-    """Where torch's own cache keeps a file of weights."""
+    """The path of a file of weights in torch's own cache."""
     return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
 def require_weights(path: Path, remedy: str) -> None:
-    """See that a file holds weights and nothing that torch-fidelity, which reads it again, would run.
+    """Check that a file holds weights only, because torch-fidelity unpickles it.
 
     Raises:
         UnavailableError: with what to do.

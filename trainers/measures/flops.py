@@ -35,7 +35,7 @@ class FlopCounter(TorchDispatchMode):
 
 
 def step_flops(system: System, config: SystemConfig) -> float:
-    """Of one update of a system that was built on the meta device."""
+    """FLOPs of one update of a system that was built on the meta device."""
     with FlopCounter() as counter:
         system.step(meta_batch(config))
     return float(counter.flops)

@@ -1,4 +1,4 @@
-"""The distance between two sets of vectors that FID is made of (Heusel et al., NIPS 2017, equation 6)."""
+"""The Fréchet distance between Gaussians, as FID uses it (Heusel et al., NIPS 2017, equation 6)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ Gaussian = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def gaussian(samples: Tensor) -> Gaussian:
-    """Fitted to samples (N, D)."""
+    """The Gaussian fitted to samples (N, D)."""
     values = samples.double().cpu().numpy()
     return values.mean(0), np.cov(values, rowvar=False)
 

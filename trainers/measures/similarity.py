@@ -1,4 +1,4 @@
-"""How near images come to what they should be."""
+"""Similarity of images to their targets."""
 
 import torch
 from kornia.metrics import ssim
@@ -8,7 +8,7 @@ WINDOW = 11
 
 
 def image_quality(fake: Tensor, real: Tensor, masks: Tensor | None = None) -> dict[str, float]:
-    """Means over images (N, 3, H, W) in [0, 1].
+    """SSIM, L1 and PSNR of images (N, 3, H, W) in [0, 1], means over images.
 
     ``ssim`` (Wang et al., 2004, Gaussian window of 11), ``l1``, ``psnr`` in dB, and with masks (N, 1, H, W)
     ``mask_ssim``, the mean of SSIM's map over the mask: no background counts. (Ma et al., 2017, mask both images

@@ -1,4 +1,4 @@
-"""What a configuration asks to be done to training images on the device."""
+"""Random changes of training images that a configuration switches on."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from unbraid.trainers.config.schema import ImageAugmentConfig
 
 
 def augmented(images: Tensor, augment: ImageAugmentConfig, source: RandomSource) -> Tensor:
-    """Images (B, C, H, W) of floats after the changes that are switched on, in a fixed order; fresh for each image."""
+    """Apply the changes that are switched on to float images (B, C, H, W), in a fixed order, drawn anew for each image."""
     if augment.flip:
         images = random_flip(images, source)
     if augment.crop:

@@ -41,7 +41,7 @@ class World:
 
     @property
     def weight(self) -> float:
-        """How much more than an equal share of a global batch this rank holds; the mean over ranks is 1."""
+        """This rank's share of a global batch over an equal share; the mean over ranks is 1."""
         return len(self.owned) * self.size / self.parts
 
     @property
@@ -50,7 +50,7 @@ class World:
         return self.lanes % self.size == 0
 
     def backward(self, loss: Tensor) -> None:
-        """Make gradients of the global batch's mean loss, from this rank's mean: it counts as the rank has samples.
+        """Compute gradients of the global batch's mean loss from this rank's mean, weighted by the rank's share of samples.
 
         Before the backward pass, because batch statistics carry gradients from one rank's loss to another's activations.
         """
@@ -62,12 +62,12 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Rank 0 alone writes records, pictures and checkpoints."""
+        """Whether this is rank 0, which writes records, pictures and checkpoints."""
         return self.rank == 0
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors of collectives must lie: NCCL exchanges memory of GPUs only."""
+        """The device for tensors of collectives: NCCL exchanges memory of GPUs only."""
         return torch.device("cuda" if self.size > 1 and dist.get_backend() == "nccl" else "cpu")
 
     def any(self, flag: bool) -> bool:

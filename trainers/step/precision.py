@@ -26,14 +26,14 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Forward passes inside run in ``dtype``; float32 needs nothing."""
+    """A context in which forward passes compute in ``dtype``; float32 needs none."""
     if dtype == torch.float32 or device.type == "meta":
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Inside :func:`autocast`, what must not be rounded to eight bits of mantissa: coordinates of a warp, say."""
+    """A context within :func:`autocast` for what must not be rounded to eight bits of mantissa, such as coordinates."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 

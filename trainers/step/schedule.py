@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from unbraid.trainers.config.schema import ScheduleConfig
 
 if TYPE_CHECKING:
-    from torch.optim import Optimizer
-
-
-def set_learning_rates(rates: Iterable[tuple[Optimizer, float]], factor: float) -> None:
-    """Each optimiser's rate times ``factor``."""
-    for optimizer, rate in rates:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * factor
+    pass
 
 
 def linear_decay(updates: int, budget: int, decay_from: float) -> float:

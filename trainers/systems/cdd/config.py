@@ -20,7 +20,7 @@ class NetworksConfig(Section):
 
 
 class LossConfig(Section):
-    """Weights of the five losses; 0 switches one off, and what only it needs is not built.
+    """Weights of the five losses; 0 switches a loss off, and networks that only it needs are not built.
 
     Attributes:
         shared: 1, |S_X − S_Y|. What keeps it from shrinking S: ``networks.parts.noise_std``, or ``norm``, the weight of the
@@ -29,7 +29,7 @@ class LossConfig(Section):
         prior: 3, E against N(0, I): by a ``gan``, or by ``reconstruction`` of the noise from translations, |E' − z|.
         image: 4, WGAN-GP on translations.
         exclusive: 4, the exclusive decoders' WGAN-GP, against which E learns through a gradient reversed and scaled by
-            ``reversal``; with a ``reversal`` of 0 these decoders draw what they can, and E does not mind.
+            ``reversal``; with a ``reversal`` of 0 E gets no gradient from them.
         autoencoder: 5, images rebuilt from the other domain's S and their own E.
         penalty: of the critics' gradients.
         critic_updates: for each update of the translators; ``data.batch`` is dealt out among them.
@@ -70,7 +70,7 @@ class LossConfig(Section):
 
 
 class OptimConfig(ScheduleConfig):
-    """Adam's, for both players."""
+    """Adam for both players."""
 
     lr_translators: float = Field(2e-4, gt=0)
     lr_critics: float = Field(2e-4, gt=0)

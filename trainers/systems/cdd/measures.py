@@ -14,13 +14,13 @@ from unbraid.models.cdd.translators import Parts
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import Batch, EvaluationData
 from unbraid.trainers.measures.diversity import diversity
+from unbraid.trainers.measures.linear_probe import Probed, colour_r2, label_accuracy
+from unbraid.trainers.measures.retrieval import recall
 from unbraid.trainers.measures.similarity import image_quality
 from unbraid.trainers.step.distributed import World, gather_parts, on_main
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.cdd.model import Model
 from unbraid.trainers.systems.cdd.pairs import Pairs, gather_pairs, pairs_of
-from unbraid.trainers.systems.cdd.probes import Probed, colour_r2, label_accuracy
-from unbraid.trainers.systems.cdd.retrieval import recall
 from unbraid.trainers.systems.cdd.truth import DigitReader, colour_of, ink_of, train_reader
 
 Encoded = tuple[Pairs, dict[str, Parts]]

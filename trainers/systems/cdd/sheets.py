@@ -11,11 +11,11 @@ from torch.nn.functional import pad
 
 from unbraid.models.cdd.specs import OTHER
 from unbraid.models.random import RandomSource
+from unbraid.trainers.measures.retrieval import distances
 from unbraid.trainers.runs.pictures import sheet
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.cdd.model import Model
 from unbraid.trainers.systems.cdd.pairs import Pairs
-from unbraid.trainers.systems.cdd.retrieval import distances
 
 Moving = Literal["exclusive", "shared", "both"]
 Representation = Literal["shared", "exclusive", "pixels"]

@@ -1,4 +1,4 @@
-"""From a batch of the stream to what the stages of DPIG see."""
+"""Training batches of DPIG's stages."""
 
 import torch
 from kornia.geometry.transform import hflip

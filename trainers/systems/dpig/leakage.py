@@ -16,12 +16,12 @@ from unbraid.trainers.systems.dpig.people import People
 CHANGED = 0.05
 """Mean change over channels, of values in [0, 1], from which on a pixel counts as changed in truth."""
 NUMBER = {"foreground": "person", "background": "background", "pose": "pose"}
-"""Where :class:`People` keeps the number of each factor."""
+"""The field of :class:`People` that holds each factor's number."""
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """What was measured.
+    """Errors and leaks of changes of one factor.
 
     Attributes:
         matrix: (3, 3), rows the factor that was changed, columns the factor whose pixels are looked at. On the diagonal, the

@@ -1,4 +1,4 @@
-"""A trained DPIG as its users see it: images to factors, factors to images, noise to factors."""
+"""A trained DPIG: images to factors, factors to images, noise to factors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class Factors:
-    """What an image is made of, B times.
+    """The factors of B images.
 
     Attributes:
         foreground: (B, 7·region).
@@ -42,15 +42,15 @@ class Factors:
         return Factors(*(getattr(self, name)[rows] for name in FACTORS))
 
     def exchanged(self, factor: str, others: Factors) -> Factors:
-        """These, with one factor taken from others."""
+        """The same factors, with one of them taken from others."""
         return replace(self, **{factor: getattr(others, factor)})
 
     def repeated(self, times: int) -> Factors:
-        """Each row so many times in succession."""
+        """Each row repeated so many times in succession."""
         return Factors(*(getattr(self, name).repeat_interleave(times, 0) for name in FACTORS))
 
     def tiled(self, times: int) -> Factors:
-        """All rows, so many times."""
+        """All rows repeated so many times."""
         return Factors(*(torch.cat([getattr(self, name)] * times) for name in FACTORS))
 
 
@@ -121,7 +121,7 @@ class Model:
             return keypoints_of(self._autoencoder().decode(embedding), self.size)
 
     def noise(self, factor: str, count: int, source: RandomSource) -> Tensor:
-        """(count, width) of what the mapping of a factor takes."""
+        """Noise (count, width) for the mapping of a factor."""
         return self.noise_std * source.normal(count, self.mapping(factor).width)
 
     @torch.no_grad()
@@ -131,7 +131,7 @@ class Model:
         return self.draw_pose(embedding) if factor == "pose" else embedding
 
     def sample(self, count: int, source: RandomSource) -> Factors:
-        """People nobody has seen."""
+        """Factors drawn from noise, of people who do not exist."""
         return Factors(**{factor: self.map(factor, self.noise(factor, count, source)) for factor in FACTORS})
 
     def embedding(self, factor: str, factors: Factors) -> Tensor:
@@ -145,7 +145,7 @@ class Model:
         return {factor: self.embedding(factor, factors) for factor in self.mappings}
 
     def invert(self, factor: str, embedding: Tensor, steps: int = 300, rate: float = 0.02) -> tuple[Tensor, Tensor]:
-        """The noise whose embedding comes nearest, by Adam on the squared distance from the mean of the noise.
+        """The noise whose embedding is nearest, found by Adam on the squared distance, starting at the mean of the noise.
 
         Returns:
             Noise (B, width), and for each the distance that is left, as a share of the embedding's own distance from the mean

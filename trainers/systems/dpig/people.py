@@ -1,4 +1,4 @@
-"""Held-out people that measures and pictures look at."""
+"""Images of people for measures and pictures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NUMBERS = ("person", "background", "pose")
 
 @dataclass(frozen=True)
 class People:
-    """N people as the stream gives them.
+    """N images of people, as a set holds them.
 
     Attributes:
         images: (N, 3, H, W) in [-1, 1].
         keypoints: (N, 18, 3).
-        person: (N,) who it is; −1 where nobody knows.
+        person: (N,) the identity; −1 where it is unknown.
         background, pose: (N,) numbers of the true factors, −1 where images are photographs.
     """
 
@@ -44,7 +44,7 @@ class People:
 
     @property
     def has_truth(self) -> bool:
-        """Whether every image can be drawn again."""
+        """Whether the true factors of every image are known."""
         return bool((self.pose >= 0).all())
 
 
@@ -67,7 +67,7 @@ def gather_people(batches: Iterable[Batch], world: World) -> People:
 
 
 def same_person_pairs(people: People) -> tuple[Tensor, Tensor]:
-    """Rows of (condition, target): each image with the next one of the same person, as pose-guided generation is measured."""
+    """Rows of (condition, target): each image and the next one of the same person, for pose-guided generation."""
     rows: dict[int, list[int]] = {}
     for row, person in enumerate(people.person.tolist()):
         if person >= 0:

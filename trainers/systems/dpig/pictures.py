@@ -1,4 +1,4 @@
-"""Sheets of people: what becomes of each when one factor is exchanged."""
+"""Sheets of people whose factors are rebuilt, exchanged, sampled or interpolated."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from unbraid.trainers.systems.dpig.people import People
 
 
 def rebuilt_sheet(model: Model, people: People) -> Tensor:
-    """Images above, what the model makes of them below."""
+    """Images in the upper row, their reconstructions in the lower."""
     rebuilt = model.decode(model.encode(people.images, people.keypoints))
     return sheet(unit_range(torch.cat([people.images, rebuilt])), len(people))
 
 
 def exchange_sheet(model: Model, factors: Factors, images: Tensor, factor: str) -> Tensor:
-    """A matrix: each row is somebody (leftmost), with one factor taken from each column's person (topmost)."""
+    """A matrix: each row is a person (leftmost) with one factor taken from each column's person (topmost)."""
     count = len(factors)
     fake = model.decode(factors.repeated(count).exchanged(factor, factors.tiled(count)))
     rows = [torch.cat([torch.ones_like(images[:1]), images])]
@@ -34,7 +34,7 @@ def exchange_sheet(model: Model, factors: Factors, images: Tensor, factor: str) 
 
 
 def transfer_sheet(model: Model, condition: People, target: People) -> Tensor:
-    """Rows: the person, the pose wanted, what the model makes, what it truly looks like when ``target`` is the same person."""
+    """Rows: the person, the target pose, the generated image, and the target image."""
     mine, wanted = (model.encode(p.images, p.keypoints) for p in (condition, target))
     fake = model.decode(mine.exchanged("pose", wanted))
     skeletons = skeleton_images(target.keypoints, model.size)
@@ -43,12 +43,12 @@ def transfer_sheet(model: Model, condition: People, target: People) -> Tensor:
 
 
 def sheet_of_samples(model: Model, source: RandomSource, count: int, columns: int) -> Tensor:
-    """People nobody has seen."""
+    """People drawn from noise."""
     return sheet(unit_range(model.decode(model.sample(count, source))), columns)
 
 
 def sampled_sheet(model: Model, people: People, factor: str, columns: int, source: RandomSource) -> Tensor:
-    """Each row is somebody (leftmost) with one factor drawn anew; each column is one draw."""
+    """Each row is a person (leftmost) with one factor drawn anew; each column is one draw."""
     mine = model.encode(people.images, people.keypoints)
     drawn = model.map(factor, model.noise(factor, columns, source))
     fake = model.decode(replace(mine.repeated(columns), **{factor: torch.cat([drawn] * len(people))}))

@@ -1,4 +1,4 @@
-"""Whether a pose could be somebody's."""
+"""Plausibility of poses: whether bones and joints lie within the range of training poses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class PoseRange:
-    """What was seen in training.
+    """The range of training poses.
 
     Attributes:
         longest: (17,) longest length of each bone, in image heights; foreshortening makes any shorter one possible.

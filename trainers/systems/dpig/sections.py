@@ -11,13 +11,13 @@ KEYPOINTS = 18
 
 
 class PeopleNetworks(Section):
-    """What every stage's networks are built for."""
+    """Sections that the networks of every stage have."""
 
     image: ImageSpec = ImageSpec(3, 128, 64)
 
 
 class PeopleConfig(SystemConfig):
-    """What every stage asks of its data: images of people with 18 keypoints."""
+    """The configuration that stages share: their data are images of people with 18 keypoints."""
 
     truth_fields: ClassVar[tuple[str, ...]] = ("person", "background", "pose")
 

@@ -1,4 +1,4 @@
-"""What a trained DPIG is for: each use is a picture, or a folder of them."""
+"""Uses of a trained DPIG; each makes a picture or a folder of images."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ KEYPOINTS_FILE = "keypoints.csv"
 
 
 def reconstruct(model: Model, people: People) -> Tensor:
-    """People above, what is made of them below."""
+    """Images in the upper row, their reconstructions in the lower."""
     return rebuilt_sheet(model, people)
 
 
 def sample(model: Model, people: People, factor: str, columns: int, source: RandomSource) -> Tensor:
-    """``all``: people nobody has seen; else each row is somebody with that factor drawn anew."""
+    """``all``: people drawn from noise; else each row is a person with that factor drawn anew."""
     if factor == "all":
         return sheet_of_samples(model, source, len(people) * columns, columns)
     return sampled_sheet(model, people, factor, columns, source)
@@ -55,18 +55,18 @@ def transfer(model: Model, people: People) -> Tensor:
 
 
 def swap(model: Model, people: People, factor: str) -> Tensor:
-    """A matrix: rows are people, columns whose factor they are given."""
+    """A matrix: rows are people, columns the people whose factor they get."""
     return exchange_sheet(model, model.encode(people.images, people.keypoints), people.images, factor)
 
 
 def interpolate(model: Model, rows: int, moving: Sequence[str], columns: int, source: RandomSource) -> Tensor:
-    """Between drawn people: in each row the ``moving`` factors go from one to another in equal steps of their noise."""
+    """Interpolate between drawn people: in each row the ``moving`` factors change in equal steps of their noise."""
     noises = {factor: model.noise(factor, 2 * rows, source) for factor in FACTORS}
     return interpolation_sheet(model, noises, moving, columns)
 
 
 def interpolate_people(model: Model, people: People, moving: Sequence[str], columns: int) -> tuple[Tensor, dict[str, float]]:
-    """Between real people, two a row, who stand at its ends; their embeddings are inverted to noise, which moves.
+    """Interpolate between real people, at the ends of each row, through the noise that their embeddings are inverted to.
 
     Returns:
         The picture, and by factor the mean share of the embedding that no noise gave.

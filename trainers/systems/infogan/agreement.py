@@ -42,7 +42,7 @@ def agreement(reader: Model, drawer: Model) -> float:
 
 
 def matched(table: Table) -> Table:
-    """Of each row its value in the best one-to-one matching with columns; 0 for rows that find none."""
+    """Match rows to columns one to one for the largest sum; returns each row's value, 0 for unmatched rows."""
     values = np.zeros(len(table))
     rows, columns = linear_sum_assignment(-table)
     values[rows] = table[rows, columns]

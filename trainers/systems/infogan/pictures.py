@@ -68,7 +68,7 @@ def _draw(model: Model, sample: CodeSample, columns: int) -> Tensor:
 
 
 def _repeated(sample: CodeSample, times: int) -> CodeSample:
-    """Each row ``times`` times in succession."""
+    """Repeat each row ``times`` times in succession."""
     return CodeSample(*(part.repeat_interleave(times, 0) for part in (sample.noise, sample.categorical, sample.continuous)))
 
 

@@ -16,6 +16,8 @@ from unbraid.models.image_spec import ImageSpec
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.evaluate import open_model
+from unbraid.trainers.measures.linear_probe import Probed, colour_r2, label_accuracy
+from unbraid.trainers.measures.retrieval import recall
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
 from unbraid.trainers.step.images import unit_range
@@ -24,8 +26,6 @@ from unbraid.trainers.systems.cdd.measures import digit_reader, transfers, with_
 from unbraid.trainers.systems.cdd.model import Model
 from unbraid.trainers.systems.cdd.pairs import held_out, pairs_of
 from unbraid.trainers.systems.cdd.pictures import knowledge_picture
-from unbraid.trainers.systems.cdd.probes import Probed, colour_r2, label_accuracy
-from unbraid.trainers.systems.cdd.retrieval import recall
 from unbraid.trainers.systems.cdd.sheets import (
     FRAME,
     RIGHT,

@@ -31,7 +31,7 @@ class NetworksConfig(PeopleNetworks):
 
 
 class LossConfig(Section):
-    """How critics are kept smooth.
+    """How the critics' Lipschitz constraint is kept.
 
     Attributes:
         smoothness: ``clipping`` of their weights to ±``clip`` (WGAN), or a gradient ``penalty`` of this weight (WGAN-GP).
@@ -86,7 +86,7 @@ class Config(PeopleConfig):
 
     @property
     def mapping_specs(self) -> dict[str, MappingSpec]:
-        """Of the factors that are learnt."""
+        """The specs of the factors that are learnt."""
         return {factor: getattr(self.networks, factor) for factor in self.factors}
 
     def widths(self, appearance: AppearanceConfig, pose: PoseConfig) -> dict[str, int]:
@@ -126,7 +126,7 @@ class Config(PeopleConfig):
         return appearance, pose
 
     def require_inputs(self) -> dict[str, SystemConfig]:
-        """See that stage I is there, of this size, and has checkpoints."""
+        """Check that stage I's runs exist, are for images of this size, and have checkpoints."""
         from unbraid.trainers.runs.checkpoint import Checkpoints
         from unbraid.trainers.runs.open import find_run
 

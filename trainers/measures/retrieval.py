@@ -1,11 +1,11 @@
-"""Finding an image's partner in the other domain by what represents both."""
+"""Retrieval of an image's partner in another domain by nearest neighbours of representations."""
 
 import torch
 from torch import Tensor
 
 
 def distances(queries: Tensor, gallery: Tensor) -> Tensor:
-    """Euclidean, (N, M), of vectors or images (N, ...) and (M, ...)."""
+    """Euclidean distances (N, M) between vectors or images (N, ...) and (M, ...)."""
     left, right = queries.float().flatten(1), gallery.float().flatten(1)
     centre = right.mean(0)  # what all have in common would only cost precision
     return torch.cdist(left - centre, right - centre)

@@ -1,6 +1,6 @@
-"""What a representation tells to a linear reader (Alain & Bengio, 2016): classes and colours from S and from E.
+"""Linear probes of representations (Alain & Bengio, 2016): what a linear model reads from features.
 
-Readers are fitted to training images and scored on held-out ones; features are scaled to one deviation first, or what is faint
+Probes are fitted to training images and scored on held-out ones; features are scaled to one deviation first, or what is faint
 would be taken for nothing.
 """
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 KEPT_BACK = 0.2
-"""Share of the samples to fit to that chooses how strongly a reader is held back."""
+"""Share of the fitted samples that is held back to choose the strength of the regularisation."""
 RIDGES = (1.0, 100.0, 10_000.0)
 LOGISTIC = (1.0, 0.001)
-"""C, the inverse: for a handful of features, and for hundreds, which overfit."""
+"""C, the inverse strength of regularisation: for few features, and for many, which overfit."""
 FEW = 64
 
 Array = NDArray[np.float32]
@@ -32,7 +32,7 @@ class Probed:
 
 
 def label_accuracy(fitted: Probed, scored: Probed) -> float:
-    """Share of held-out classes that a multinomial logistic regression names."""
+    """Accuracy of a multinomial logistic regression on held-out samples."""
     from sklearn.linear_model import LogisticRegression
 
     known, seen = _scaled(fitted, scored)
@@ -41,7 +41,7 @@ def label_accuracy(fitted: Probed, scored: Probed) -> float:
 
 
 def colour_r2(fitted: Probed, scored: Probed) -> float:
-    """R² of held-out RGB by a ridge regression, the mean over channels: 1 is all, 0 is no more than their mean."""
+    """R² of a ridge regression of RGB colours on held-out samples, the mean over channels."""
     from scipy.linalg import LinAlgWarning
     from sklearn.linear_model import Ridge
 
@@ -57,7 +57,7 @@ def colour_r2(fitted: Probed, scored: Probed) -> float:
 
 
 def _scaled(fitted: Probed, scored: Probed) -> tuple[Array, Array]:
-    """Features by the mean and deviation of those that are fitted to."""
+    """Features scaled by the mean and deviation of the fitted ones."""
     known, seen = (probed.features.detach().flatten(1).float() for probed in (fitted, scored))
     mean, deviation = known.mean(0), known.std(0)
     deviation = deviation.where(deviation > 0, 1.0)

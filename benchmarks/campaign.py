@@ -70,9 +70,9 @@ def run(campaign: Campaign, watch: Callable[[], None] = lambda: None) -> Journal
     journal = Journal.claim(campaign, "bench campaign")
     if journal.status().get("status") != "finished":
         address = use_local_services()
-        _, ending = run_campaign(journal, campaign, address, lambda plan: watch())
-        if ending.comes:
-            raise SystemExit(f"campaign {campaign.name} was cut: {ending}")
+        _, stop = run_campaign(journal, campaign, address, lambda plan: watch())
+        if stop.any:
+            raise SystemExit(f"campaign {campaign.name} stopped early: {stop}")
     return journal
 
 

@@ -82,29 +82,29 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     """Run a campaign until it is over or interrupted, showing its table, and write its report; exits 130 after Ctrl-C."""
     from unbraid.trainers.errors import RunError
     from unbraid.trainers.launch.preflight import check_inputs
+    from unbraid.trainers.search.campaign.checks import corner_config
     from unbraid.trainers.search.campaign.journal import Journal
-    from unbraid.trainers.search.campaign.space import corners
     from unbraid.trainers.search.report.page import PAGE_KEY, write_report
     from unbraid.trainers.search.report.table import LiveTable
     from unbraid.trainers.search.trials.driver import run_campaign
 
-    check_inputs(campaign.config(next(corners(campaign.space)), 0, "corner"))
+    check_inputs(corner_config(campaign))
     journal = Journal.claim(campaign, " ".join(sys.argv[1:]))
     click.echo(f"campaign {campaign.name} → {journal.store.url}")
     started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))
     table = LiveTable(campaign, lambda: earlier + time.monotonic() - started, sys.stdout)
     try:
-        plan, ending = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
+        plan, stop = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
     except KeyboardInterrupt:  # before trials run, or a second time while they are stopped
         _exit_interrupted()
     table(plan.configurations, last=True)
-    if ending.halted:
-        raise RunError(f"the campaign has stopped: {ending.halted}\nOnce that is repaired, the same command goes on.")
+    if stop.shared_trouble:
+        raise RunError(f"the campaign has stopped: {stop.shared_trouble}\nOnce that is repaired, the same command goes on.")
     write_report(journal, campaign)
     click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
-    if ending.interrupted:
+    if stop.interrupted:
         _exit_interrupted()
-    if ending.out_of_time:
+    if stop.out_of_time:
         click.echo("budget.minutes are used up: a larger budget goes on with what was running")
 
 
@@ -138,11 +138,11 @@ def status(name: str, storage: str) -> None:
       unbraid tune status infogan-mnist-weights-small
       unbraid tune status faces --storage s3://bucket/campaigns
     """
-    from unbraid.trainers.search.report.table import campaign_table, outcome_line
+    from unbraid.trainers.search.report.table import campaign_table, status_text
 
     journal = _journal(storage, name)
     content = journal.status()
-    click.echo(f"{journal.store.url}: {outcome_line(content)}")
+    click.echo(f"{journal.store.url}: {status_text(content)}")
     click.echo(campaign_table(journal.campaign(), journal.read(), float(content.get("seconds", 0.0))))
 
 

@@ -283,7 +283,7 @@ def effects(schema: type[BaseModel], prefix: str = "") -> dict[str, Effect]:
     return found
 
 
-def differences(a: SystemConfig, b: SystemConfig) -> dict[str, tuple[Any, Any]]:
+def differences(a: BaseModel, b: BaseModel) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ, with both values."""
     left, right = (dict(_leaves(c.model_dump(mode="json"))) for c in (a, b))
     return {

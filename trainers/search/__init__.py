@@ -1,1 +1,1 @@
-"""Campaigns: searches over the configurations of any system, on Ray Tune."""
+"""Campaigns: searches over the configurations of any system, on Ray Tune. Imports go report → trials → plan → campaign."""

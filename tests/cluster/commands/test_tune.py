@@ -75,7 +75,7 @@ def test_a_file_goes_on_with_its_campaign_but_another_of_that_name_is_refused(
     file = write(other, digits_folder, storage=str(tmp_path / "campaigns"), fixed={"run.updates": 9})
     result = unbraid("tune", file)
     refused(result, "was started from another file")
-    assert "'run.updates': 8" in result.output
+    assert "fixed.run.updates: 8 there, 9 in the file" in result.output
     assert Journal.claim(read_campaign(started, ["budget.trials=9"]), "test").campaign().budget.trials == 9
 
 
@@ -109,7 +109,7 @@ def test_a_resumed_campaign_can_be_looked_at_without_starting_it(started: str, t
 def test_an_export_that_cannot_be_written_is_one_error(started: str, tmp_path: Path) -> None:
     planned = read_campaign(started)
     run = open_run(str(tmp_path / "campaigns/tiny/trials"), "0000-s0", create=True)
-    config = planned.config({"loss.info_categorical": 0.5}, 0, "0000-s0")
+    config = planned.trial_config({"loss.info_categorical": 0.5}, 0, "0000-s0")
     run.put("config.yaml", yaml.safe_dump(config.model_dump(mode="json")).encode())
     written = tmp_path / "best.yaml"
     storage = ("--storage", str(tmp_path / "campaigns"))

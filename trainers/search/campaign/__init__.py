@@ -1,1 +1,1 @@
-"""A campaign's file, its search space and its journal."""
+"""What a campaign is: its file, its search space, its trials so far, and its storage. No Ray."""

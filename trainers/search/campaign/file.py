@@ -1,4 +1,4 @@
-"""A campaign's file: what is searched, from where, towards what, and within which budget."""
+"""A campaign's file: what is searched, starting from which preset, towards which objectives, and within which budget."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from unbraid.trainers.config.overrides import resolve
-from unbraid.trainers.config.schema import Section, SystemConfig
+from unbraid.trainers.config.schema import EXECUTION, Section, SystemConfig
 from unbraid.trainers.search.campaign.sections import (
     Asha,
     BudgetConfig,
     CollapseConfig,
+    Decides,
     NoScheduler,
     Objective,
     Pbt,
@@ -27,54 +28,50 @@ from unbraid.trainers.search.campaign.space import KINDS, Dimension, Params, gri
 
 CENTRALITY = "selection/centrality"
 """The mean agreement between the models of a configuration's seeds, see :mod:`unbraid.trainers.search.plan.centrality`."""
-MAY_CHANGE = ("budget", "concurrency", "resources", "keep", "storage")
-"""What a campaign may go on with changed: none alters what its trials are."""
-NOT_SEARCHED = ("run.", "data.url", "data.split", "data.evaluation_split")
-OWNED = {
-    "run.name": "name", "run.storage": "storage", "run.seed": "seed", "run.workers": "resources.workers",
-    "run.cpus": "resources.cpus", "run.gpus": "resources.gpus", "run.evaluate_at": "scheduler",
-    "run.evaluate_every": "scheduler",
-}  # fmt: skip
-"""Keys of trials that the campaign decides, and by which of its own."""
+SAME_WEIGHTS = ("loss.", "optim.", "augment.")
+"""Sections of a configuration that leave the shapes of all weights as they are, so that members can copy each other's."""
 
 
 class Campaign(Section):
     """A search over the configurations of one preset.
 
+    As in a system's configuration, a field without an :class:`~unbraid.trainers.config.schema.Effect` changes what trials learn
+    or which of them are chosen; a campaign continues only while these stay the same.
+
     Attributes:
-        name: of its folder in ``storage``.
+        name: of the campaign, and of its folder in ``storage``.
         preset: that every trial starts from.
-        fixed: values of dotted paths, the same for all trials.
-        space: by dotted path, see :mod:`unbraid.trainers.search.campaign.space`.
+        fixed: values by dotted path, the same for all trials.
+        space: dimensions by dotted path, see :mod:`unbraid.trainers.search.campaign.space`.
         objectives: one, or several for a Pareto front.
-        labels: ``report`` forbids to select by a measure that reads labels; ``select`` allows it; ``none`` takes none.
-        concurrency: trials at once; 0 is as many as the cluster's resources hold.
-        keep: best configurations that keep checkpoints; of all others metrics and one picture stay.
-        seed: decides all draws; trials of a configuration train with this seed and the ones after it.
-        failures: times that a trial lost with its process or node goes on from its checkpoint.
+        labels: ``report`` forbids objectives that read labels; ``select`` allows them; ``none`` takes no such measure.
+        concurrency: trials that run at once; 0 is as many as fit into the cluster's resources.
+        keep: number of best configurations that keep their checkpoints; all others keep metrics and one picture.
+        seed: of the search's draws, and of the first seed of each configuration; further seeds count up from it.
+        failures: how many times a trial is restarted from its checkpoint after its process or node was lost.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[str, Decides(("run.name",))] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     preset: str
     fixed: dict[str, Any] = Field({})
     space: dict[str, Dimension]
     objectives: Annotated[list[Objective], Field(min_length=1)]
     labels: Literal["report", "select", "none"] = "report"
     searcher: SearcherConfig = SearcherConfig()
-    scheduler: SchedulerConfig = NoScheduler()
+    scheduler: Annotated[SchedulerConfig, Decides(("run.evaluate_at", "run.evaluate_every"))] = NoScheduler()
     seeds: SeedsConfig = SeedsConfig()
     budget: BudgetConfig = BudgetConfig()
     resources: ResourcesConfig = ResourcesConfig()
     collapse: CollapseConfig = CollapseConfig()
-    concurrency: int = Field(0, ge=0)
-    keep: int = Field(3, ge=1)
-    seed: int = Field(0, ge=0)
-    failures: int = Field(3, ge=0)
-    storage: str = "campaigns"
+    concurrency: Annotated[int, EXECUTION] = Field(0, ge=0)
+    keep: Annotated[int, EXECUTION] = Field(3, ge=1)
+    seed: Annotated[int, Decides(("run.seed",))] = Field(0, ge=0)
+    failures: Annotated[int, EXECUTION, Decides(("run.max_failures",))] = Field(3, ge=0)
+    storage: Annotated[str, EXECUTION, Decides(("run.storage",))] = "campaigns"
 
     @field_validator("space", mode="before")
     @classmethod
-    def _one_kind_each(cls, space: Any) -> Any:
+    def _each_dimension_has_one_kind(cls, space: Any) -> Any:
         if not isinstance(space, Mapping) or not space:
             raise ValueError("expected dotted paths, such as loss.info_continuous: {log_uniform: [0.01, 1]}")
         for path, dimension in space.items():
@@ -84,45 +81,54 @@ class Campaign(Section):
         return space
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _space_suits_searcher_and_budget(self) -> Self:
         ordered(self.space)
         if self.searcher.kind == "grid":
             grid(self.space)
         elif self.budget.trials is None:
-            raise ValueError(f"budget.trials: a {self.searcher.kind} search never ends by itself; say how many")
+            raise ValueError(f"budget.trials: a {self.searcher.kind} search has no end of its own; set the number of trials")
         if self.budget.trials is not None and self.budget.trials < self.seeds.count:
-            raise ValueError(f"budget.trials={self.budget.trials} allows no configuration its seeds.count={self.seeds.count}")
-        many = len(self.objectives) > 1
-        if many and self.scheduler.kind != "none" and self.scheduler_objective is None:
-            raise ValueError("scheduler.metric: with several objectives, say which one measure stops trials")
-        if CENTRALITY in self.metrics and self.seeds.count < 2:
-            raise ValueError(f"objectives: {CENTRALITY} compares the models of a configuration: set seeds.count to 2 or more")
-        if self.scheduler.kind != "none" and self.scheduler_objective is None:
-            raise ValueError(f"scheduler.metric: {CENTRALITY} is known only after trials have ended; name another measure")
-        if self.scheduler.kind == "pbt":
-            self._require_exchangeable()
+            raise ValueError(
+                f"budget.trials={self.budget.trials} is less than seeds.count={self.seeds.count}: not one configuration could "
+                "be trained with all its seeds"
+            )
         return self
 
-    def _require_exchangeable(self) -> None:
+    @model_validator(mode="after")
+    def _objectives_suit_scheduler_and_seeds(self) -> Self:
+        has_scheduler = self.scheduler.kind != "none"
+        if has_scheduler and len(self.objectives) > 1 and self.scheduler_objective is None:
+            raise ValueError("scheduler.metric: with several objectives, name the measure that the scheduler stops trials by")
+        if CENTRALITY in self.metrics and self.seeds.count < 2:
+            raise ValueError(f"objectives: {CENTRALITY} compares the models of a configuration: set seeds.count to 2 or more")
+        if has_scheduler and self.scheduler_objective is None:
+            raise ValueError(f"scheduler.metric: {CENTRALITY} is known only after trials have ended; name another measure")
+        return self
+
+    @model_validator(mode="after")
+    def _members_can_copy_each_other(self) -> Self:
+        if not isinstance(self.scheduler, Pbt):
+            return self
         for path, dimension in self.space.items():
-            if not path.startswith(("loss.", "optim.", "augment.")) or dimension.when:
+            if not path.startswith(SAME_WEIGHTS) or dimension.when:
                 raise ValueError(
                     f"space.{path}: scheduler pbt copies weights between trials, which must have the same networks and codes "
                     "all the time: search loss.*, optim.* and augment.* without conditions, and put the rest under fixed"
                 )
         if self.concurrency:
-            raise ValueError("concurrency: with scheduler pbt the whole population takes turns on all that the cluster has")
+            raise ValueError("concurrency: scheduler pbt trains the whole population at once, in turns; leave concurrency out")
         if self.seeds.count > 1:
-            raise ValueError("seeds.count: with scheduler pbt each member of the population has one seed")
+            raise ValueError("seeds.count: with scheduler pbt each member of the population has one seed; leave seeds out")
+        return self
 
     @property
     def metrics(self) -> list[str]:
-        """Of the objectives."""
+        """The objectives' metrics."""
         return [objective.metric for objective in self.objectives]
 
     @property
     def scheduler_objective(self) -> Objective | None:
-        """What the scheduler decides by; None without one, and where none is named and none can be meant."""
+        """The objective of the scheduler; None without a scheduler, and where it must be named but is not."""
         scheduler = self.scheduler
         if isinstance(scheduler, NoScheduler):
             return None
@@ -133,19 +139,19 @@ class Campaign(Section):
         return self.objectives[0]
 
     @property
-    def selects_by(self) -> list[str]:
-        """Every measure that decides anything."""
+    def selecting_metrics(self) -> list[str]:
+        """The metrics of the objectives and of the scheduler."""
         scheduler = self.scheduler_objective
         return self.metrics + ([scheduler.metric] if scheduler is not None else [])
 
     @cached_property
     def updates(self) -> int:
-        """Of a trial that is not stopped."""
+        """Updates of a trial that trains to its end."""
         return self._resolved({}).run.updates
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Updates before the end at which a trial is measured."""
+        """Updates, before the last, after which a trial is evaluated."""
         scheduler = self.scheduler
         if isinstance(scheduler, Asha):
             rungs, at = [], scheduler.grace
@@ -158,8 +164,8 @@ class Campaign(Section):
         return tuple(range(scheduler.every, self.updates, scheduler.every))
 
     @property
-    def most_trials(self) -> int:
-        """Trials at most."""
+    def max_trials(self) -> int:
+        """The number of trials that the budget, or the grid, allows."""
         trials = self.budget.trials
         if self.searcher.kind == "grid":
             every = len(grid(self.space)) * self.seeds.count
@@ -167,19 +173,26 @@ class Campaign(Section):
         assert trials is not None
         return trials
 
-    def config(self, params: Params, seed: int, name: str) -> SystemConfig:
+    @property
+    def trials_storage(self) -> str:
+        """Folder or URL that holds the trials' runs."""
+        return f"{self.storage.rstrip('/')}/{self.name}/trials"
+
+    def trial_config(self, params: Params, seed: int, name: str) -> SystemConfig:
         """A trial's configuration.
 
         Args:
-            seed: number of it within the configuration, from 0.
+            params: values of the space's active dimensions.
+            seed: number of the seed within the configuration, from 0.
+            name: of the trial's run.
 
         Raises:
-            ConfigError: where these values do not go together.
+            ConfigError: when the values do not go together.
         """
         config = self._resolved(params)
         run = {
             "name": name,
-            "storage": f"{self.storage.rstrip('/')}/{self.name}/trials",
+            "storage": self.trials_storage,
             "seed": self.seed + seed,
             "workers": self.resources.workers,
             "cpus": self.resources.cpus,
@@ -195,7 +208,3 @@ class Campaign(Section):
     def _resolved(self, params: Params) -> SystemConfig:
         values = self.fixed | params | {"run.workers": self.resources.workers}
         return resolve(self.preset, [f"{path}={json.dumps(value)}" for path, value in values.items()])
-
-    def identity(self) -> dict[str, Any]:
-        """All that decides what its trials are, by key."""
-        return self.model_dump(mode="json", exclude=set(MAY_CHANGE))

@@ -1,4 +1,4 @@
-"""What a campaign has tried and found: configurations, their trials, and the scores that follow from them. No files, no Ray."""
+"""What a campaign has tried and found: configurations, their trials, and their scores. No files, no Ray."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from unbraid.trainers.search.campaign.sections import Objective
 from unbraid.trainers.search.campaign.space import Params
 
 State = Literal["waiting", "running", "finished", "stopped", "failed"]
-"""``stopped`` by the scheduler; ``failed`` has a cause; the last three are final."""
+"""``stopped`` is by the scheduler; ``failed`` has a cause; the last three are final."""
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 Scores = Mapping[str, float]
+"""Measures by name."""
 
 
 @dataclass
 class Trial:
-    """One run of training: a configuration with one seed.
+    """One training run: a configuration with one seed.
 
     Attributes:
-        seed: its number within the configuration, from 0.
+        number: of its configuration.
+        seed: number of the seed within the configuration, from 0.
         cause: why it failed, or which rung stopped it.
         updates: made so far.
-        rungs: (updates, scores) of each time that it was measured, ascending.
+        rungs: (updates, scores) of each evaluation, ascending.
         seconds: of training, all launches together.
     """
 
@@ -40,17 +42,17 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Of its run: ``0007-s1``."""
+        """The name of its run, see :func:`trial_name`."""
         return trial_name(self.number, self.seed)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether its state is final."""
         return self.state in FINAL
 
     @property
     def scores(self) -> Scores:
-        """Of the last measure."""
+        """The scores of the newest evaluation; empty before the first."""
         return self.rungs[-1][1] if self.rungs else {}
 
 
@@ -59,9 +61,10 @@ class Configuration:
     """One point of the space and its trials, by seed.
 
     Attributes:
-        params: its values; of a member of a population those that it took over last.
-        centrality: agreement of each seed's model with the others', where it was asked for and is known.
-        given_up: it gets no more seeds.
+        params: its values; for a member of a population, those that it uses now.
+        centrality: of each seed's model, its mean agreement with the other models; None before they were compared, empty where
+            the comparison failed.
+        given_up: whether it gets no further seeds.
     """
 
     number: int
@@ -71,65 +74,67 @@ class Configuration:
     given_up: bool = False
 
     def score(self, objective: Objective) -> float | None:
-        """The median over seeds; a failed seed counts as the worst there is. None while nothing is known."""
+        """The median over seeds, in which a failed seed counts as the worst possible; None while nothing is known."""
         if objective.metric == CENTRALITY:
             return None if not self.centrality else statistics.fmean(self.centrality.values())
         return median_score(self.trials.values(), objective)
 
     def scores(self, campaign: Campaign) -> list[float] | None:
-        """Of all objectives, in their order; None while one is not known."""
+        """The scores of all objectives, in the campaign's order; None while one of them is unknown."""
         scores = [self.score(objective) for objective in campaign.objectives]
         known = [score for score in scores if score is not None]
         return known if len(known) == len(scores) else None
 
     @property
     def ended(self) -> bool:
-        """Whether all trials that it has are over."""
+        """Whether it has trials and all of them have ended; further seeds may follow."""
         return bool(self.trials) and all(trial.ended for trial in self.trials.values())
 
-    def complete(self, campaign: Campaign) -> bool:
-        """Whether nothing more will come of it: all its seeds are over, and judged where that is an objective."""
+    def is_complete(self, campaign: Campaign) -> bool:
+        """Whether all its seeds have ended and, where centrality is an objective, its models have been compared."""
         if not self.ended or (len(self.trials) < campaign.seeds.count and not self.given_up):
             return False
-        return not wants_judgement(self, campaign)
+        return not self.needs_comparison(campaign)
+
+    def needs_comparison(self, campaign: Campaign) -> bool:
+        """Whether its models must be compared with each other next: centrality is an objective and all seeds have finished."""
+        if CENTRALITY not in campaign.metrics or self.centrality is not None or self.is_partial:
+            return False
+        return self.ended and len(self.trials) == campaign.seeds.count
 
     @property
-    def was_cut(self) -> bool:
-        """Whether a trial was stopped or failed, so that the score is not that of full training."""
+    def is_partial(self) -> bool:
+        """Whether it was given up, or a trial was stopped or failed, so that its score is not one of full training."""
         return self.given_up or any(trial.state in ("stopped", "failed") for trial in self.trials.values())
 
     @property
     def updates(self) -> int:
-        """Of its longest trial."""
+        """Updates of its longest trial."""
         return max((trial.updates for trial in self.trials.values()), default=0)
 
     def best_trial(self, campaign: Campaign) -> Trial | None:
-        """The one to keep: most central where that is an objective, else the one with the median score, failed ones aside."""
-        sound = [trial for trial in self.trials.values() if trial.state != "failed" and trial.rungs]
-        if not sound:
+        """The trial whose checkpoints are kept and exported, failed ones excepted; None when no trial has a score.
+
+        It is the most central one where centrality is an objective, else the one with the median score.
+        """
+        scored = [trial for trial in self.trials.values() if trial.state != "failed" and trial.rungs]
+        if not scored:
             return None
         if CENTRALITY in campaign.metrics and self.centrality:
             known = self.centrality
-            return max(sound, key=lambda trial: known.get(trial.seed, -math.inf))
+            return max(scored, key=lambda trial: known.get(trial.seed, -math.inf))
         first = campaign.objectives[0]
-        order = sorted(sound, key=lambda trial: first.sign * trial.scores.get(first.metric, -math.inf * first.sign))
+        order = sorted(scored, key=lambda trial: first.sign * trial.scores.get(first.metric, -math.inf * first.sign))
         return order[(len(order) - 1) // 2]
 
 
 def trial_name(number: int, seed: int) -> str:
-    """``0007-s1``."""
+    """The name of a trial's run, such as ``0007-s1``: configuration 7, seed 1."""
     return f"{number:04d}-s{seed}"
 
 
-def wants_judgement(configuration: Configuration, campaign: Campaign) -> bool:
-    """Whether its models, all of them trained to the end, are to be compared and have not been."""
-    if CENTRALITY not in campaign.metrics or configuration.centrality is not None or configuration.was_cut:
-        return False
-    return configuration.ended and len(configuration.trials) == campaign.seeds.count
-
-
 def median_score(trials: Iterable[Trial], objective: Objective) -> float | None:
-    """Over the trials that were measured; a failed one counts as the worst."""
+    """The median over evaluated trials, in which a failed trial counts as the worst possible; None when there are none."""
     values = [
         -math.inf if trial.state == "failed" else objective.sign * trial.scores[objective.metric]
         for trial in trials

@@ -1,12 +1,12 @@
-"""A campaign in its storage, the only truth about it: who resumes it, watches it or draws its report reads this.
+"""The journal: the records of a campaign in its storage, from which it is resumed, watched and reported.
 
 ::
 
     STORAGE/NAME/campaign.yaml              the file, as it was checked
                  campaign.json              status, versions, seconds used
-                 configurations/0007.json   values, and how far its models agree
+                 configurations/0007.json   values, and how much its models agree
                  trials/0007-s1/            a run like any other: config.yaml, metrics.jsonl, checkpoints/, report.png
-                 trials/0007-s1/trial.json  how it ended, and each time that it was measured
+                 trials/0007-s1/trial.json  state, cause, and the scores of each evaluation
                  report.html, report.png
 """
 
@@ -23,82 +23,82 @@ import yaml
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store, open_store
-from unbraid.trainers.config.schema import absolute
+from unbraid.trainers.config.schema import absolute, differences, effects
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import measures_of, provenance, read_metrics
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration, Trial
-from unbraid.trainers.search.campaign.lineage import LINEAGE, read_lineage
+from unbraid.trainers.search.campaign.lineage import LINEAGE_KEY, read_lineage
 from unbraid.trainers.search.campaign.reading import parse_campaign
 
-FILE = "campaign.yaml"
-STATUS = "campaign.json"
+FILE_KEY = "campaign.yaml"
+STATUS_KEY = "campaign.json"
 CONFIGURATIONS = "configurations/"
 TRIALS = "trials/"
 READERS = 16
+"""Threads that read records at once."""
 
 
 class Journal:
-    """Reads and writes one campaign's records; each write is one atomic object."""
+    """Reads and writes the records of one campaign; each write is one atomic object.
+
+    Attributes:
+        trials_with_files: names of trials that were written since retention last removed their checkpoints and pictures, see
+            :mod:`unbraid.trainers.search.trials.retention`.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.full: set[str] = set()
-        """Names of trials whose runs have not been emptied since they started."""
+        self.trials_with_files: set[str] = set()
 
     @classmethod
     def open(cls, storage: str, name: str) -> Journal:
-        """Of a campaign that is there.
+        """The journal of an existing campaign.
 
         Raises:
-            ConfigError: when it is not.
+            ConfigError: when there is no such campaign.
         """
         store = open_store(f"{absolute(storage).rstrip('/')}/{name}")
-        if not store.exists(FILE):
+        if not store.exists(FILE_KEY):
             raise ConfigError(f"{store.url}: no such campaign; `unbraid tune FILE` starts one, --storage says where it is")
         return cls(store)
 
     @classmethod
     def claim(cls, campaign: Campaign, command: str) -> Journal:
-        """Of a new campaign, or one that agrees with what is there and goes on.
+        """The journal of a new campaign, or of an existing one that this file continues.
+
+        Args:
+            command: that starts it, for the record.
 
         Raises:
-            ConfigError: when a campaign of that name has another file.
+            ConfigError: when a campaign of that name has a file with other results.
             DataError: when the storage cannot be written.
         """
         store = open_store(f"{campaign.storage.rstrip('/')}/{campaign.name}", create=True)
         journal = cls(store)
-        if store.exists(FILE):
-            there = journal.campaign()
-            before, now = there.identity(), campaign.identity()
-            changed = [key for key in now if before.get(key) != now[key]]
-            if changed:
-                listing = "\n".join(f"  {key}: {before.get(key)!r} there, {now[key]!r} in the file" for key in changed)
-                raise ConfigError(
-                    f"campaign {campaign.name!r} in {campaign.storage} was started from another file:\n{listing}\n"
-                    "give this one another name, or take these back (budget, concurrency, resources and keep may change)"
-                )
-        store.put(FILE, yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False).encode())
-        if not store.exists(STATUS):
+        if store.exists(FILE_KEY):
+            _require_same_trials(journal.campaign(), campaign)
+        store.put(FILE_KEY, yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False).encode())
+        if not store.exists(STATUS_KEY):
             journal.set_status(command=command, started=time.time(), seconds=0.0, **provenance())
         return journal
 
     def campaign(self) -> Campaign:
-        """As it was checked when it was started or went on last; its storage is where it is found now."""
-        campaign = parse_campaign(self.store.get(FILE).decode(), self.store.url)
+        """The campaign's file as of its newest launch; its storage is the place where the journal was found."""
+        campaign = parse_campaign(self.store.get(FILE_KEY).decode(), self.store.url)
         return campaign.model_copy(update={"storage": self.store.url.rpartition("/")[0]})
 
     def status(self) -> dict[str, Any]:
-        """``campaign.json``."""
-        content: dict[str, Any] = json.loads(self.store.get(STATUS)) if self.store.exists(STATUS) else {}
+        """The content of ``campaign.json``; empty before the first launch."""
+        content: dict[str, Any] = json.loads(self.store.get(STATUS_KEY)) if self.store.exists(STATUS_KEY) else {}
         return content
 
     def set_status(self, **change: Any) -> None:
-        """Set fields of it."""
-        self.store.put(STATUS, json.dumps(self.status() | change, indent=2).encode())
+        """Set fields of ``campaign.json``."""
+        self.store.put(STATUS_KEY, json.dumps(self.status() | change, indent=2).encode())
 
     def write_configuration(self, configuration: Configuration) -> None:
-        """Its values, before any of its trials starts; again when its models were judged, or it was given up."""
+        """Write a configuration's values, before its first trial starts, and whatever changes later."""
         content = {
             "number": configuration.number,
             "params": configuration.params,
@@ -108,16 +108,16 @@ class Journal:
         self.store.put(f"{CONFIGURATIONS}{configuration.number:04d}.json", json.dumps(content, indent=2).encode())
 
     def write_trial(self, trial: Trial) -> None:
-        """How it stands."""
-        self.full.add(trial.name)
+        """Write a trial's state and scores."""
+        self.trials_with_files.add(trial.name)
         self.store.put(f"{TRIALS}{trial.name}/trial.json", json.dumps(asdict(trial), indent=2).encode())
 
     def trial_store(self, name: str) -> Store:
-        """Of a trial's run."""
+        """The store of a trial's run."""
         return open_store(f"{self.store.url}/{TRIALS}{name}")
 
     def read(self) -> list[Configuration]:
-        """Everything tried so far, by number; a trial that never ended was ``running``.
+        """All configurations with their trials, by number; a trial without an end is ``running``.
 
         Raises:
             DataError: when the storage cannot be read.
@@ -131,11 +131,11 @@ class Journal:
         for trial in trials:
             configuration = configurations[trial.number]
             configuration.trials[trial.seed] = trial
-            if f"{TRIALS}{trial.name}/{LINEAGE}" in keys:
-                configuration.params = read_lineage(self.trial_store(trial.name))[-1]["params"]
-        self.full = set(begun)
+            if f"{TRIALS}{trial.name}/{LINEAGE_KEY}" in keys:
+                configuration.params = dict(read_lineage(self.trial_store(trial.name))[-1].params)
+        self.trials_with_files = set(begun)
         for configuration in configurations:
-            if not configuration.trials:  # the campaign was cut between the two writes
+            if not configuration.trials:  # the driver died between writing the configuration and its first trial
                 configuration.trials[0] = Trial(configuration.number, 0)
         return configurations
 
@@ -153,9 +153,25 @@ class Journal:
         return trial
 
 
+def _require_same_trials(stored: Campaign, given: Campaign) -> None:
+    """See that a campaign's file changes nothing that decides its results.
+
+    Raises:
+        ConfigError: naming each key that would, with both values.
+    """
+    may_change = effects(Campaign)
+    changed = {key: values for key, values in differences(stored, given).items() if key not in may_change}
+    if changed:
+        listing = "\n".join(f"  {key}: {before!r} there, {now!r} in the file" for key, (before, now) in changed.items())
+        raise ConfigError(
+            f"campaign {given.name!r} in {given.storage} was started from another file:\n{listing}\n"
+            f"give this one another name, or take these changes back (only {', '.join(may_change)} may change)"
+        )
+
+
 def _configuration(content: Mapping[str, Any]) -> Configuration:
-    judged = content["centrality"]
-    centrality = None if judged is None else {int(seed): value for seed, value in judged.items()}
+    compared = content["centrality"]
+    centrality = None if compared is None else {int(seed): value for seed, value in compared.items()}
     return Configuration(content["number"], content["params"], centrality=centrality, given_up=content["given_up"])
 
 

@@ -1,18 +1,41 @@
-"""The record of what a member of a population copied from others, ``lineage.json`` in its run."""
+"""The lineage of a population's member: the donors whose weights it copied, when, and its values from then on."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from unbraid.datasets.store import Store
 
-LINEAGE = "lineage.json"
+LINEAGE_KEY = "lineage.json"
+"""In the member's run."""
 
 
-def read_lineage(store: Store) -> list[dict[str, Any]]:
-    """What a member took over, in order: from whom, at which update, with which values."""
-    if not store.exists(LINEAGE):
+@dataclass(frozen=True)
+class Descent:
+    """One entry of a lineage.
+
+    Attributes:
+        updates: of the donor's state that was copied.
+        donor: name of the trial that it was copied from.
+        params: the member's values from then on.
+    """
+
+    updates: int
+    donor: str
+    params: Mapping[str, Any]
+
+
+def read_lineage(run: Store) -> list[Descent]:
+    """All entries of a member's lineage, in order; empty where it never copied another."""
+    if not run.exists(LINEAGE_KEY):
         return []
-    lineage: list[dict[str, Any]] = json.loads(store.get(LINEAGE))
-    return lineage
+    return [Descent(**entry) for entry in json.loads(run.get(LINEAGE_KEY))]
+
+
+def append_lineage(run: Store, entry: Descent) -> None:
+    """Add an entry to a member's lineage."""
+    entries = [*read_lineage(run), entry]
+    run.put(LINEAGE_KEY, json.dumps([asdict(entry) for entry in entries], indent=2).encode())

@@ -11,27 +11,35 @@ from unbraid.trainers.search.campaign.history import Configuration
 
 
 def ranked(configurations: Sequence[Configuration], campaign: Campaign) -> list[Configuration]:
-    """Best first: those trained to the end by score, then those that were cut, the longest trained first; with several
-    objectives by Pareto rank, then by the first one. Those without any score come last."""
+    """Configurations, best first.
+
+    Those that were trained to the end come first, by score; then partial ones, by the updates that they reached; last, those
+    without a score. With several objectives, the Pareto rank counts before the score of the first objective.
+    """
     fronts = pareto_ranks(configurations, campaign)
     first = campaign.objectives[0]
 
     def key(configuration: Configuration) -> tuple[Any, ...]:
         score = configuration.score(first)
         signed = -math.inf if score is None else first.sign * score
-        reached = configuration.updates if configuration.was_cut else campaign.updates
-        worth = configuration.scores(campaign) is not None and signed > -math.inf
-        return (not worth, configuration.was_cut, -reached, fronts.get(configuration.number, 0), -signed, configuration.number)
+        reached = configuration.updates if configuration.is_partial else campaign.updates
+        scored = configuration.scores(campaign) is not None and signed > -math.inf
+        front = fronts.get(configuration.number, 0)
+        return (not scored, configuration.is_partial, -reached, front, -signed, configuration.number)
 
     return sorted(configurations, key=key)
 
 
 def pareto_ranks(configurations: Iterable[Configuration], campaign: Campaign) -> dict[int, int]:
-    """0 for configurations that no other is better than in one objective and as good in all; then without these, and so on."""
+    """The Pareto rank of each fully trained configuration, by number.
+
+    Rank 0 is the front: no other configuration is at least as good in all objectives and better in one. Rank 1 is the front of
+    the rest, and so on.
+    """
     points: dict[int, list[float]] = {}
     for configuration in configurations:
         scores = configuration.scores(campaign)
-        if scores is not None and not configuration.was_cut:
+        if scores is not None and not configuration.is_partial:
             points[configuration.number] = [o.sign * s for o, s in zip(campaign.objectives, scores, strict=True)]
     ranks: dict[int, int] = {}
     rank = 0

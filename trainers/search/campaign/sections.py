@@ -1,23 +1,35 @@
-"""The sections of a campaign's file, each with its defaults."""
+"""The sections of a campaign's file, and what each of their keys decides."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from unbraid.trainers.config.schema import Section
+from unbraid.trainers.config.schema import BUDGET, EXECUTION, Section
+
+
+@dataclass(frozen=True)
+class Decides:
+    """Mark of a campaign's key that sets keys of every trial's configuration; those can be neither fixed nor searched.
+
+    Attributes:
+        keys: dotted keys of the trial's configuration.
+    """
+
+    keys: tuple[str, ...]
 
 
 class Objective(Section):
-    """A measure of evaluation, and whether more of it or less is better."""
+    """A measure that a campaign optimises, and its direction."""
 
     metric: str
     mode: Literal["max", "min"] = "max"
 
     @property
     def sign(self) -> float:
-        """What a value is multiplied by so that more is better."""
+        """The factor that makes larger values better."""
         return 1.0 if self.mode == "max" else -1.0
 
 
@@ -26,8 +38,8 @@ class SearcherConfig(Section):
 
     Attributes:
         kind: ``random``; ``grid``, every point of choices and integers; ``tpe``, Optuna's tree-structured Parzen estimator,
-            with several objectives its multi-objective form.
-        startup: configurations that ``tpe`` draws at random before it starts to learn.
+            which becomes the multi-objective variant when there are several objectives.
+        startup: number of random configurations before ``tpe`` starts to learn.
     """
 
     kind: Literal["random", "grid", "tpe"] = "random"
@@ -35,17 +47,17 @@ class SearcherConfig(Section):
 
 
 class NoScheduler(Section):
-    """Every trial runs to its end."""
+    """Every trial trains to its end."""
 
     kind: Literal["none"] = "none"
 
 
 class Asha(Section):
-    """Asynchronous successive halving (Li et al., MLSys 2020): at each rung only the best 1/``reduction`` go on.
+    """Asynchronous successive halving (Li et al., MLSys 2020): at each rung only the best 1/``reduction`` continue.
 
     Attributes:
-        grace: updates before the first rung; each next one is ``reduction`` times later.
-        metric: that rungs are decided by, with its ``mode``; default: the first objective.
+        grace: updates before the first rung; each further rung is ``reduction`` times later.
+        metric: the measure that decides at rungs, with its ``mode``; the default is the first objective.
     """
 
     kind: Literal["asha"]
@@ -56,10 +68,13 @@ class Asha(Section):
 
 
 class Median(Section):
-    """A trial stops when its best is worse than the median of the others' means so far (Golovin et al., KDD 2017).
+    """The median stopping rule (Golovin et al., KDD 2017): a trial stops when its best score is worse than the median of the
+    other trials' running means.
 
     Attributes:
-        every: updates between measures; ``grace`` of them before any trial is stopped, ``others`` trials that must be there.
+        every: updates between evaluations.
+        grace: updates before a trial may be stopped.
+        others: number of other trials that must have been evaluated before one is stopped.
     """
 
     kind: Literal["median"]
@@ -71,19 +86,19 @@ class Median(Section):
 
 
 class Pbt(Section):
-    """Population-based training (Jaderberg et al., 2017): the worst take over weights and values of the best and change them.
+    """Population-based training (Jaderberg et al., 2017): the worst members exploit the best, then explore.
 
-    All of ``budget.trials`` are one population. Weights only fit networks of the same sizes: so only losses, learning rates and
-    augmentations are searched, and code sizes are fixed.
+    All of ``budget.trials`` are one population. To exploit is to copy a donor's weights and values, to explore is to change the
+    values. Weights fit only networks of the same sizes, so only losses, learning rates and augmentations can be searched.
 
     Attributes:
-        every: updates between measures, checkpoints and exchanges.
-        quantile: share of the population that is replaced, and that is copied.
-        resample: probability that a value is drawn anew and not multiplied by 1.2 or 0.8.
+        every: updates between evaluations, each with a checkpoint, after which a member may exploit another.
+        quantile: fraction of the population that is replaced, and fraction that donates.
+        resample: probability that exploring draws a new value instead of multiplying the old one by 1.2 or 0.8.
     """
 
     kind: Literal["pbt"]
-    every: int = Field(ge=1)
+    every: Annotated[int, Decides(("run.checkpoint_every",))] = Field(ge=1)
     quantile: float = Field(0.25, gt=0, le=0.5)
     resample: float = Field(0.25, ge=0, le=1)
     metric: str | None = None
@@ -94,12 +109,13 @@ SchedulerConfig = Annotated[NoScheduler | Asha | Median | Pbt, Field(discriminat
 
 
 class SeedsConfig(Section):
-    """Adversaries vary from seed to seed: a configuration's score is the median over ``count`` of them.
+    """Seeds of a configuration, whose score is the median over them because adversarial training varies from seed to seed.
 
-    A configuration whose first seed was stopped by the scheduler, or has failed, gets no others.
+    A configuration whose first seed was stopped by the scheduler, or failed, gets no further seeds.
 
     Attributes:
-        promising: share of configurations, the best after their first seed, that get the other seeds; 1 is all.
+        count: seeds of a configuration.
+        promising: fraction of the configurations, ranked by their first seed, that get the further seeds; 1 is all.
     """
 
     count: int = Field(1, ge=1)
@@ -107,37 +123,56 @@ class SeedsConfig(Section):
 
 
 class BudgetConfig(Section):
-    """What a campaign may use; it ends with the first that is used up.
+    """Limits of a campaign; it ends at the first that is reached.
 
     Attributes:
-        trials: runs of training, seeds included; not needed for a grid.
-        updates: of all trials together: no trial starts once they are used up.
-        minutes: of wall time, earlier launches included; running trials are stopped, and go on if this is raised.
-        gpu_hours: of all trials together: no trial starts once they are used up.
+        trials: number of trainings, seeds included; may be omitted for a grid.
+        updates: of all trials together; when they are used up, no further trial starts.
+        minutes: of wall time, earlier launches included; running trials are stopped, and continue if the limit is raised.
+        gpu_hours: of all trials together; when they are used up, no further trial starts.
     """
 
-    trials: int | None = Field(None, ge=1)
-    updates: int | None = Field(None, ge=1)
-    minutes: float | None = Field(None, gt=0)
-    gpu_hours: float | None = Field(None, gt=0)
+    trials: Annotated[int | None, BUDGET] = Field(None, ge=1)
+    updates: Annotated[int | None, BUDGET] = Field(None, ge=1)
+    minutes: Annotated[float | None, BUDGET] = Field(None, gt=0)
+    gpu_hours: Annotated[float | None, BUDGET] = Field(None, gt=0)
 
 
 class ResourcesConfig(Section):
-    """Of each trial: a trial of one worker runs in place, a larger one as a Ray Train worker group. GPUs may be fractions."""
+    """Resources of each trial. A trial with one worker trains in Tune's process, a larger one as a Ray Train worker group.
 
-    workers: int = Field(1, ge=1)
-    cpus: int = Field(1, ge=1)
-    gpus: float = Field(0.0, ge=0)
+    Attributes:
+        workers: data-parallel processes of a trial.
+        cpus: of each worker.
+        gpus: of each worker; may be a fraction.
+    """
+
+    workers: Annotated[int, EXECUTION, Decides(("run.workers",))] = Field(1, ge=1)
+    cpus: Annotated[int, EXECUTION, Decides(("run.cpus",))] = Field(1, ge=1)
+    gpus: Annotated[float, EXECUTION, Decides(("run.gpus",))] = Field(0.0, ge=0)
 
 
 class CollapseConfig(Section):
-    """When adversaries are given up: for so many lines of metrics in a row, one of these holds.
+    """When a trial counts as collapsed: one of the two conditions holds for ``lines`` consecutive lines of metrics.
 
     Attributes:
-        loss_d: the discriminator's cross-entropy is below: it wins, and G learns nothing any more.
-        deviation: made samples differ among each other by less than this share of what real ones do.
+        loss_d: the discriminator's cross-entropy is below this, so the generator learns nothing any more.
+        deviation: fake samples vary less than this fraction of the variation of real ones.
     """
 
     lines: int = Field(20, ge=1)
     loss_d: float = Field(0.005, ge=0)
     deviation: float = Field(0.05, ge=0, lt=1)
+
+
+def decided_keys(section: BaseModel, prefix: str = "") -> dict[str, str]:
+    """Keys of trials' configurations that a section decides, each with the dotted campaign key that decides it."""
+    found: dict[str, str] = {}
+    for name, field in type(section).model_fields.items():
+        for mark in field.metadata:
+            if isinstance(mark, Decides):
+                found |= dict.fromkeys(mark.keys, f"{prefix}{name}")
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            found |= decided_keys(value, f"{prefix}{name}.")
+    return found

@@ -1,4 +1,4 @@
-"""What a campaign searches: dimensions over the dotted paths of a configuration. Numbers in, numbers out."""
+"""The search space of a campaign: dimensions over the dotted paths of a configuration. Pure functions, no files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pydantic import Field, model_validator
 from unbraid.trainers.config.schema import Section
 
 Params = dict[str, Any]
-"""A value for each dotted path that is active."""
-MOST_CORNERS = 4096
-"""Up to so many corners of a space are all looked at; of larger spaces, those that differ from the middle in two dimensions."""
+"""A point of the space: a value for each active dimension, by dotted path."""
+MAX_CORNERS = 4096
+"""Of a space with more corners, :func:`corners` yields the points that differ from its middle in two dimensions."""
 
 
-class Asker(Protocol):
-    """Who chooses values: Optuna's trials have these methods, and :class:`RandomAsker` too."""
+class Suggester(Protocol):
+    """Chooses values of dimensions: an Optuna trial, or :class:`~unbraid.trainers.search.plan.proposals.RandomSuggester`."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
 
@@ -29,10 +29,10 @@ class Asker(Protocol):
 
 
 class _Dimension(Section):
-    """What all dimensions have.
+    """What all dimensions have in common.
 
     Attributes:
-        when: values that other dimensions must have for this one to exist.
+        when: the condition under which this dimension is active: values of other dimensions, by path.
     """
 
     when: dict[str, Any] = Field({})
@@ -48,8 +48,8 @@ class Uniform(_Dimension):
         _require_ordered(self.uniform)
         return self
 
-    def ask(self, name: str, asker: Asker) -> float:
-        return asker.suggest_float(name, *self.uniform)
+    def suggest(self, name: str, suggester: Suggester) -> float:
+        return suggester.suggest_float(name, *self.uniform)
 
     @property
     def extremes(self) -> list[Any]:
@@ -72,8 +72,8 @@ class LogUniform(_Dimension):
             raise ValueError(f"log_uniform starts at {self.log_uniform[0]:g}: a logarithm needs more than 0")
         return self
 
-    def ask(self, name: str, asker: Asker) -> float:
-        return asker.suggest_float(name, *self.log_uniform, log=True)
+    def suggest(self, name: str, suggester: Suggester) -> float:
+        return suggester.suggest_float(name, *self.log_uniform, log=True)
 
     @property
     def extremes(self) -> list[Any]:
@@ -94,8 +94,8 @@ class Integer(_Dimension):
         _require_ordered(self.integer)
         return self
 
-    def ask(self, name: str, asker: Asker) -> int:
-        return asker.suggest_int(name, *self.integer)
+    def suggest(self, name: str, suggester: Suggester) -> int:
+        return suggester.suggest_int(name, *self.integer)
 
     @property
     def extremes(self) -> list[Any]:
@@ -111,12 +111,12 @@ class Choice(_Dimension):
 
     choice: Annotated[list[Any], Field(min_length=1)]
 
-    def ask(self, name: str, asker: Asker) -> Any:
-        return self.choice[self.words.index(asker.suggest_categorical(name, self.words))]
+    def suggest(self, name: str, suggester: Suggester) -> Any:
+        return self.choice[self.categories.index(suggester.suggest_categorical(name, self.categories))]
 
     @property
-    def words(self) -> list[str]:
-        """The values as Optuna's categories, which cannot be lists."""
+    def categories(self) -> list[str]:
+        """The values as JSON: Optuna's categories, which cannot be lists."""
         return [json.dumps(value) for value in self.choice]
 
     @property
@@ -134,10 +134,10 @@ Space = Mapping[str, Dimension]
 
 
 def ordered(space: Space) -> list[str]:
-    """Names such that each comes after those that it depends on.
+    """The paths of a space, each after the dimensions that its condition names.
 
     Raises:
-        ValueError: when a condition names no dimension, a value that it cannot have, or the conditions go in a circle.
+        ValueError: when a condition names a missing dimension or a value that it never has, or conditions are circular.
     """
     done: list[str] = []
     waiting = list(space)
@@ -153,47 +153,47 @@ def ordered(space: Space) -> list[str]:
     while waiting:
         ready = [name for name in waiting if all(other in done for other in space[name].when)]
         if not ready:
-            raise ValueError(f"space: the conditions of {', '.join(waiting)} wait for each other")
+            raise ValueError(f"space: the conditions of {', '.join(waiting)} depend on each other in a circle")
         done += ready
         waiting = [name for name in waiting if name not in ready]
     return done
 
 
 def is_active(dimension: Dimension, params: Mapping[str, Any]) -> bool:
-    """Whether the conditions of a dimension hold."""
+    """Whether the condition of a dimension holds at a point."""
     return all(other in params and params[other] == value for other, value in dimension.when.items())
 
 
-def ask(space: Space, asker: Asker) -> Params:
-    """One point of the space."""
+def sample(space: Space, suggester: Suggester) -> Params:
+    """Draw one point of the space."""
     params: Params = {}
     for name in ordered(space):
         if is_active(space[name], params):
-            params[name] = space[name].ask(name, asker)
+            params[name] = space[name].suggest(name, suggester)
     return params
 
 
 def corners(space: Space) -> Iterator[Params]:
-    """Points where every dimension is at an extreme: all of them, or those next to the middle when there are too many."""
+    """Points at which every dimension has an extreme value; of a large space, see :data:`MAX_CORNERS`, fewer."""
     names = ordered(space)
-    if math.prod(len(space[name].extremes) for name in names) <= MOST_CORNERS:
+    if math.prod(len(space[name].extremes) for name in names) <= MAX_CORNERS:
         yield from _distinct(space, names, itertools.product(*(space[name].extremes for name in names)))
         return
     middle = [space[name].middle for name in names]
-    yield from _distinct(space, names, _pairs_off(space, names, middle))
+    yield from _distinct(space, names, _two_off_the_middle(space, names, middle))
 
 
-def _pairs_off(space: Space, names: list[str], middle: list[Any]) -> Iterator[tuple[Any, ...]]:
+def _two_off_the_middle(space: Space, names: list[str], middle: list[Any]) -> Iterator[tuple[Any, ...]]:
     for i, j in itertools.combinations(range(len(names)), 2):
         for a, b in itertools.product(space[names[i]].extremes, space[names[j]].extremes):
             yield (*middle[:i], a, *middle[i + 1 : j], b, *middle[j + 1 :])
 
 
 def grid(space: Space) -> list[Params]:
-    """Every point of a space of choices and integers, in order.
+    """All points of a space of choices and integers, in order.
 
     Raises:
-        ValueError: when a dimension has no finite number of values.
+        ValueError: when a dimension is continuous.
     """
     names = ordered(space)
     values: list[list[Any]] = []
@@ -209,7 +209,7 @@ def grid(space: Space) -> list[Params]:
 
 
 def _distinct(space: Space, names: list[str], points: Iterator[tuple[Any, ...]]) -> Iterator[Params]:
-    """Points without the dimensions that are not active there, each once."""
+    """Points with their active dimensions only, without repetitions."""
     seen: set[str] = set()
     for values in points:
         params: Params = {}

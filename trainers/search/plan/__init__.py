@@ -1,1 +1,1 @@
-"""What a campaign tries next; numbers in, numbers out, no Ray."""
+"""What a campaign tries next: pure functions of what is known, no files, no Ray."""

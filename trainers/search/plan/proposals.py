@@ -1,6 +1,6 @@
-"""Which point of the space comes next: a function of the campaign, the number of the configuration, and what is known by then.
+"""The proposal of the next point of the space: a function of the campaign, the configuration's number, and what is known.
 
-No generator lives between two calls, so that a campaign that is cut and resumed proposes what it would have proposed.
+No random generator is kept between two calls, so a resumed campaign proposes what an uninterrupted one would have proposed.
 """
 
 from __future__ import annotations
@@ -9,59 +9,58 @@ import logging
 import math
 import random
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration
-from unbraid.trainers.search.campaign.space import Choice, Integer, LogUniform, Params, Uniform, ask, grid
+from unbraid.trainers.search.campaign.space import Choice, Integer, LogUniform, Params, Uniform, grid, sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import optuna
 
 
 def propose(campaign: Campaign, number: int, known: Sequence[Configuration]) -> Params | None:
-    """Values for configuration ``number``; None when there are no more.
+    """Values for configuration ``number``; None when the grid has no more points.
 
     Args:
-        known: all configurations proposed so far.
+        known: all configurations that were proposed so far.
     """
     if campaign.searcher.kind == "grid":
         points = grid(campaign.space)
         return points[number] if number < len(points) else None
     if campaign.searcher.kind == "random" or number < campaign.searcher.startup:
-        return ask(campaign.space, RandomAsker(random.Random(f"{campaign.seed}/{number}")))
-    params = ask(campaign.space, study_of(campaign, known, _seed(campaign, number)).ask())
-    # a model that is sure proposes the same again and again
+        return sample(campaign.space, RandomSuggester(random.Random(f"{campaign.seed}/{number}")))
+    params = sample(campaign.space, study_of(campaign, known, _seed(campaign, number)).ask())
+    # once TPE has converged it proposes the same point again and again
     if any(params == configuration.params for configuration in known):
-        params = ask(campaign.space, RandomAsker(random.Random(f"{campaign.seed}/{number}")))
+        params = sample(campaign.space, RandomSuggester(random.Random(f"{campaign.seed}/{number}")))
     return params
 
 
-class RandomAsker:
-    """Draws every value from its own distribution."""
+class RandomSuggester:
+    """Draws every value independently from its dimension's distribution."""
 
     def __init__(self, source: random.Random) -> None:
         self._source = source
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number, or one whose logarithm is uniform."""
+        """A uniform number, or with ``log`` one whose logarithm is uniform."""
         if log:
             return min(max(math.exp(self._source.uniform(math.log(low), math.log(high))), low), high)
         return self._source.uniform(low, high)
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """A whole number."""
+        """A uniform whole number, both bounds included."""
         return self._source.randint(low, high)
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """One of them."""
+        """One of the choices, all equally probable."""
         return self._source.choice(choices)
 
 
-def quiet_optuna() -> None:
-    """No line for each trial."""
+def silence_optuna() -> None:
+    """Turn off Optuna's line of log for each trial, and its warnings about experimental options."""
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
@@ -69,14 +68,17 @@ def quiet_optuna() -> None:
 
 
 def study_of(campaign: Campaign, known: Sequence[Configuration], seed: int = 0) -> optuna.Study:
-    """What is known, as Optuna's study: its samplers learn from it, its importances and plots are made of it.
+    """All configurations as an Optuna study, from which its samplers learn, and of which its importances and plots are made.
 
-    A configuration that was cut counts as pruned at the updates that it reached, one that failed as pruned at once: the
-    sampler then takes it for worse than all that got further.
+    A partial configuration is a pruned trial with its score at the updates that it reached; a failed one is a pruned trial
+    without a score, which the sampler takes for worse than all others.
+
+    Args:
+        seed: of the study's sampler.
     """
     import optuna
 
-    quiet_optuna()
+    silence_optuna()
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=1, multivariate=True, group=True, constant_liar=True)
     maximize, minimize = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
     directions = [maximize if objective.mode == "max" else minimize for objective in campaign.objectives]
@@ -87,24 +89,33 @@ def study_of(campaign: Campaign, known: Sequence[Configuration], seed: int = 0) 
 
 
 def _frozen(campaign: Campaign, configuration: Configuration) -> optuna.trial.FrozenTrial:
+    """A configuration as a trial of Optuna's study."""
     import optuna
 
-    distributions = {path: _distribution(campaign, path) for path in configuration.params}
-    params = {path: _as_asked(campaign, path, value) for path, value in configuration.params.items()}
-    scores, one = configuration.scores(campaign), len(campaign.objectives) == 1
-    given: dict[str, Any] = {"state": optuna.trial.TrialState.RUNNING}
-    if scores is not None and all(map(math.isfinite, scores)) and not configuration.was_cut:
-        given = {"state": optuna.trial.TrialState.COMPLETE, "values": scores}
-    elif configuration.was_cut and configuration.ended and one:
-        value = scores[0] if scores is not None else math.inf
-        given = {"state": optuna.trial.TrialState.PRUNED}
-        if math.isfinite(value):
-            given["intermediate_values"] = {configuration.updates: value}
-    elif configuration.was_cut and configuration.ended:
-        given = {"state": optuna.trial.TrialState.FAIL}  # pruning is defined for one objective only
     return optuna.trial.create_trial(
-        params=params, distributions=distributions, user_attrs={"number": configuration.number}, **given
+        params={path: _as_category(campaign, path, value) for path, value in configuration.params.items()},
+        distributions={path: _distribution(campaign, path) for path in configuration.params},
+        user_attrs={"number": configuration.number},
+        **_result(campaign, configuration),
     )
+
+
+def _result(campaign: Campaign, configuration: Configuration) -> dict[str, Any]:
+    """State and values of a configuration as a trial of Optuna's study."""
+    from optuna.trial import TrialState
+
+    scores = configuration.scores(campaign)
+    if not configuration.is_partial:
+        if scores is not None and all(map(math.isfinite, scores)):
+            return {"state": TrialState.COMPLETE, "values": scores}
+        return {"state": TrialState.RUNNING}
+    if not configuration.ended:
+        return {"state": TrialState.RUNNING}
+    if len(campaign.objectives) > 1:
+        return {"state": TrialState.FAIL}  # Optuna defines pruning for one objective only
+    if scores is None or not math.isfinite(scores[0]):
+        return {"state": TrialState.PRUNED}
+    return {"state": TrialState.PRUNED, "intermediate_values": {configuration.updates: scores[0]}}
 
 
 def _distribution(campaign: Campaign, path: str) -> optuna.distributions.BaseDistribution:
@@ -117,12 +128,12 @@ def _distribution(campaign: Campaign, path: str) -> optuna.distributions.BaseDis
         return FloatDistribution(*dimension.log_uniform, log=True)
     if isinstance(dimension, Integer):
         return IntDistribution(*dimension.integer)
-    return CategoricalDistribution(dimension.words)
+    return CategoricalDistribution(dimension.categories)
 
 
-def _as_asked(campaign: Campaign, path: str, value: Any) -> Any:
+def _as_category(campaign: Campaign, path: str, value: Any) -> Any:
     dimension = campaign.space[path]
-    return dimension.words[dimension.choice.index(value)] if isinstance(dimension, Choice) else value
+    return dimension.categories[dimension.choice.index(value)] if isinstance(dimension, Choice) else value
 
 
 def _seed(campaign: Campaign, number: int) -> int:

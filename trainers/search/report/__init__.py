@@ -1,1 +1,1 @@
-"""What a campaign shows: tables, plots, a page."""
+"""What a campaign gives to people: its table, its plots, its page, and its best configuration as a preset."""

@@ -1,33 +1,32 @@
-"""The best configuration of a campaign as a preset that trains to the same number."""
+"""Exporting a configuration of a campaign as a preset that trains to the same scores."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from unbraid.trainers.config.overrides import resolve
-from unbraid.trainers.config.schema import differences
+from unbraid.trainers.config.schema import differences, effects
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import read_config
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.ranking import ranked
-
-LEFT_OUT = ("run.name", "run.storage", "run.evaluate_at", "run.labels", "run.max_failures")
-"""Keys that a campaign sets and that decide nothing of what is learnt."""
+from unbraid.trainers.search.campaign.sections import decided_keys
 
 
 def export_preset(journal: Journal, campaign: Campaign, number: int | None = None) -> tuple[str, str]:
-    """The name of a trial and its configuration as YAML.
+    """The name of a configuration's best trial, and that trial's configuration as the YAML text of a preset.
 
     Args:
         number: of the configuration; None is the best.
 
     Raises:
-        ConfigError: when there is no such configuration, or none has a score.
+        ConfigError: when there is no such configuration, or no trial has a score.
     """
     configurations = journal.read()
     if number is not None and number >= len(configurations):
@@ -40,27 +39,36 @@ def export_preset(journal: Journal, campaign: Campaign, number: int | None = Non
 
 
 def best(configurations: list[Configuration], campaign: Campaign) -> Configuration | None:
-    """The first of the ranking that has a trial to show."""
+    """The first configuration of the ranking that has a trial with a score."""
     return next((c for c in ranked(configurations, campaign) if c.best_trial(campaign) is not None), None)
 
 
 def preset_text(journal: Journal, campaign: Campaign, trial: Trial) -> str:
-    """What differs from the campaign's preset, as a file that ``unbraid train --config`` reads.
+    """What a trial's configuration changes in the campaign's preset, as a file that ``unbraid train --config`` reads.
 
-    Seed, precision and CPUs are those of the trial: on the same machine the same numbers come out, bit for bit.
+    It holds what decides what is learnt, and the trial's resources: with the same number of CPUs the same machine computes the
+    same scores, bit for bit.
     """
     config = read_config(journal.trial_store(trial.name))
-    content: dict[str, Any] = {"extends": campaign.preset}
-    for path, (_, value) in differences(resolve(campaign.preset), config).items():
-        if path not in LEFT_OUT:
-            *sections, key = path.split(".")
-            inner = content
-            for section in sections:
-                inner = inner.setdefault(section, {})
-            inner[key] = value
+    changes = differences(resolve(campaign.preset), config)
+    execution = {key for key, effect in effects(type(config)).items() if not effect.names_the_run}
+    left_out = execution - decided_keys(campaign.resources).keys()
+    content = {"extends": campaign.preset} | _nested({key: new for key, (_, new) in changes.items() if key not in left_out})
     scores = json.dumps({metric: trial.scores.get(metric) for metric in campaign.metrics if metric in trial.scores})
     head = (
         f"# Trial {trial.name} of campaign {campaign.name}: {scores} after {trial.updates} updates.\n"
         f"# unbraid train --config FILE trains it again.\n"
     )
     return head + yaml.safe_dump(content, sort_keys=False)
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted path as nested sections."""
+    content: dict[str, Any] = {}
+    for path, value in values.items():
+        *sections, key = path.split(".")
+        section = content
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = value
+    return content

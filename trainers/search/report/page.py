@@ -1,40 +1,42 @@
-"""The report of a campaign: what was searched, what was found, what decided it, and what the best three look like."""
+"""The report of a campaign: an HTML page with leaderboard, plots and pictures of the best three, and TensorBoard's HParams."""
 
 from __future__ import annotations
 
 import base64
 import html
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from unbraid.datasets.store import Store
+from unbraid.trainers.search.campaign.checks import label_reading_metrics
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
 from unbraid.trainers.search.campaign.history import Configuration
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.ranking import ranked
-from unbraid.trainers.search.campaign.reading import label_readers
-from unbraid.trainers.search.report.plots import campaign_plots, tiled
-from unbraid.trainers.search.report.table import cells_of, clock, counted, heads_of, outcome_line, value_text
-from unbraid.trainers.search.trials.retention import picture_of
+from unbraid.trainers.search.report.plots import campaign_plots, tiled_png
+from unbraid.trainers.search.report.table import duration_text, state_counts, status_text, table_cells, table_heads, value_text
+from unbraid.trainers.search.trials.retention import kept_picture
 
 SHOWN = 3
+"""Best configurations that are highlighted and pictured."""
 PAGE_KEY, PICTURE_KEY = "report.html", "report.png"
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
 th,td{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}
-th{border-bottom:2px solid #888}tr.best td{background:#eef6ee}td.cut{color:#999}.scroll{overflow-x:auto}
+th{border-bottom:2px solid #888}tr.best td{background:#eef6ee}td.partial{color:#999}.scroll{overflow-x:auto}
 img{max-width:100%;display:block}figure{margin:1.5rem 0}figcaption{font-weight:600;margin-bottom:.3rem}.note{color:#555}
 """
 
 
 def write_report(journal: Journal, campaign: Campaign) -> None:
-    """``report.html`` with everything in it, ``report.png`` with its plots, and TensorBoard's HParams."""
+    """Write ``report.html``, ``report.png`` with its plots, and TensorBoard's HParams into the campaign's storage."""
     configurations = journal.read()
     plots = campaign_plots(campaign, configurations)
     if plots:
-        journal.store.put(PICTURE_KEY, tiled([picture for _, picture in plots]))
+        journal.store.put(PICTURE_KEY, tiled_png([picture for _, picture in plots]))
     journal.store.put(PAGE_KEY, page(journal, campaign, configurations, plots).encode())
     write_hparams(journal.store, campaign, configurations)
 
@@ -44,24 +46,14 @@ def page(
 ) -> str:
     """The report as one HTML file."""
     order = ranked(configurations, campaign)
-    status = journal.status()
-    trials = [trial for configuration in configurations for trial in configuration.trials.values()]
-    updates = sum(trial.updates for trial in trials)
-    facts = [
-        f"preset {campaign.preset}, {campaign.searcher.kind} search, scheduler {campaign.scheduler.kind}",
-        "objectives: " + ", ".join(f"{o.metric} ({o.mode})" for o in campaign.objectives),
-        label_note(campaign),
-        f"{len(configurations)} configurations, {len(trials)} trials ({counted(trials)}), {updates:,} updates, "
-        f"{clock(float(status.get('seconds', 0)))} of wall time, {outcome_line(status)}",
-        f"seeds a configuration: {campaign.seeds.count}" + (" (scores are medians)" if campaign.seeds.count > 1 else ""),
-    ]
+    facts = _facts(campaign, configurations, journal.status())
     parts = [
         f"<h1>{_safe(campaign.name)}</h1>",
         "<ul>" + "".join(f"<li>{_safe(fact)}</li>" for fact in facts) + "</ul>",
         "<h2>Leaderboard</h2>",
         f'<div class="scroll">{leaderboard(campaign, order)}</div>',
-        '<p class="note">Grey: stopped, failed, or given up after the first seed: not a score of full training.</p>',
-        "<h2>What decided it</h2>",
+        '<p class="note">Grey: stopped, failed, or given up after the first seed; the score is not one of full training.</p>',
+        "<h2>Plots</h2>",
         *(_figure(title, picture) for title, picture in plots),
         "<h2>The best three</h2>",
         *best_pictures(journal, campaign, order),
@@ -70,9 +62,22 @@ def page(
     return f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>\n' + "\n".join(parts) + "\n"
 
 
+def _facts(campaign: Campaign, configurations: Sequence[Configuration], status: Mapping[str, Any]) -> list[str]:
+    trials = [trial for configuration in configurations for trial in configuration.trials.values()]
+    updates = sum(trial.updates for trial in trials)
+    return [
+        f"preset {campaign.preset}, {campaign.searcher.kind} search, scheduler {campaign.scheduler.kind}",
+        "objectives: " + ", ".join(f"{o.metric} ({o.mode})" for o in campaign.objectives),
+        label_note(campaign),
+        f"{len(configurations)} configurations, {len(trials)} trials ({state_counts(trials)}), {updates:,} updates, "
+        f"{duration_text(float(status.get('seconds', 0)))} of wall time, {status_text(status)}",
+        f"seeds a configuration: {campaign.seeds.count}" + (" (scores are medians)" if campaign.seeds.count > 1 else ""),
+    ]
+
+
 def label_note(campaign: Campaign) -> str:
-    """Whether labels decided anything, which a reader must be told."""
-    read = label_readers(campaign)
+    """A sentence that says whether labels were used to select configurations."""
+    read = label_reading_metrics(campaign)
     if read:
         return f"LABELS WERE USED to select: {', '.join(read)}"
     shown = "none were read" if campaign.labels == "none" else "measures that read them are only reported"
@@ -81,26 +86,26 @@ def label_note(campaign: Campaign) -> str:
 
 def leaderboard(campaign: Campaign, order: Sequence[Configuration]) -> str:
     """An HTML table of all configurations, best first."""
-    heads = ["", *heads_of(campaign)]
+    heads = ["", *table_heads(campaign)]
     rows = ["<tr>" + "".join(f"<th>{_safe(head)}</th>" for head in heads) + "</tr>"]
     for place, configuration in enumerate(order, 1):
         trials = "; ".join(t.state + (f" ({t.cause})" if t.cause else "") for t in configuration.trials.values())
-        cells = [str(place), *cells_of(campaign, configuration, trials)]
-        kind = ' class="cut"' if configuration.was_cut else ""
-        best = ' class="best"' if place <= SHOWN and not configuration.was_cut else ""
+        cells = [str(place), *table_cells(campaign, configuration, trials)]
+        kind = ' class="partial"' if configuration.is_partial else ""
+        best = ' class="best"' if place <= SHOWN and not configuration.is_partial else ""
         rows.append(f"<tr{best}>" + "".join(f"<td{kind}>{_safe(cell)}</td>" for cell in cells) + "</tr>")
     return "<table>" + "\n".join(rows) + "</table>"
 
 
 def best_pictures(journal: Journal, campaign: Campaign, order: Sequence[Configuration]) -> list[str]:
-    """The report of the run that each of the best three keeps, or the newest sample of one that did not get so far."""
+    """The picture that the best trial of each of the best three configurations keeps, as HTML figures."""
     figures = []
     for configuration in order[:SHOWN]:
         trial = configuration.best_trial(campaign)
         if trial is None:
             continue
         run = journal.trial_store(trial.name)
-        key = picture_of(run.keys())
+        key = kept_picture(run.keys())
         if key is not None:
             values = ", ".join(f"{path} {value_text(value)}" for path, value in configuration.params.items())
             figures.append(_figure(f"Trial {trial.name}: {values}", run.get(key)))
@@ -108,7 +113,7 @@ def best_pictures(journal: Journal, campaign: Campaign, order: Sequence[Configur
 
 
 def write_hparams(store: Store, campaign: Campaign, configurations: Sequence[Configuration]) -> None:
-    """Every trial's values and last measures as TensorBoard's HParams, under ``tensorboard/``."""
+    """Write every trial's values and last scores as TensorBoard's HParams, under ``tensorboard/``."""
     from tensorboardX import SummaryWriter
 
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,4 +1,4 @@
-"""Plots that explain a campaign: Optuna's, of the study that the campaign's configurations make."""
+"""Plots of a campaign's results, drawn by Optuna from the study that its configurations form."""
 
 from __future__ import annotations
 
@@ -15,45 +15,64 @@ from unbraid.trainers.search.plan.proposals import study_of
 if TYPE_CHECKING:
     import optuna
 
-LEAST_FOR_IMPORTANCE = 4
+MIN_FOR_IMPORTANCE = 4
+"""Configurations below which importances mean nothing."""
 WIDTH, HEIGHT = 7.5, 4.6
+"""Inches of a plot."""
 TILE = 1000
-"""Pixels of a plot's width in the picture of all."""
+"""Pixels of a plot's width in the picture of all plots."""
 
 
 def campaign_plots(campaign: Campaign, configurations: Sequence[Configuration]) -> list[tuple[str, bytes]]:
-    """Title and PNG of each plot that can be drawn of what is known."""
+    """Title and PNG of each plot that the known results allow; empty while no configuration was trained to the end."""
     import matplotlib as mpl
 
     mpl.use("agg")
-    from optuna.visualization import matplotlib as drawn
+    from optuna.visualization import matplotlib as plots
 
     study = study_of(campaign, configurations)
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     if not complete:
         return []
     found: list[tuple[str, bytes]] = []
-    many = len(campaign.objectives) > 1
     if len(campaign.objectives) in (2, 3):
-        found.append(_drawn("Pareto front", drawn.plot_pareto_front, study, target_names=[short(m) for m in campaign.metrics]))
-    common = [path for path in campaign.space if all(path in trial.params for trial in complete)]
-    varied = [path for path in common if len({str(trial.params[path]) for trial in complete}) > 1]
-    for i, metric in enumerate(campaign.metrics):
-        of_one: dict[str, Any] = {"target_name": short(metric)}
-        if many:
-            of_one["target"] = partial(_value, i)
-        else:
-            found.append(_drawn("Optimisation history", drawn.plot_optimization_history, study, **of_one))
-        if len(complete) >= LEAST_FOR_IMPORTANCE and varied:
-            importances = {"evaluator": _fanova(), "params": varied, **of_one}
-            with suppress(RuntimeError):  # fANOVA of scores that are all the same
-                found.append(_drawn(f"Importance for {metric} (fANOVA)", drawn.plot_param_importances, study, **importances))
-        if len(varied) > 1:
-            found.append(
-                _drawn(f"Parallel coordinates, {metric}", drawn.plot_parallel_coordinate, study, params=varied, **of_one)
-            )
-        if varied:
-            found.append(_drawn(f"Slices, {metric}", drawn.plot_slice, study, len(varied), params=varied, **of_one))
+        names = [short(metric) for metric in campaign.metrics]
+        found.append(_drawn("Pareto front", plots.plot_pareto_front, study, target_names=names))
+    always_active = [path for path in campaign.space if all(path in trial.params for trial in complete)]
+    varied = [path for path in always_active if len({str(trial.params[path]) for trial in complete}) > 1]
+    with_importance = len(complete) >= MIN_FOR_IMPORTANCE
+    for objective in range(len(campaign.objectives)):
+        found += _objective_plots(campaign, objective, study, varied, with_importance)
+    return found
+
+
+def _objective_plots(
+    campaign: Campaign, objective: int, study: optuna.Study, varied: list[str], with_importance: bool
+) -> list[tuple[str, bytes]]:
+    """The plots of one objective.
+
+    Args:
+        objective: its number.
+        varied: paths whose values differ between configurations.
+    """
+    from optuna.visualization import matplotlib as plots
+
+    metric = campaign.metrics[objective]
+    target: dict[str, Any] = {"target_name": short(metric)}
+    found: list[tuple[str, bytes]] = []
+    if len(campaign.objectives) > 1:
+        target["target"] = partial(_value, objective)
+    else:
+        found.append(_drawn("Optimisation history", plots.plot_optimization_history, study, **target))
+    if with_importance and varied:
+        options = {"evaluator": _fanova(), "params": varied, **target}
+        with suppress(RuntimeError):  # fANOVA refuses scores that are all the same
+            found.append(_drawn(f"Importance for {metric} (fANOVA)", plots.plot_param_importances, study, **options))
+    if len(varied) > 1:
+        title = f"Parallel coordinates, {metric}"
+        found.append(_drawn(title, plots.plot_parallel_coordinate, study, params=varied, **target))
+    if varied:
+        found.append(_drawn(f"Slices, {metric}", plots.plot_slice, study, len(varied), params=varied, **target))
     return found
 
 
@@ -62,12 +81,12 @@ def _value(objective: int, trial: optuna.trial.FrozenTrial) -> float:
 
 
 def short(metric: str) -> str:
-    """The last part of a metric's name, which fits beside an axis."""
+    """The last part of a metric's name, short enough for an axis."""
     return metric.rpartition("/")[2].replace("_", " ")
 
 
-def tiled(pictures: Sequence[bytes]) -> bytes:
-    """Plots in one picture, two a row."""
+def tiled_png(pictures: Sequence[bytes]) -> bytes:
+    """All plots in one PNG, two in a row."""
     from PIL import Image
 
     images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
@@ -91,16 +110,22 @@ def _fanova() -> optuna.importance.BaseImportanceEvaluator:
     return FanovaImportanceEvaluator(seed=0)
 
 
-def _drawn(title: str, draw: Callable[..., Any], study: optuna.Study, wide: int = 1, **arguments: Any) -> tuple[str, bytes]:
+def _drawn(title: str, draw: Callable[..., Any], study: optuna.Study, panels: int = 1, **arguments: Any) -> tuple[str, bytes]:
+    """A plot's title and PNG.
+
+    Args:
+        draw: one of Optuna's plotting functions.
+        panels: beside each other in it.
+    """
     from matplotlib import pyplot
 
     draw(study, **arguments)
     figure = pyplot.gcf()
-    figure.set_size_inches(max(WIDTH, 2.6 * wide), HEIGHT)
+    figure.set_size_inches(max(WIDTH, 2.6 * panels), HEIGHT)
     for panel in figure.axes:
         for place in ("left", "center"):
             panel.set_title("", loc=place)
-        _tame_legend(panel)
+        _place_legend(panel)
     figure.suptitle(title, fontsize=12, y=1.0)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, facecolor="white", bbox_inches="tight")
@@ -108,7 +133,7 @@ def _drawn(title: str, draw: Callable[..., Any], study: optuna.Study, wide: int 
     return title, buffer.getvalue()
 
 
-def _tame_legend(panel: Any) -> None:
+def _place_legend(panel: Any) -> None:
     legend = panel.get_legend()
     if legend is not None:
         legend.set_loc("best")

@@ -1,1 +1,1 @@
-"""Running a campaign's trials on Ray Tune."""
+"""Training a campaign's trials on Ray Tune."""

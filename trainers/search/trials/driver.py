@@ -1,7 +1,7 @@
-"""Running a campaign: Ray Tune places, stops and restarts trials; the plan says what they are, the journal keeps the findings.
+"""Running a campaign: Ray Tune places, stops and restarts trials; the plan chooses them, and the journal keeps what is found.
 
-Nothing that Tune keeps is needed to go on: a campaign that is cut is read from its storage, and its trials go on from their own
-checkpoints.
+Tune's own state is not needed to continue: an interrupted campaign is read from its storage, and its trials continue from their
+own checkpoints.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback, Stopper
-from ray.tune.search import Searcher
 
 from unbraid.trainers.config.presets import FOLDER_VARIABLE, own_folder
 from unbraid.trainers.errors import ConfigError
@@ -27,10 +25,11 @@ from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.sections import Pbt
 from unbraid.trainers.search.plan.plan import Plan
 from unbraid.trainers.search.trials.schedulers import scheduler_for
-from unbraid.trainers.search.trials.session import Ending, Session, Watcher, error_text, member_id
-from unbraid.trainers.search.trials.trial import OBJECTIVE, run_trial
+from unbraid.trainers.search.trials.session import ProgressCallback, Session, StopReasons
+from unbraid.trainers.search.trials.trial import run_trial
+from unbraid.trainers.search.trials.tune_adapters import ErrorCallback, PopulationCallback, SessionSearcher, SessionStopper
 
-# trials write their own records; Tune's would be a second truth, and its output a second table
+# trials write their own records and the campaign prints its own table: Tune writes no second ones
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -45,18 +44,23 @@ _ENVIRONMENT = {
 }
 
 
-def run_campaign(journal: Journal, campaign: Campaign, address: str | None, watcher: Watcher) -> tuple[Plan, Ending]:
-    """Go on with a campaign until its plan is over, or something ends it before.
+def run_campaign(
+    journal: Journal, campaign: Campaign, address: str | None, on_progress: ProgressCallback
+) -> tuple[Plan, StopReasons]:
+    """Run a campaign, or continue it, until its plan is over or something stops it before.
 
     Args:
-        address: of a Ray cluster; None starts one here.
-        watcher: told whenever something has happened, and every few seconds.
+        address: of a Ray cluster; None starts one on this machine.
+        on_progress: is called after each change of the plan, and every few seconds.
+
+    Returns:
+        The plan with everything that was found, and why the launch stopped early, if it did.
 
     Raises:
-        ConfigError: when the cluster holds no trial.
+        ConfigError: when the cluster is too small for a single trial.
     """
     plan = Plan(campaign, journal.read())
-    session = Session(campaign, plan, journal, watcher)
+    session = Session(campaign, plan, journal, on_progress)
     if not plan.over:
         os.environ.update(_ENVIRONMENT)
         ray.init(
@@ -69,9 +73,10 @@ def run_campaign(journal: Journal, campaign: Campaign, address: str | None, watc
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         concurrency = concurrent_trials(campaign, ray.cluster_resources())
         journal.set_status(status="running")
-        _tune(session, concurrency)
+        with tempfile.TemporaryDirectory(prefix="unbraid-tune-") as folder, _stops_at_signals(session.stop):
+            _tuner(session, concurrency, folder).fit()
     session.close()
-    return plan, session.ending
+    return plan, session.stop
 
 
 def _runtime_env() -> dict[str, Any] | None:
@@ -83,148 +88,76 @@ def _runtime_env() -> dict[str, Any] | None:
     return None if folder is None or "UNBRAID_JOB" in os.environ else {"env_vars": {FOLDER_VARIABLE: str(folder)}}
 
 
-def _tune(session: Session, concurrency: int) -> None:
-    campaign, journal = session.campaign, session.journal
-    past = [trial for trial in session.plan.trials() if trial.rungs]
-    with tempfile.TemporaryDirectory(prefix="unbraid-tune-") as folder, _interruptible(session.ending):
-        population = isinstance(campaign.scheduler, Pbt)
-        tuner = tune.Tuner(
-            tune.with_resources(run_trial, _resources(campaign)),
-            # a population is there from the start, which is how Tune wants it
-            param_space={"task": tune.grid_search(session.population())} if population else {},
-            tune_config=tune.TuneConfig(
-                search_alg=None if population else _Search(session, concurrency),
-                scheduler=scheduler_for(campaign, past),
-                num_samples=1 if population else -1,
-                reuse_actors=campaign.resources.workers == 1,
-            ),
-            run_config=tune.RunConfig(
-                name=f"ray-{uuid.uuid4().hex[:8]}",
-                storage_path=journal.store.url if population else folder,  # members on other nodes read Tune's pointers
-                failure_config=tune.FailureConfig(max_failures=campaign.failures),
-                stop=_Ends(session),
-                callbacks=[_Members(session) if population else _Errors(session)],
-                verbose=0,
-            ),
-        )
-        tuner.fit()
+def _tuner(session: Session, concurrency: int, folder: str) -> tune.Tuner:
+    """Tune, set up for a session.
+
+    Args:
+        folder: for Tune's own records.
+    """
+    campaign = session.campaign
+    is_population = isinstance(campaign.scheduler, Pbt)
+    earlier = [trial for trial in session.plan.trials() if trial.rungs]
+    return tune.Tuner(
+        tune.with_resources(run_trial, _resources(campaign)),
+        # Tune wants a population to be there from the start
+        param_space={"task": tune.grid_search(session.start_population())} if is_population else {},
+        tune_config=tune.TuneConfig(
+            search_alg=None if is_population else SessionSearcher(session, concurrency),
+            scheduler=scheduler_for(campaign, earlier),
+            num_samples=1 if is_population else -1,
+            reuse_actors=campaign.resources.workers == 1,
+        ),
+        run_config=tune.RunConfig(
+            name=f"ray-{uuid.uuid4().hex[:8]}",
+            # members on other nodes read the states that Tune passes on
+            storage_path=session.journal.store.url if is_population else folder,
+            failure_config=tune.FailureConfig(max_failures=campaign.failures),
+            stop=SessionStopper(session),
+            callbacks=[PopulationCallback(session) if is_population else ErrorCallback(session)],
+            verbose=0,
+        ),
+    )
 
 
-def concurrent_trials(campaign: Campaign, there: Mapping[str, float]) -> int:
-    """Trials at once: as many as asked for and as the cluster holds.
+def concurrent_trials(campaign: Campaign, cluster: Mapping[str, float]) -> int:
+    """The number of trials that run at once: ``concurrency``, or as many as fit into the cluster's resources.
+
+    Args:
+        cluster: amounts of its resources, by Ray's names.
 
     Raises:
-        ConfigError: when it does not hold a single one.
+        ConfigError: when not a single trial fits.
     """
     wanted = campaign.resources
-    holds = int(there.get("CPU", 0)) // (wanted.cpus * wanted.workers)
+    fitting = int(cluster.get("CPU", 0)) // (wanted.cpus * wanted.workers)
     if wanted.gpus:
-        holds = min(holds, int(there.get("GPU", 0) / (wanted.gpus * wanted.workers)))
-    if holds < 1:
+        fitting = min(fitting, int(cluster.get("GPU", 0) / (wanted.gpus * wanted.workers)))
+    if fitting < 1:
         raise ConfigError(
             f"resources: a trial needs {wanted.cpus * wanted.workers} CPUs and {wanted.gpus * wanted.workers:g} GPUs, the "
-            f"cluster has {there.get('CPU', 0):g} and {there.get('GPU', 0):g}: lower resources, or use a larger cluster"
+            f"cluster has {cluster.get('CPU', 0):g} and {cluster.get('GPU', 0):g}: lower resources, or use a larger cluster"
         )
-    return min(campaign.concurrency or holds, holds)
+    return min(campaign.concurrency or fitting, fitting)
 
 
 def _resources(campaign: Campaign) -> tune.PlacementGroupFactory | dict[str, float]:
+    """What Tune reserves for a trial."""
     wanted = campaign.resources
     if wanted.workers == 1:
         return {"CPU": wanted.cpus} | ({"GPU": wanted.gpus} if wanted.gpus else {})
-    return {"memory": 1 << 20}  # the worker group asks for its own CPUs and GPUs; Tune wants some resource
-
-
-class _OfThisLaunch:
-    """Tune pickles all that it is given, to restore it some day; here the journal is what is resumed from."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class _Search(_OfThisLaunch, Searcher):
-    """Tune's question for the next trial, answered by the plan."""
-
-    def __init__(self, session: Session, room: int) -> None:
-        super().__init__(metric=OBJECTIVE, mode="max")
-        self._session = session
-        self._room = room
-
-    def suggest(self, trial_id: str) -> Any:
-        task = self._session.start(trial_id, self._room)
-        if task is not None:
-            return {"task": task}
-        return Searcher.FINISHED if self._session.ending.comes or self._session.plan.over else None
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._session.result(trial_id, result)
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._session.complete(trial_id, result, error)
-
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        return True
-
-    def save(self, checkpoint_path: str) -> None:
-        """The journal is what is resumed from."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """The journal is what is resumed from."""
-
-
-class _Ends(_OfThisLaunch, Stopper):
-    """Ends a trial that has said how it ended; everything at Ctrl-C, at trouble that all trials share, and when time is up."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return "outcome" in result  # nothing more will come of it
-
-    def stop_all(self) -> bool:
-        return self._session.tick()
-
-
-class _Errors(_OfThisLaunch, Callback):
-    """Keeps what Tune says of a trial that it gave up."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._session.errors[trial.trial_id] = error_text(trial.get_error())
-
-
-class _Members(_OfThisLaunch, Callback):
-    """What the searcher hears of trials, for a population, which Tune allows no searcher."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        task = trial.config["task"]
-        self._session.plan.configurations[task["number"]].params = task["params"]  # what it took over, if anything
-        self._session.result(member_id(task["number"]), result)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._session.complete(member_id(trial.config["task"]["number"]), trial.last_result, error=False)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        member = member_id(trial.config["task"]["number"])
-        self._session.errors[member] = error_text(trial.get_error())
-        self._session.complete(member, trial.last_result, error=True)
+    return {"memory": 1 << 20}  # the worker group reserves its own CPUs and GPUs, and Tune needs some resource
 
 
 @contextmanager
-def _interruptible(ending: Ending) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) stops in order, the second at once."""
+def _stops_at_signals(reasons: StopReasons) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM stops the launch in order, the second raises KeyboardInterrupt."""
 
-    def stop(number: int, frame: Any) -> None:
-        if ending.interrupted:
+    def handle(number: int, frame: Any) -> None:
+        if reasons.interrupted:
             raise KeyboardInterrupt
-        ending.interrupted = True
+        reasons.interrupted = True
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

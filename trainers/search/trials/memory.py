@@ -1,4 +1,4 @@
-"""Leaving nothing of a trial in a process that the next one will use."""
+"""Returning memory between trials, since Ray Tune runs several one after the other in the same process."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import ctypes
 import gc
 from functools import cache
 
+import torch
+
 M_ARENA_MAX = -8
-"""glibc's number of that parameter of mallopt."""
+"""glibc's number of this parameter of mallopt."""
 ARENAS = 2
 
 
 @cache
 def limit_arenas() -> None:
-    """Let malloc keep few heaps: else each of a trial's many short threads may get its own, and none is given back whole."""
+    """Limit malloc to a few heaps; otherwise many of a trial's short threads get their own, which are never freed whole."""
     libc = _glibc()
     if libc is not None:
         libc.mallopt(M_ARENA_MAX, ARENAS)
 
 
 def free_memory() -> None:
-    """Give back what a trial has left, on the host and on the device."""
-    import torch
-
+    """Collect garbage, and return freed memory to the device and to the operating system."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -32,7 +32,7 @@ def free_memory() -> None:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """None where C's library is another one."""
+    """The C library; None where it is not glibc."""
     try:
         libc = ctypes.CDLL("libc.so.6")
         return libc if hasattr(libc, "malloc_trim") and hasattr(libc, "mallopt") else None

@@ -1,16 +1,15 @@
-"""Population-based training's exchange: a member goes on from another one's checkpoint, with other values.
+"""The exploit step of population-based training: a member continues from a donor's checkpoint, with explored values.
 
-Tune hands over a pointer, a file of some bytes; the weights are the members' own checkpoints. The donor trains on meanwhile,
-and its checkpoint may be pruned before it is read: then its newest one is taken, which is never worse trained. The copy belongs
-to the member that took it, so that nothing which happens to the donor afterwards matters.
+Tune passes on only the donor's name and updates, in a small file; the weights are in the donor's own checkpoints. The donor
+keeps training, so that checkpoint may be removed before it is read: then the donor's newest is copied. The copy is stored in
+the member's own run, so the member does not depend on the donor afterwards. (Tune's scheduler does the explore step, see
+:mod:`unbraid.trainers.search.trials.schedulers`.)
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -22,54 +21,45 @@ from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import CONFIG_KEY
-from unbraid.trainers.search.campaign.lineage import LINEAGE, read_lineage
+from unbraid.trainers.search.campaign.lineage import Descent, append_lineage
+from unbraid.trainers.search.trials.reports import MemberState
 
-POINTER = "pointer.json"
 ATTEMPTS, WAIT_SECONDS = 20, 0.5
-"""A donor's first checkpoint may still be on its way; one that disappears while it is read is looked for again."""
+"""How often a donor's checkpoint is looked for: its first may still be on its way, and one may be removed while it is read."""
 
 
-@dataclass(frozen=True)
-class Pointer:
-    """A state of a member.
+def exploit(config: SystemConfig, params: Mapping[str, Any], donor: MemberState) -> None:
+    """Copy a donor's state into a member's run, with the values that the member trains with from now on.
 
-    Attributes:
-        trial: its name.
-        updates: that it had made.
-    """
-
-    trial: str
-    updates: int
-
-
-def take_over(config: SystemConfig, params: Mapping[str, Any], pointer: Pointer) -> None:
-    """Make the state that is pointed to this member's own, and its values too; nothing to do when it is its own already.
+    Does nothing when the donor is the member itself.
 
     Args:
-        config: of the member that takes over.
-        params: its values from now on.
+        config: of the member, with the new values.
+        params: the new values, for the lineage.
 
     Raises:
-        CheckpointError: when the donor has no checkpoint that can be read.
+        CheckpointError: when the donor has no readable checkpoint.
     """
     assert config.run.name is not None
-    if pointer.trial == config.run.name:
+    if donor.trial == config.run.name:
         return
-    mine = open_run(config.run.storage, config.run.name, create=True)
-    state = read_donor(open_run(config.run.storage, pointer.trial), pointer)
-    lineage = read_lineage(mine)
-    lineage.append({"updates": state["updates"], "donor": pointer.trial, "params": dict(params)})
-    checkpoints = Checkpoints(mine, config.run.keep_checkpoints)
+    run = open_run(config.run.storage, config.run.name, create=True)
+    state = read_donor(open_run(config.run.storage, donor.trial), donor)
+    checkpoints = Checkpoints(run, config.run.keep_checkpoints)
     checkpoints.drop_after(state["updates"] - 1)
     checkpoints.write(state["updates"], state)
-    # the values last: a member that is cut before goes on with its own, from where it was
-    mine.put(CONFIG_KEY, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
-    mine.put(LINEAGE, json.dumps(lineage, indent=2).encode())
+    # the values come last: a member that is killed before continues with its own values
+    run.put(CONFIG_KEY, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
+    append_lineage(run, Descent(state["updates"], donor.trial, dict(params)))
 
 
-def read_donor(store: Store, pointer: Pointer) -> dict[str, Any]:
-    """The state that is pointed to, or the donor's newest where that one is gone."""
-    checkpoints = Checkpoints(store, keep=1)
+def read_donor(run: Store, donor: MemberState) -> dict[str, Any]:
+    """The donor's state at the given updates, or its newest where that checkpoint is gone.
+
+    Raises:
+        CheckpointError: when no checkpoint becomes readable within :data:`ATTEMPTS`.
+    """
+    checkpoints = Checkpoints(run, keep=1)
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(WAIT_SECONDS)
@@ -77,9 +67,9 @@ def read_donor(store: Store, pointer: Pointer) -> dict[str, Any]:
         if not steps:
             continue
         try:
-            state = checkpoints.load(pointer.updates if pointer.updates in steps else steps[-1])
+            state = checkpoints.load(donor.updates if donor.updates in steps else steps[-1])
         except (DataError, CheckpointError):
             continue
         if state is not None:
             return state
-    raise CheckpointError(f"{store.url}: no checkpoint that can be read, though {pointer.trial} was to be copied")
+    raise CheckpointError(f"{run.url}: no checkpoint that can be read, though {donor.trial} was to be copied")

@@ -1,4 +1,4 @@
-"""What a campaign's trials may keep: the best few their checkpoints, the others metrics and one picture."""
+"""Retention: the best configurations keep their checkpoints, all other trials keep metrics and one picture."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.ranking import ranked
 
 PREVIEWS = "preview/"
-FOLDERS = ("checkpoints/", "figures/", "tensorboard/")
+REMOVED = ("checkpoints/", "figures/", "tensorboard/")
 
 
-def prune(journal: Journal, campaign: Campaign, configurations: Sequence[Configuration]) -> None:
-    """Empty the runs of trials that are over and will not be needed."""
-    for trial_name in journal.full & set(_unneeded(campaign, configurations)):
-        empty(journal.trial_store(trial_name))
-        journal.full.discard(trial_name)
+def apply_retention(journal: Journal, campaign: Campaign, configurations: Sequence[Configuration]) -> None:
+    """Remove checkpoints and pictures of trials that have ended and are not needed any more."""
+    for name in journal.trials_with_files & set(_not_needed(campaign, configurations)):
+        remove_files(journal.trial_store(name))
+        journal.trials_with_files.discard(name)
 
 
-def _unneeded(campaign: Campaign, configurations: Sequence[Configuration]) -> list[str]:
-    """Names of trials that are over, and neither among the best nor waiting to be compared with others."""
-    done = [configuration for configuration in configurations if configuration.complete(campaign)]
+def _not_needed(campaign: Campaign, configurations: Sequence[Configuration]) -> list[str]:
+    """Names of ended trials that are neither among the best ``keep`` nor waiting for a comparison of models."""
+    done = [configuration for configuration in configurations if configuration.is_complete(campaign)]
     kept = {trial.name for c in ranked(done, campaign)[: campaign.keep] if (trial := c.best_trial(campaign)) is not None}
-    if CENTRALITY not in campaign.metrics:  # nothing but its score is asked of a trial whose other seeds still train
+    if CENTRALITY not in campaign.metrics:  # no comparison will follow: a trial can go before its other seeds have ended
         done = [configuration for configuration in configurations if configuration.ended]
         kept |= {trial.name for c in ranked(done, campaign)[: campaign.keep] for trial in c.trials.values()}
     return [trial.name for c in done for trial in c.trials.values() if trial.ended and trial.name not in kept]
 
 
-def empty(run: Store) -> None:
-    """Leave configuration, metrics and one picture: the report, or the newest sample of a trial that did not get so far."""
+def remove_files(run: Store) -> None:
+    """Leave a run's configuration, metrics and one picture, see :func:`kept_picture`."""
     keys = run.keys()
     for key in keys:
-        if key.startswith(FOLDERS) or (key.startswith(PREVIEWS) and key != picture_of(keys)):
+        if key.startswith(REMOVED) or (key.startswith(PREVIEWS) and key != kept_picture(keys)):
             run.delete(key)
 
 
-def picture_of(keys: Sequence[str]) -> str | None:
-    """The one picture of a run: its report, or its newest sample, or None before the first."""
+def kept_picture(keys: Sequence[str]) -> str | None:
+    """The key of the picture that a run keeps: its report, else its newest preview; None when it has neither."""
     if REPORT_KEY in keys:
         return REPORT_KEY
     previews = [key for key in keys if key.startswith(PREVIEWS)]

@@ -1,4 +1,4 @@
-"""Ray Tune's schedulers, set up from a campaign's file and told what earlier launches saw."""
+"""Ray Tune's schedulers for a campaign; the scores of earlier launches are replayed into them."""
 
 from __future__ import annotations
 
@@ -20,32 +20,30 @@ from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Trial
 from unbraid.trainers.search.campaign.sections import Asha, Median, Pbt
 from unbraid.trainers.search.campaign.space import Choice, Dimension, Integer, LogUniform
-from unbraid.trainers.search.trials.trial import OBJECTIVE
-
-TIME = "updates"
+from unbraid.trainers.search.trials.reports import OBJECTIVE, UPDATES
 
 
-def scheduler_for(campaign: Campaign, past: Sequence[Trial]) -> TrialScheduler:
-    """A scheduler that stands where it stood when the campaign was cut.
+def scheduler_for(campaign: Campaign, earlier: Sequence[Trial]) -> TrialScheduler:
+    """The campaign's scheduler, in the state that it had when the campaign was interrupted.
 
     Args:
-        past: trials of earlier launches, whose measures are what new ones are compared with.
+        earlier: trials of earlier launches, with which new trials are compared.
     """
     config = campaign.scheduler
-    objective: dict[str, Any] = {"time_attr": TIME, "metric": OBJECTIVE, "mode": "max"}
+    keys: dict[str, Any] = {"time_attr": UPDATES, "metric": OBJECTIVE, "mode": "max"}
     if isinstance(config, Asha):
         asha = AsyncHyperBandScheduler(
-            **objective, max_t=campaign.updates, grace_period=config.grace, reduction_factor=config.reduction
+            **keys, max_t=campaign.updates, grace_period=config.grace, reduction_factor=config.reduction
         )
-        return _told(asha, campaign, past)
+        return _replayed(asha, campaign, earlier)
     if isinstance(config, Median):
-        median = MedianStoppingRule(**objective, grace_period=config.grace or config.every, min_samples_required=config.others)
-        return _told(median, campaign, past)
+        median = MedianStoppingRule(**keys, grace_period=config.grace or config.every, min_samples_required=config.others)
+        return _replayed(median, campaign, earlier)
     if isinstance(config, Pbt):
-        random.seed(campaign.seed)  # Ray's own draws
+        random.seed(campaign.seed)  # Ray draws from the global generators
         np.random.seed(campaign.seed)
-        return _Population(
-            **objective,
+        return _BoundedPbt(
+            **keys,
             perturbation_interval=config.every,
             quantile_fraction=config.quantile,
             resample_probability=config.resample,
@@ -56,8 +54,8 @@ def scheduler_for(campaign: Campaign, past: Sequence[Trial]) -> TrialScheduler:
     return FIFOScheduler()
 
 
-class _Population(PopulationBasedTraining):
-    """Copies values and weights, but not whose they are; values driven out of the space stay at its edge."""
+class _BoundedPbt(PopulationBasedTraining):
+    """Ray's PBT, whose exploring member keeps its own number and seed, and whose explored values stay within the space."""
 
     def __init__(self, *arguments: Any, campaign: Campaign, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -65,45 +63,47 @@ class _Population(PopulationBasedTraining):
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         config, operations = super()._get_new_config(trial, trial_to_clone)
-        params = _within(self._campaign, config["task"]["params"])
+        params = _clamped(self._campaign, config["task"]["params"])
         return {"task": trial.config["task"] | {"params": params}}, operations
 
 
-class _Past:
-    """A trial of an earlier launch, as far as schedulers look at one."""
+class _ReplayedTrial:
+    """A trial of an earlier launch, with the one attribute that schedulers read."""
 
     def __init__(self, trial_id: str) -> None:
         self.trial_id = trial_id
 
 
-class _NothingRuns:
-    """The controller that schedulers are told the past with."""
+class _IdleController:
+    """Tune's controller as schedulers see it while nothing runs."""
 
     def get_live_trials(self) -> list[Any]:
         return []
 
 
-def _told(scheduler: TrialScheduler, campaign: Campaign, past: Iterable[Trial]) -> TrialScheduler:
+def _replayed(scheduler: TrialScheduler, campaign: Campaign, earlier: Iterable[Trial]) -> TrialScheduler:
+    """The scheduler, after it was given the scores of earlier trials as if they had just been reported."""
     objective = campaign.scheduler_objective
     assert objective is not None
-    told: Any = scheduler
-    for trial in past:
+    target: Any = scheduler  # whose annotations ask for Tune's own trials
+    for trial in earlier:
         results = [
-            {TIME: updates, OBJECTIVE: objective.sign * scores[objective.metric]}
+            {UPDATES: updates, OBJECTIVE: objective.sign * scores[objective.metric]}
             for updates, scores in trial.rungs
             if objective.metric in scores
         ]
         if not results:
             continue
-        seen, controller = _Past(trial.name), _NothingRuns()
-        told.on_trial_add(controller, seen)
+        replayed, controller = _ReplayedTrial(trial.name), _IdleController()
+        target.on_trial_add(controller, replayed)
         for result in results:
-            told.on_trial_result(controller, seen, result)
-        told.on_trial_complete(controller, seen, results[-1])
+            target.on_trial_result(controller, replayed, result)
+        target.on_trial_complete(controller, replayed, results[-1])
     return scheduler
 
 
 def _domain(dimension: Dimension) -> Any:
+    """A dimension in Tune's terms."""
     if isinstance(dimension, Choice):
         return dimension.choice
     low, high = dimension.extremes
@@ -112,8 +112,8 @@ def _domain(dimension: Dimension) -> Any:
     return tune.randint(low, high + 1) if isinstance(dimension, Integer) else tune.uniform(low, high)
 
 
-def _within(campaign: Campaign, params: dict[str, Any]) -> dict[str, Any]:
-    """Values that a perturbation has driven out of the space are put back to its edge."""
+def _clamped(campaign: Campaign, params: dict[str, Any]) -> dict[str, Any]:
+    """Values, those outside of their dimension's bounds moved to the nearest bound."""
     return {
         path: value if isinstance(dimension, Choice) else min(max(value, dimension.extremes[0]), dimension.extremes[1])
         for path, dimension, value in ((path, campaign.space[path], value) for path, value in params.items())

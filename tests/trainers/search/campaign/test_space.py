@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from unbraid.trainers.search.campaign.space import MOST_CORNERS, Choice, Dimension, Space, ask, corners, grid, ordered
-from unbraid.trainers.search.plan.proposals import RandomAsker
+from unbraid.trainers.search.campaign.space import MAX_CORNERS, Choice, Dimension, Space, corners, grid, ordered, sample
+from unbraid.trainers.search.plan.proposals import RandomSuggester
 
 ADAPTER: TypeAdapter[dict[str, Dimension]] = TypeAdapter(dict[str, Dimension])
 
@@ -26,8 +26,8 @@ CONDITIONAL = space(
 
 
 @given(st.integers(0, 10_000))
-def test_samples_lie_in_their_bounds_and_obey_conditions(seed: int) -> None:
-    params = ask(CONDITIONAL, RandomAsker(random.Random(seed)))
+def test_samples_lie_within_bounds_and_conditions(seed: int) -> None:
+    params = sample(CONDITIONAL, RandomSuggester(random.Random(seed)))
     assert 1 <= params["size"] <= 3
     assert ("rate" in params) == (params["kind"] == "b")
     assert 0.01 <= params.get("rate", 0.01) <= 1.0
@@ -43,7 +43,7 @@ def test_corners_are_all_extremes_that_can_occur_together() -> None:
 def test_of_a_large_space_every_pair_of_extremes_is_still_seen() -> None:
     large = space(**{f"d{i}": {"uniform": [0.0, 1.0]} for i in range(13)})
     found = list(corners(large))
-    assert len(found) < MOST_CORNERS
+    assert len(found) < MAX_CORNERS
     pairs = {(point["d2"], point["d11"]) for point in found}
     assert {(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)} <= pairs
 
@@ -64,7 +64,7 @@ def test_a_grid_of_a_continuum_is_refused() -> None:
         ({"a": {"choice": [1], "when": {"b": 1}}}, "b is not in the space"),
         ({"a": {"choice": [1], "when": {"b": 3}}, "b": {"choice": [1, 2]}}, "b is never 3"),
         ({"a": {"choice": [1], "when": {"b": 1}}, "b": {"integer": [1, 2]}}, "b is not a choice"),
-        ({"a": {"choice": [1], "when": {"b": 1}}, "b": {"choice": [1], "when": {"a": 1}}}, "wait for each other"),
+        ({"a": {"choice": [1], "when": {"b": 1}}, "b": {"choice": [1], "when": {"a": 1}}}, "depend on each other in a circle"),
     ],
 )
 def test_conditions_that_cannot_hold_are_refused(dimensions: dict[str, Any], message: str) -> None:
@@ -81,5 +81,5 @@ def test_bounds_that_hold_nothing_are_refused(dimension: dict[str, Any]) -> None
 def test_lists_can_be_chosen() -> None:
     (dimension,) = space(codes={"choice": [[10], [10, 10]]}).values()
     assert isinstance(dimension, Choice)
-    assert dimension.words == ["[10]", "[10, 10]"]
-    assert dimension.ask("codes", RandomAsker(random.Random(0))) in ([10], [10, 10])
+    assert dimension.categories == ["[10]", "[10, 10]"]
+    assert dimension.suggest("codes", RandomSuggester(random.Random(0))) in ([10], [10, 10])

@@ -1,4 +1,4 @@
-"""Campaigns on a real Ray, with real trials of a second each: what is interrupted, lost, broken or stopped."""
+"""Campaigns on a real Ray, with real trials of a second each, which are interrupted, lost, broken or stopped."""
 
 import json
 import os
@@ -34,7 +34,7 @@ from unbraid.trainers.search.plan.plan import Plan
 from unbraid.trainers.search.report.export import export_preset
 from unbraid.trainers.search.report.page import write_report
 from unbraid.trainers.search.trials.driver import run_campaign
-from unbraid.trainers.search.trials.session import Ending
+from unbraid.trainers.search.trials.session import StopReasons
 
 NOT_FINITE = {"optim.lr_generator": {"choice": [1e-3, 1e30]}, "loss.info_categorical": {"choice": [1.0, 0.5]}}
 
@@ -47,10 +47,10 @@ def address(services: LocalServices) -> Iterator[str]:
     ray.shutdown()
 
 
-def run(planned: Campaign, address: str) -> tuple[Journal, Plan, Ending]:
+def run(planned: Campaign, address: str) -> tuple[Journal, Plan, StopReasons]:
     journal = Journal.claim(planned, "test")
-    plan, ending = run_campaign(journal, planned, address, lambda plan: None)
-    return journal, plan, ending
+    plan, stop = run_campaign(journal, planned, address, lambda plan: None)
+    return journal, plan, stop
 
 
 def trials_of(configurations: list[Configuration]) -> dict[str, Trial]:
@@ -61,13 +61,13 @@ def trials_of(configurations: list[Configuration]) -> dict[str, Trial]:
 def finished(address: str, digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Journal, Campaign]:
     """Four trials to the end, the best of which keeps its checkpoints."""
     planned = campaign(str(digits_folder), tmp_path_factory.mktemp("campaigns"), keep=1)
-    journal, plan, ending = run(planned, address)
-    assert not ending.comes
+    journal, plan, stop = run(planned, address)
+    assert not stop.any
     assert [trial.state for trial in plan.trials()] == ["finished"] * 4
     return journal, planned
 
 
-def test_a_campaign_ends_in_a_ranked_table_that_its_storage_tells_again(finished: tuple[Journal, Campaign]) -> None:
+def test_a_finished_campaign_is_ranked_from_its_storage(finished: tuple[Journal, Campaign]) -> None:
     journal, planned = finished
     assert journal.status()["status"] == "finished"
     order = ranked(journal.read(), planned)
@@ -90,10 +90,10 @@ def test_only_the_best_keeps_checkpoints_and_every_trial_one_picture(finished: t
         assert {"metrics.jsonl", "config.yaml", "run.json", "trial.json"} <= set(keys)
 
 
-def test_what_is_exported_trains_to_the_same_weights_in_a_fresh_process_state(
+def test_an_exported_preset_trains_to_the_same_weights_in_another_process(
     finished: tuple[Journal, Campaign], tmp_path: Path
 ) -> None:
-    """The trial ran in an actor that other trials had used: nothing of them can have been left in it."""
+    """The trial ran in a process that other trials had used before: nothing of them can have been left in it."""
     journal, planned = finished
     name, text = export_preset(journal, planned)
     file = tmp_path / "best.yaml"
@@ -153,15 +153,15 @@ def test_a_collapse_ends_a_trial_with_its_cause(address: str, digits_url: str, t
         resources={"workers": workers, "cpus": 1},
         budget={"trials": 1},
     )
-    journal, plan, ending = run(planned, address)
+    journal, plan, stop = run(planned, address)
     (trial,) = plan.trials()
-    assert not ending.comes
+    assert not stop.any
     assert trial.state == "failed"
-    assert trial.cause.startswith("collapsed: samples are all the same")
+    assert trial.cause.startswith("collapsed: fake samples are all the same")
     assert read_run(journal.trial_store(trial.name))["status"] == "failed"
 
 
-def test_a_crash_takes_only_its_own_trial_which_goes_on_from_its_checkpoint(
+def test_a_crash_loses_only_its_own_trial_which_continues_from_its_checkpoint(
     address: str, digits_folder: Path, tmp_path: Path
 ) -> None:
     planned = campaign(str(digits_folder), tmp_path, fixed={"run.updates": 60, "run.checkpoint_every": 5}, budget={"trials": 3})
@@ -209,19 +209,19 @@ def test_models_of_several_seeds_are_compared_without_labels(address: str, digit
 @pytest.mark.slow
 def test_a_population_exchanges_weights_and_values(address: str, digits_folder: Path, tmp_path: Path) -> None:
     population: dict[str, Any] = {"scheduler": {"kind": "pbt", "every": 6}, "fixed": {"run.updates": 18}}
-    journal, plan, ending = run(campaign(str(digits_folder), tmp_path, **population), address)
-    assert not ending.comes
+    journal, plan, stop = run(campaign(str(digits_folder), tmp_path, **population), address)
+    assert not stop.any
     assert [trial.state for trial in plan.trials()] == ["finished"] * 4
     taken = {trial.name: read_lineage(journal.trial_store(trial.name)) for trial in plan.trials()}
     assert any(taken.values())
     for name, lineage in taken.items():
         for entry in lineage:
-            assert entry["donor"] != name
-            assert 0.1 <= entry["params"]["loss.info_categorical"] <= 10.0
+            assert entry.donor != name
+            assert 0.1 <= entry.params["loss.info_categorical"] <= 10.0
         if lineage:
             config = yaml.safe_load(journal.trial_store(name).get("config.yaml"))
-            assert config["loss"]["info_categorical"] == lineage[-1]["params"]["loss.info_categorical"]
-            assert plan.configurations[int(name[:4])].params == lineage[-1]["params"]
+            assert config["loss"]["info_categorical"] == lineage[-1].params["loss.info_categorical"]
+            assert plan.configurations[int(name[:4])].params == lineage[-1].params
     assert [c.params for c in journal.read()] == [c.params for c in plan.configurations]
 
 
@@ -266,14 +266,14 @@ def test_trouble_that_all_trials_share_stops_the_campaign_and_repaired_it_goes_o
         planned = campaign(str(digits_folder), disk, fixed={"run.updates": 16})
         filler = disk / "filler"
         filler.write_bytes(bytes(1_500_000))
-        journal, plan, ending = run(planned, address)
-        assert "No space left" in ending.halted or "MiB free" in ending.halted
+        journal, plan, stop = run(planned, address)
+        assert "No space left" in stop.shared_trouble or "MiB free" in stop.shared_trouble
         assert journal.status()["status"] in ("failed", "running")  # the disk may be too full to write that it failed
         assert not [trial for trial in plan.trials() if trial.state == "failed"]
         filler.unlink()
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
-        journal, plan, ending = run(planned, address)
-        assert not ending.comes
+        journal, plan, stop = run(planned, address)
+        assert not stop.any
         assert [trial.state for trial in plan.trials()] == ["finished"] * 4
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -1,4 +1,4 @@
-"""What a member of a population takes over, whatever becomes of the donor meanwhile."""
+"""A member of a population exploits a donor, whose checkpoints may change meanwhile."""
 
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from unbraid.trainers.runs.record import read_config
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.campaign.lineage import read_lineage
+from unbraid.trainers.search.campaign.lineage import Descent, read_lineage
 from unbraid.trainers.search.trials import pbt
-from unbraid.trainers.search.trials.pbt import Pointer, take_over
+from unbraid.trainers.search.trials.pbt import exploit
+from unbraid.trainers.search.trials.reports import MemberState
 
 VALUES = {"loss.info_categorical": 2.5, "optim.lr_generator": 2e-3}
 
@@ -34,47 +35,47 @@ def save(planned: Campaign, name: str, *steps: int) -> Checkpoints:
     return checkpoints
 
 
-def take(planned: Campaign, donor: str, updates: int) -> dict[str, Any]:
-    config = planned.config(VALUES, 0, "0001-s0")
-    take_over(config, VALUES, Pointer(donor, updates))
+def exploited(planned: Campaign, donor: str, updates: int) -> dict[str, Any]:
+    config = planned.trial_config(VALUES, 0, "0001-s0")
+    exploit(config, VALUES, MemberState(donor, updates))
     mine = open_run(config.run.storage, "0001-s0")
     state = Checkpoints(mine, 2).load()
     assert state is not None
     return state
 
 
-def test_a_member_goes_on_from_the_donors_state_with_its_new_values(population: Campaign) -> None:
+def test_a_member_continues_from_the_donors_state_with_its_new_values(population: Campaign) -> None:
     save(population, "0000-s0", 4, 8)
     save(population, "0001-s0", 8, 12)  # its own, further but worse
-    assert take(population, "0000-s0", 4)["updates"] == 4
+    assert exploited(population, "0000-s0", 4)["updates"] == 4
     mine = open_run(f"{population.storage}/{population.name}/trials", "0001-s0")
     assert Checkpoints(mine, 2).steps() == [4]
-    assert read_lineage(mine) == [{"updates": 4, "donor": "0000-s0", "params": VALUES}]
+    assert read_lineage(mine) == [Descent(4, "0000-s0", VALUES)]
     assert read_config(mine).loss.info_categorical == 2.5  # type: ignore[attr-defined]
 
 
-def test_a_checkpoint_that_was_pruned_meanwhile_is_replaced_by_the_donors_newest(population: Campaign) -> None:
+def test_a_checkpoint_that_was_removed_meanwhile_is_replaced_by_the_donors_newest(population: Campaign) -> None:
     save(population, "0000-s0", 4, 8, 12)  # keeps two: 4 is gone
     save(population, "0001-s0", 4)
-    assert take(population, "0000-s0", 4)["updates"] == 12
+    assert exploited(population, "0000-s0", 4)["updates"] == 12
 
 
-def test_what_a_member_took_stays_when_the_donor_is_gone(population: Campaign) -> None:
+def test_a_copied_state_stays_when_the_donor_is_gone(population: Campaign) -> None:
     donor = save(population, "0000-s0", 8)
     save(population, "0001-s0", 4)
-    take(population, "0000-s0", 8)
+    exploited(population, "0000-s0", 8)
     donor.drop_after(0)
-    assert take(population, "0001-s0", 8)["networks"]["of"].tolist() == [8.0, 8.0]  # its own: nothing is copied
+    assert exploited(population, "0001-s0", 8)["networks"]["of"].tolist() == [8.0, 8.0]  # its own: nothing is copied
 
 
-def test_a_resumed_campaign_gives_a_member_the_values_that_it_took_last(population: Campaign) -> None:
+def test_a_resumed_campaign_gives_a_member_the_values_that_it_copied_last(population: Campaign) -> None:
     save(population, "0000-s0", 4)
     journal = Journal.claim(population, "test")
     for number in (0, 1):
         journal.write_configuration(Configuration(number, {"loss.info_categorical": 1.0, "optim.lr_generator": 1e-3}))
         journal.write_trial(Trial(number, 0, "running"))
     save(population, "0001-s0", 4)
-    take(population, "0000-s0", 4)
+    exploited(population, "0000-s0", 4)
     assert journal.read()[1].params == VALUES
     assert journal.read()[0].params["loss.info_categorical"] == 1.0
 
@@ -85,4 +86,4 @@ def test_a_donor_without_any_checkpoint_is_an_error_that_names_it(
     monkeypatch.setattr(pbt, "WAIT_SECONDS", 0.0)
     save(population, "0000-s0")
     with pytest.raises(CheckpointError, match="no checkpoint that can be read, though 0000-s0"):
-        take(population, "0000-s0", 4)
+        exploited(population, "0000-s0", 4)

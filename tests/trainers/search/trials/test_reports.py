@@ -1,0 +1,39 @@
+"""Reports of trials, on their way through Ray Tune."""
+
+import pytest
+
+from unbraid.trainers.search.trials.reports import LAST_REPORT_KEYS, OBJECTIVE, UPDATES, Report
+from unbraid.trainers.search.trials.tune_adapters import SessionStopper
+
+REPORTS = [
+    Report(updates=8, scores={"info/share": 0.5}, objective=-0.5, seconds=3.0),
+    Report(updates=8, scores={}, outcome="finished"),
+    Report(outcome="failed", cause="diverged: loss/d", seconds=1.0),
+    Report(outcome="compared", centrality={0: 0.5, 1: 0.75}),
+    Report(shared_trouble="disk full"),
+    Report(),
+]
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_a_report_is_the_same_after_tune_has_added_its_keys(report: Report) -> None:
+    result = report.as_result()
+    assert not any(isinstance(value, dict) for value in result.values())  # Tune flattens these
+    assert Report.of_result(result | {"done": True, "trial_id": "a", "time_total_s": 2.0}) == report
+
+
+def test_a_trial_that_never_reported_has_an_empty_report() -> None:
+    assert Report.of_result(None) == Report()
+
+
+def test_schedulers_find_updates_and_objective() -> None:
+    result = REPORTS[0].as_result()
+    assert (result[UPDATES], result[OBJECTIVE]) == (8, -0.5)
+    assert OBJECTIVE not in REPORTS[1].as_result()
+
+
+def test_tune_stops_a_trial_at_its_last_report_before_a_scheduler_sees_it() -> None:
+    """Ray's PBT raises an error at a report without an objective."""
+    stopper = SessionStopper(None)  # type: ignore[arg-type]  # a session is needed to stop all trials only
+    assert [stopper("a", report.as_result()) for report in REPORTS] == [False, True, True, True, True, False]
+    assert Report.__dataclass_fields__.keys() >= LAST_REPORT_KEYS

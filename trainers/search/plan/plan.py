@@ -49,6 +49,13 @@ class Plan:
         self._give_up_unpromising()
         return self._next_seed() or self._new_configuration()
 
+    def give_back(self, assignment: Assignment) -> None:
+        """Take back a piece of work that could not be started; :meth:`next` will return it again."""
+        if assignment.kind == "compare":
+            self._comparing.discard(assignment.number)
+        else:
+            self._interrupted.append(self.trial(assignment.number, assignment.seed))
+
     @property
     def over(self) -> bool:
         """Whether nothing runs and no more work will follow."""

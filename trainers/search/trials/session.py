@@ -114,6 +114,10 @@ class Session:
             "params": configuration.params,
         }
 
+    def on_not_started(self, trial_id: str) -> None:
+        """Give a task back to the plan, because Tune did not start its trial."""
+        self.plan.give_back(self.running.pop(trial_id))
+
     def on_report(self, trial_id: str, report: Report) -> None:
         """Record a report of a trial that still runs."""
         self._stop_at_shared_trouble(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from unbraid.trainers.search.trials.memory import free_memory, limit_arenas
 from unbraid.trainers.search.trials.pbt import exploit
 from unbraid.trainers.search.trials.reports import MemberState, Outcome, Report, send, state_to_start_from
 
+REUSE_TIMEOUT_SECONDS = 60
+"""How long Tune waits for a trial's thread to end before it gives the process to the next trial; its default is 2."""
+
 
 def run_trial(config: Mapping[str, Any]) -> None:
     """Do one task of a campaign; Ray Tune calls this in a new process, or in one that has run other trials.
@@ -33,6 +37,7 @@ def run_trial(config: Mapping[str, Any]) -> None:
         config: ``task``, a mapping of ``campaign``, ``kind``, ``number``, ``seed`` and ``params``, see
             :meth:`~unbraid.trainers.search.trials.session.Session.start_next`.
     """
+    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(REUSE_TIMEOUT_SECONDS)  # Tune reads it here, not in the driver
     limit_arenas()
     task = config["task"]
     campaign = Campaign.model_validate(task["campaign"])

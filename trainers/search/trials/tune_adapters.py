@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ray.tune import Callback, Stopper
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from unbraid.trainers.search.trials.reports import LAST_REPORT_KEYS, OBJECTIVE, Report
@@ -67,13 +68,19 @@ class SessionStopper(_NotRestored, Stopper):
 
 
 class ErrorCallback(_NotRestored, Callback):
-    """Keeps Tune's reason for giving up a trial, which the searcher is not given."""
+    """Passes on what Tune does not tell its searcher: why it gave up a trial, and that it could not start one."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._session.errors[trial.trial_id] = loss_cause(trial.get_error())
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Find trials that were to reuse a process which was not free in time; Tune ends those without a word."""
+        for trial in trials:
+            if trial.status == Trial.ERROR and trial.trial_id in self._session.running:
+                self._session.on_not_started(trial.trial_id)
 
 
 class PopulationCallback(_NotRestored, Callback):

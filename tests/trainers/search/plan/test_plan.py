@@ -97,6 +97,16 @@ def test_no_trial_starts_once_updates_or_gpu_hours_are_used_up(limits: dict[str,
     assert plan.over
 
 
+def test_work_that_is_given_back_comes_next() -> None:
+    plan = Plan(parsed(**CENTRAL, budget={"trials": 4}), [configuration(0, 0.1, 0.2)])
+    comparison, training = plan.next(), plan.next()
+    assert comparison == Assignment("compare", 0)
+    assert training == Assignment("train", 1)
+    plan.give_back(comparison)
+    plan.give_back(training)
+    assert [plan.next(), plan.next()] == [training, comparison]
+
+
 def test_an_evaluation_after_a_restart_replaces_those_of_later_updates() -> None:
     plan = Plan(parsed(), [configuration(0, 0.3, state="running", updates=4)])
     trial = plan.trial(0, 0)

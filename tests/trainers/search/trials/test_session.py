@@ -11,6 +11,7 @@ from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.plan.plan import Plan
 from unbraid.trainers.search.trials.reports import Outcome, Report
 from unbraid.trainers.search.trials.session import Session, loss_cause
+from unbraid.trainers.search.trials.tune_adapters import ErrorCallback
 
 
 @pytest.fixture
@@ -52,6 +53,26 @@ def test_a_lost_process_is_named_by_the_last_line_of_its_error() -> None:
     assert loss_cause(RuntimeError("Traceback\n\nthe node died\n")) == "lost: the node died"
     assert loss_cause(OutOfMemoryError("worker killed")) == "out of memory: worker killed"
     assert loss_cause(RuntimeError()) == "lost: RuntimeError"
+
+
+class TuneTrial:
+    """Tune's trial, with the attributes that a callback reads."""
+
+    def __init__(self, trial_id: str, status: str) -> None:
+        self.trial_id, self.status = trial_id, status
+
+
+def test_a_trial_that_tune_could_not_start_is_started_again(session: Session) -> None:
+    for name in ("a", "b"):
+        session.start_next(name, room=3)
+    ErrorCallback(session).on_step_end(1, [TuneTrial("a", "ERROR"), TuneTrial("b", "RUNNING"), TuneTrial("z", "ERROR")])
+    assert session.running.keys() == {"b"}
+    assert not session.plan.over
+    task = session.start_next("c", room=3)
+    assert task is not None
+    assert (task["number"], task["seed"]) == (0, 0)
+    session.on_end("c", evaluated(0.1, outcome="finished"), lost=False)
+    assert states(session) == ["finished", "running"]
 
 
 @pytest.mark.parametrize("reported_before_the_end", [True, False])

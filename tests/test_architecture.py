@@ -190,3 +190,25 @@ def test_documents_name_configuration_keys_that_are_there(document: Path) -> Non
     known |= set(system_names()) | {f"{section}.py" for section in sections.split("|")}
     wrong = [key for key in mentioned(document, rf"(?:{sections})(?:\.\w+)+") if key not in known]
     assert not wrong
+
+
+def test_the_drawn_tree_names_every_room() -> None:
+    drawn = re.search(r"^    models/ .*?^$", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert drawn is not None
+    named: set[str] = set()
+    top = ""
+    for line in drawn[0].splitlines():
+        names = re.split(r"\s{2,}", line.strip())[0].replace("/", "").split()
+        if line.startswith("      "):
+            named |= {f"{top}/{name}" for name in names}
+        else:
+            (top,) = names
+            named.add(top)
+    missing = {
+        f"{folder}/{path.name}"
+        for folder in ("models", "datasets", "trainers", "cluster")
+        for path in (ROOT / folder).iterdir()
+        if path.name not in ("__init__.py", "__pycache__")
+    } - named
+    assert not missing
+    assert not [name for name in named if not (ROOT / name).exists()]

@@ -1,1 +1,1 @@
-"""How each system is trained, evaluated and pictured: one file a system, one loop for all."""
+"""How each system is trained, evaluated and pictured: one folder a system, one loop for all."""

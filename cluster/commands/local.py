@@ -1,4 +1,4 @@
-"""``unbraid local``: an S3 server and Ray on this machine: start, look, stop."""
+"""``unbraid local``: start and stop an S3 server and Ray on this machine."""
 
 from __future__ import annotations
 

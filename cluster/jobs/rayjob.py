@@ -46,8 +46,8 @@ def manifests_folder(tree: Path | None) -> Path:
         JobError: when there is none.
     """
     if tree is None or not (tree / "k8s" / "overlays").is_dir():
-        where = "unbraid is installed without its checkout, which" if tree is None else tree
-        raise JobError(f"{where} has no k8s/overlays: run this from a checkout, or name one with --working-dir")
+        where = tree or "the installed package"
+        raise JobError(f"{where}: has no k8s/overlays; run this from a checkout, or name one with --working-dir")
     return tree / "k8s"
 
 

@@ -9,6 +9,8 @@ import pytest
 
 import unbraid
 from unbraid.cluster.commands.job_request import job_request
+from unbraid.cluster.jobs.rayjob import manifests_folder
+from unbraid.cluster.jobs.server import JobError
 from unbraid.cluster.jobs.tree import TreeError, checkout, files_of, requirements, upload_files, zip_tree
 from unbraid.trainers.errors import ConfigError
 
@@ -122,6 +124,8 @@ def test_an_installation_from_a_wheel_uploads_its_package_and_nothing_else(
 def test_what_needs_a_checkout_names_working_dir(tmp_path: Path) -> None:
     with pytest.raises(TreeError, match=r"--install: unbraid is installed without its checkout; name one with --working-dir"):
         requirements(checkout())
+    with pytest.raises(JobError, match=r"the installed package: has no k8s/overlays; run this from a checkout"):
+        manifests_folder(checkout())
     (tmp_path / "config.yaml").write_text("system: infogan\n")
     command = ["train", "--config", str(tmp_path / "config.yaml")]
     with pytest.raises(ConfigError, match=r"config\.yaml: is not uploaded(?s:.*)name that with --working-dir"):

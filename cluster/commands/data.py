@@ -95,7 +95,9 @@ def make_command(kind: str) -> click.Command:
 
 @data.group(cls=KindGroup, form=FetchKind, command=fetch_command, subcommand_metavar="KIND [OPTIONS]")
 def fetch() -> None:
-    """Get the raw files of a public data set, checked by checksum.
+    """Get the raw files of a public data set.
+
+    The files are compared with their published checksums.
 
     \b
     Examples:
@@ -106,10 +108,11 @@ def fetch() -> None:
 
 @data.group(cls=KindGroup, form=PackKind, command=pack_command, subcommand_metavar="KIND [SOURCE] [DESTINATION] [OPTIONS]")
 def pack() -> None:
-    """Pack the raw files in SOURCE as shards at DESTINATION, a folder or an s3:// URL.
+    """Pack raw files as shards.
 
     SOURCE is a folder, a zip or a tar. It defaults to the folder where `unbraid data fetch` puts the files of KIND. DESTINATION
-    defaults to s3://unbraid/NAME. The same files give the same shards. A command that was stopped goes on when it is repeated.
+    is a folder or an s3:// URL. It defaults to s3://unbraid/NAME. The same files give the same shards. A command that was
+    stopped continues when it is repeated.
 
     \b
     Examples:
@@ -122,9 +125,9 @@ def pack() -> None:
 
 @data.group(cls=KindGroup, form=MakeKind, command=make_command, subcommand_metavar="KIND [DESTINATION] [OPTIONS]")
 def make() -> None:
-    """Draw a data set whose every factor is known, and pack it at DESTINATION, a folder or an s3:// URL.
+    """Draw a data set whose every factor is known, and pack it.
 
-    DESTINATION defaults to s3://unbraid/KIND-HEIGHTxWIDTH.
+    The set is packed at DESTINATION, a folder or an s3:// URL, which defaults to s3://unbraid/KIND-HEIGHTxWIDTH.
 
     \b
     Examples:
@@ -177,7 +180,9 @@ def write_set(
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet of the first images as PNG.")
 @click.option("--no-check", is_flag=True, help="Skip reading every shard to compare checksums.")
 def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
-    """Describe the set at URL, and check that every shard is what its index says.
+    """Describe the set at URL, and check its shards.
+
+    Every shard must be what the index says.
 
     \b
     Examples:
@@ -201,7 +206,9 @@ def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
 @click.option("--window", default=256, show_default=True, type=click.IntRange(1), help="As data.window.")
 @click.option("--seconds", default=10.0, show_default=True, help="For each of the three measurements.")
 def bench(url: str, split: str, workers: int, batch: int, lanes: int, window: int, seconds: float) -> None:
-    """Read the set at URL as training does; report how fast that is, what limits it, and how close it comes to the limit.
+    """Time how fast the set at URL is read.
+
+    Reads it as training does, then reads and decodes alone; reports what limits the stream, and how close it comes to that.
 
     \b
     Examples:

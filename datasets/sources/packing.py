@@ -216,6 +216,7 @@ class _Meter:
         self.started = time.monotonic()
 
     def packed(self, samples: int) -> None:
+        """Count packed samples, and report."""
         self.done += samples
         rate = self.done / max(time.monotonic() - self.started, 1e-6)
         left = int((self.total - self.done) / rate)

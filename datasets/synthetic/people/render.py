@@ -91,6 +91,7 @@ class _Body:
         """Sine of the yaw: 0 from the front or the back, ±1 from a side; positive turns the front to the right of the image."""
 
     def draw(self) -> None:
+        """Draw all parts onto the canvas."""
         self._shadow()
         far, near = sorted(SIDES, key=lambda side: self.depth[f"{side}_hip"])
         far_arm, near_arm = sorted(SIDES, key=lambda side: self.depth[f"{side}_shoulder"])

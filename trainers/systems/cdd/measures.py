@@ -43,7 +43,7 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     between two translations of one image, ``diversity/real_…`` between two real images. Where classes are known,
     ``probe/label_from_PART`` and with colours ``probe/colour_from_PART`` are what a linear probe reads from S and E as decoders
     get them in training, noise included, the mean over both domains ``…_x`` and ``…_y``; ``probe_exact/…`` without that
-    noise. With colours, ``transfer/…``: see :func:`transfers`.
+    noise. With colours, ``transfer/…``: see :func:`transfer_scores`.
     """
     config, world = data.config, data.world
     most = max(NUMBERS // (model.parts.shared * SHARED_SIDE**2), RETRIEVED)
@@ -55,8 +55,12 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
         fitted = encoded(model, data.training(min(FITTED, most), BATCH), world)
         scores |= on_main(lambda: probes(model, fitted, (pairs, parts)), world)
     if seen.colours and seen.label is not None:
-        reader = digit_reader(config.data.url, config.data.split, str(model.device))
-        scores |= transfers(spread_model, seen, few, reader)
+        fakes = transferred(spread_model, seen, few)
+
+        def scored() -> dict[str, float]:
+            return transfer_scores(seen, fakes, digit_reader(config.data.url, config.data.split, str(model.device)))
+
+        scores |= on_main(scored, world)
     return scores
 
 
@@ -128,25 +132,28 @@ def _truths(
         yield "colour", (fitted.colours[domain], scored.colours[domain]), colour_r2
 
 
-def transfers(model: Model, pairs: Pairs, parts: dict[str, Parts], reader: DigitReader) -> dict[str, float]:
-    """Each image of MNIST-CD/CB translated with the E of the next pair's image of the wanted domain, against the truth.
+def transferred(model: Model, pairs: Pairs, parts: dict[str, Parts]) -> dict[str, Tensor]:
+    """Each image translated with the E of the next pair's image of the other domain, by domain, in [0, 1]."""
+    return {d: unit_range(model.decode(d, parts[OTHER[d]].shared, parts[d].exclusive.roll(1, 0))) for d in DOMAINS}
+
+
+def transfer_scores(pairs: Pairs, fakes: dict[str, Tensor], reader: DigitReader) -> dict[str, float]:
+    """How right the images of :func:`transferred` are, on MNIST-CD/CB, whose truth is known.
 
     ``colour_error_D`` is the mean absolute difference of RGB in [0, 1] from the reference's true colour, on the digit in X, on
     the background in Y; ``label_kept_D`` the share in which a classifier of real digits still reads the source's digit;
     ``label_read`` is that share on real images.
     """
     assert pairs.label is not None
+    ink = ink_of(unit_range(pairs.images["x"]), "x")
     scores: dict[str, float] = {}
-    kept = []
-    for d in DOMAINS:
-        ink = ink_of(unit_range(pairs.images["x"]), "x")
-        fake = unit_range(model.decode(d, parts[OTHER[d]].shared, parts[d].exclusive.roll(1, 0)))
+    for d, fake in fakes.items():
         wanted = pairs.colours[d].roll(1, 0)
         scores[f"transfer/colour_error_{d}"] = (colour_of(fake, ink, d) - wanted).abs().mean().item()
-        kept.append((reader.read(ink_of(fake, d)) == pairs.label).float().mean().item())
-        scores[f"transfer/label_kept_{d}"] = kept[-1]
-    read = reader.read(ink_of(unit_range(pairs.images["x"]), "x")) == pairs.label
-    return scores | {"transfer/label_kept": _mean(kept), "transfer/label_read": read.float().mean().item()}
+        scores[f"transfer/label_kept_{d}"] = (reader.read(ink_of(fake, d)) == pairs.label).float().mean().item()
+    kept = _mean(scores[f"transfer/label_kept_{d}"] for d in DOMAINS)
+    read = (reader.read(ink) == pairs.label).float().mean().item()
+    return scores | {"transfer/label_kept": kept, "transfer/label_read": read}
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.cdd.config import Config
-from unbraid.trainers.systems.cdd.measures import digit_reader, transfers, with_noise
+from unbraid.trainers.systems.cdd.measures import digit_reader, transfer_scores, transferred, with_noise
 from unbraid.trainers.systems.cdd.model import Model
 from unbraid.trainers.systems.cdd.pairs import held_out, pairs_of
 from unbraid.trainers.systems.cdd.pictures import knowledge_picture
@@ -114,7 +114,7 @@ def test_transfers_of_a_perfect_model_are_right_and_of_broken_ones_are_not(pairs
     }
     for name, model in models.items():
         parts = {d: model.encode(d, pairs.images[d]) for d in DOMAINS}
-        scores[name] = transfers(model, pairs, parts, reader)
+        scores[name] = transfer_scores(pairs, transferred(model, pairs, parts), reader)
     perfect, colour, digit = scores.values()
     for d in DOMAINS:
         assert perfect[f"transfer/colour_error_{d}"] < 0.02

@@ -1,7 +1,7 @@
-"""What campaigns cost and find: overhead a trial, busy cores, memory, killed drivers, ASHA with TPE against random, code sizes.
+"""Campaigns: overhead of a trial, busy cores, memory, killed drivers, ASHA with TPE against random search, selected code sizes.
 
-Needs MNIST packed on the local S3 server (`make demo`, or `unbraid data pack mnist`). Campaigns are kept under
-runs/benchmarks/campaigns and go on where they were.
+Needs MNIST packed on the local S3 server (`make demo`, or `unbraid data pack mnist`). Campaigns are kept
+under runs/benchmarks/campaigns, and continue when the benchmark is run again.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def planned(name: str, updates: int, trials: int, **more: Any) -> Campaign:
 
 
 def run(campaign: Campaign, watch: Callable[[], None] = lambda: None) -> Journal:
-    """A campaign to its end; one that is there already is only read."""
+    """Run a campaign to its end, or read it if it has finished before."""
     journal = Journal.claim(campaign, "bench campaign")
     if journal.status().get("status") != "finished":
         address = use_local_services()
@@ -77,17 +77,17 @@ def run(campaign: Campaign, watch: Callable[[], None] = lambda: None) -> Journal
 
 
 def fresh(name: str) -> None:
-    """Times are not taken from an earlier run."""
+    """Delete a campaign of an earlier run, so that its times are not measured."""
     shutil.rmtree(STORAGE / name, ignore_errors=True)
 
 
 def trials_of(journal: Journal) -> list[Trial]:
-    """All of a campaign."""
+    """All trials of a campaign."""
     return [trial for configuration in journal.read() for trial in configuration.trials.values()]
 
 
 def measure_cores(figures: Figures) -> None:
-    """Sixteen short trials on two cores: the share of the cores' time that is training, measures and pictures included."""
+    """Sixteen short trials on two cores: the share of the cores' time that is training, evaluation and pictures included."""
     fresh("cores")
     started = time.time()
     journal = run(planned("cores", 81, 16))
@@ -103,7 +103,7 @@ def measure_cores(figures: Figures) -> None:
 
 
 def measure_reuse(figures: Figures) -> None:
-    """Fifty trials in one process: seconds between them that are not training, and memory after five and at the end."""
+    """Fifty trials in one process: seconds between trials, and memory after five trials and at the end."""
     fresh("reuse")
     sizes: list[float] = []
 
@@ -124,7 +124,7 @@ def measure_reuse(figures: Figures) -> None:
 
 
 def measure_search(figures: Figures) -> None:
-    """ASHA with TPE: the share of random search's updates after which its best score is reached, medians of three."""
+    """ASHA with TPE: the share of random search's updates that it needs for random search's best score, median of three."""
     shares, bests, found = [], [], []
     for seed in range(REPEATS):
         plain = run(planned(f"random-{seed}", 162, 16, seed=seed))
@@ -151,7 +151,7 @@ def measure_search(figures: Figures) -> None:
 
 
 def measure_kills(figures: Figures) -> None:
-    """A driver killed five times at random moments: trials that ran twice, that are lost, and that differ."""
+    """A driver killed five times at random moments: trials that ran twice, that were lost, and that differ."""
     campaign = planned("undisturbed", 81, 10)
     whole = {trial.name: trial for trial in trials_of(run(campaign))}
     fresh("killed")
@@ -168,7 +168,7 @@ def measure_kills(figures: Figures) -> None:
             time.sleep(0.2)
         twice += _ended_again(ended)
     if _start(file).wait() != 0:
-        raise SystemExit("the killed campaign did not come to its end")
+        raise SystemExit("the killed campaign did not finish")
     twice += _ended_again(ended)
     journal = Journal.open(str(STORAGE), "killed")
     cut = {trial.name: trial for trial in trials_of(journal)}
@@ -180,7 +180,7 @@ def measure_kills(figures: Figures) -> None:
 
 
 def read_codes(figures: Figures) -> None:
-    """Code sizes chosen without labels: where the first configuration with one 10-way code stands, and the whole table."""
+    """Code sizes selected without labels: the rank of the best configuration with one 10-way code, and the whole table."""
     campaign = read_campaign("infogan-mnist-codes-small", [f"storage={STORAGE}"])
     journal = run(campaign)
     order = ranked(journal.read(), campaign)
@@ -197,7 +197,7 @@ def read_codes(figures: Figures) -> None:
 
 
 def actors() -> list[psutil.Process]:
-    """Processes that run trials."""
+    """Processes that train trials."""
     found = psutil.process_iter(["cmdline"])
     return [p for p in found if any("ImplicitFunc" in part for part in p.info["cmdline"] or ())]
 
@@ -213,7 +213,7 @@ def _start(file: Path) -> subprocess.Popen[bytes]:
 
 
 def _ended_again(ended: dict[str, float]) -> int:
-    """Trials whose end has moved since it was noted; new ends are noted."""
+    """The number of trials that ended again since their end was noted in ``ended``; new ends are added to it."""
     again = 0
     journal = Journal.open(str(STORAGE), "killed")
     for trial in trials_of(journal):

@@ -2,12 +2,12 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ def trials_of(configurations: list[Configuration]) -> dict[str, Trial]:
 
 @pytest.fixture(scope="module")
 def finished(address: str, digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Journal, Campaign]:
-    """Four trials to the end, the best of which keeps its checkpoints."""
-    planned = campaign(str(digits_folder), tmp_path_factory.mktemp("campaigns"), keep=1)
+    """Four trials to the end in one process, the best of which keeps its checkpoints."""
+    planned = campaign(str(digits_folder), tmp_path_factory.mktemp("campaigns"), keep=1, concurrency=1)
     journal, plan, stop = run(planned, address)
     assert not stop.any
     assert [trial.state for trial in plan.trials()] == ["finished"] * 4
@@ -164,30 +164,43 @@ def test_a_collapse_ends_a_trial_with_its_cause(address: str, digits_url: str, t
 def test_a_crash_loses_only_its_own_trial_which_continues_from_its_checkpoint(
     address: str, digits_folder: Path, tmp_path: Path
 ) -> None:
-    planned = campaign(str(digits_folder), tmp_path, fixed={"run.updates": 60, "run.checkpoint_every": 5}, budget={"trials": 3})
+    """The second trial's process is killed at its first evaluation, before which a checkpoint is written."""
+    planned = campaign(
+        str(digits_folder),
+        tmp_path,
+        scheduler={"kind": "median", "every": 10, "grace": 1000},  # which evaluates and stops nothing
+        fixed={"run.updates": 30},
+        budget={"trials": 2},
+        concurrency=1,
+    )
     journal = Journal.claim(planned, "test")
-    killed: list[int] = []
+    killed: list[float] = []
 
-    def kill_one(plan: Plan) -> None:
-        running = [trial.name for trial in plan.trials() if trial.state == "running"]
-        if not killed and any(Checkpoints(journal.trial_store(name), 2).steps() for name in running):
-            victim = actors()[0]
-            killed.append(victim.pid)
-            victim.kill()
+    def kill_second(plan: Plan) -> None:
+        if not killed and any(trial.rungs for trial in plan.trials() if trial.name == "0001-s0"):
+            (process,) = trial_processes()
+            killed.append(time.time())
+            process.kill()
 
-    plan, _ = run_campaign(journal, planned, address, kill_one)
-    assert killed
-    assert [(trial.state, trial.updates) for trial in plan.trials()] == [("finished", 60)] * 3
-    for trial in plan.trials():
-        lines = [line["step"] for line in read_metrics(journal.trial_store(trial.name)) if "loss/d" in line]
-        assert lines == list(range(1, 61))
+    plan, _ = run_campaign(journal, planned, address, kill_second)
+    assert [(trial.state, trial.updates) for trial in plan.trials()] == [("finished", 30)] * 2
+    assert read_run(journal.trial_store("0000-s0"))["ended"] < killed[0]
+    lines = [line for line in read_metrics(journal.trial_store("0001-s0")) if "loss/d" in line]
+    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert lines[9]["time"] < killed[0] < lines[-1]["time"]  # a trial that had started over would have written it again
 
 
-def actors() -> list[psutil.Process]:
-    """Processes that run trials."""
-    return [
-        p for p in psutil.process_iter(["cmdline"]) if any("ImplicitFunc.train" in part for part in p.info["cmdline"] or ())
-    ]
+def trial_processes() -> list[psutil.Process]:
+    """Processes of this session's Ray that train trials."""
+    (socket,) = {node["RayletSocketName"] for node in ray.nodes() if node["Alive"]}
+    found = []
+    for process in psutil.process_iter(["cmdline", "ppid"]):
+        with suppress(psutil.Error):
+            if any("ImplicitFunc" in part for part in process.info["cmdline"] or ()):
+                raylet = psutil.Process(process.info["ppid"])
+                if any(socket in part for part in raylet.cmdline()):
+                    found.append(process)
+    return found
 
 
 @pytest.mark.slow
@@ -288,18 +301,19 @@ def test_a_driver_killed_or_interrupted_loses_no_trial_and_repeats_none(
     written = content(storage=str(tmp_path / "killed"), fixed=fixed)
     file.write_text(json.dumps(written))
     undisturbed, _, _ = run(campaign(str(digits_folder), tmp_path / "whole", fixed=fixed), address)
-    source = random.Random(5)
     ended: dict[str, float] = {}
     for sent in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+        before = updates_in_storage(tmp_path / "killed")
         process = start(file)
-        time.sleep(source.uniform(6.0, 10.0))
+        wait_until(lambda before=before: updates_in_storage(tmp_path / "killed") > before)
         os.killpg(process.pid, sent)
         output = process.communicate(timeout=60)[0]
         if sent == signal.SIGINT:
             assert process.returncode == 130, output
             assert "interrupted: the same command goes on" in output
-        wait_until_no_trial_runs()
+        wait_until(lambda: not trial_processes())  # Ray ends those of a driver that is gone
         found = trials_of(Journal.open(str(tmp_path / "killed"), "tiny").read())
+        assert not all(trial.ended for trial in found.values())
         for name, trial in found.items():
             if trial.ended:
                 when = read_run(open_run(str(tmp_path / "killed/tiny/trials"), name))["ended"]
@@ -320,8 +334,19 @@ def start(file: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
-def wait_until_no_trial_runs(seconds: float = 30.0) -> None:
-    """Ray ends the actors of a driver that is gone; until then, a trial would be written by two."""
+def updates_in_storage(storage: Path) -> int:
+    """Updates that the campaign's next launch would not have to repeat."""
+    if not (storage / "tiny/campaign.yaml").exists():
+        return 0
+    journal = Journal.open(str(storage), "tiny")
+    updates = 0
+    for trial in trials_of(journal.read()).values():
+        updates += trial.updates if trial.ended else max(Checkpoints(journal.trial_store(trial.name), 1).steps(), default=0)
+    return updates
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
-    while actors() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    while not condition():
+        assert time.monotonic() < deadline, f"nothing happened within {seconds:g} s"
+        time.sleep(0.1)

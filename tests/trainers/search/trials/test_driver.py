@@ -303,9 +303,7 @@ def test_a_driver_killed_or_interrupted_loses_no_trial_and_repeats_none(
     undisturbed, _, _ = run(campaign(str(digits_folder), tmp_path / "whole", fixed=fixed), address)
     ended: dict[str, float] = {}
     for sent in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
-        before = updates_in_storage(tmp_path / "killed")
-        process = start(file)
-        wait_until(lambda before=before: updates_in_storage(tmp_path / "killed") > before)
+        process = start_until_progress(file, tmp_path / "killed")
         os.killpg(process.pid, sent)
         output = process.communicate(timeout=60)[0]
         if sent == signal.SIGINT:
@@ -332,6 +330,14 @@ def test_a_driver_killed_or_interrupted_loses_no_trial_and_repeats_none(
 def start(file: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "unbraid.cluster.cli", "tune", str(file)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def start_until_progress(file: Path, storage: Path) -> subprocess.Popen[str]:
+    """Start a driver, and wait until the campaign has got further in its storage."""
+    before = updates_in_storage(storage)
+    process = start(file)
+    wait_until(lambda: updates_in_storage(storage) > before)
+    return process
 
 
 def updates_in_storage(storage: Path) -> int:

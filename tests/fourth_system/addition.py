@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 ADDED = Path(__file__).parent / "tree"
-COPIED = ("unbraid", "models", "datasets", "trainers", "cluster", "pyproject.toml")
+COPIED = ("unbraid", "models", "datasets", "trainers", "cluster", "tests", "pyproject.toml")
 NAME, PRESET, RUN = "tally", "tally-small", "strokes"
 SECONDS = 240
 """Longest that one command may take."""
@@ -33,23 +33,17 @@ searcher: {kind: tpe}
 seeds: {count: 2}
 budget: {trials: 4}
 """
-FROM_PYTHON = """
+AGREEMENT = """
 import torch
-from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.evaluate import open_model
-from unbraid.trainers.measures.flops import meta_batch, step_flops
-from unbraid.trainers.step.distributed import World
-from unbraid.trainers.system import agreement, build_system, has_agreement
+from unbraid.trainers.measures.flops import meta_batch
+from unbraid.trainers.system import agreement, has_agreement
 
-config = resolve("tally-small")
-system = build_system(config, torch.device("meta"), World())
-assert step_flops(system, config) > 0
-assert set(meta_batch(config)) == {"image", "count"}
-print(sorted(system.step(meta_batch(config))))
-
-assert has_agreement("tally")
-model, _ = open_model("strokes", "runs", torch.device("cpu"))
-print("agreement above a half:", agreement("tally", model, model) > 0.5)
+def test_two_models_of_tally_are_compared():
+    assert has_agreement("tally")
+    model, config = open_model("strokes", "runs", torch.device("cpu"))
+    assert agreement("tally", model, model) > 0.5
+    assert set(meta_batch(config)) == {"image", "count"}
 """
 
 
@@ -153,10 +147,12 @@ def is_searched(addition: Addition) -> None:
     assert "FLOP an update" in output and "networks.autoencoder.hidden: " in output
 
 
-def steps_on_the_meta_device_and_is_compared(addition: Addition) -> None:
-    """One whole step runs on the meta device, on the fields that its configuration names; two of its models are compared."""
-    output = addition.python("-c", FROM_PYTHON)
-    assert "['loss/reconstruction', 'loss/style']" in output and "agreement above a half: True" in output
+def is_tested(addition: Addition) -> None:
+    """The meta-device test takes it, on a batch of the fields that its configuration names; two of its models are compared."""
+    (addition.folder / "tests" / "check_tally.py").write_text(AGREEMENT)
+    tests = ("tests/trainers/step/test_meta_device.py", "tests/check_tally.py")
+    output = addition.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", NAME)
+    assert "3 passed" in output, output  # a step, a step with every change, the comparison
 
 
 def keeps_the_contracts(addition: Addition) -> None:
@@ -173,7 +169,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     measures_again,
     generates,
     is_searched,
-    steps_on_the_meta_device_and_is_compared,
+    is_tested,
     keeps_the_contracts,
 )
 """What the tree must do with a system, in the order in which they build on each other."""

@@ -171,11 +171,10 @@ class RunFollower:
             print(  # noqa: T201  # beside the progress, which is printed too
                 f"no worker yet after {self.waited:.0f} s: {self._missing_resources()}", file=sys.stderr, flush=True
             )
-        self._lines = min(self._lines, len(lines))  # a new worker group has removed the lines after its checkpoint
         for line in lines[self._lines :]:
             self._newest_line = time.monotonic()
             self._listener(line)
-        self._lines = len(lines)
+        self._lines = len(lines)  # fewer than before, when a new worker group has removed the lines after its checkpoint
 
     def _read_starts(self) -> int:
         starts: int = read_run(self._store).get("starts", 0)

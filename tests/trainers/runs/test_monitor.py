@@ -79,12 +79,20 @@ def test_a_preemption_and_a_stop_are_answered_one_by_one(store: Store) -> None:
 def test_training_goes_on_after_a_preemption_that_did_not_come(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunMonitor, "PAUSE_SECONDS", 0.05)
     deadlines = [1.0]  # long ago
-    with RunMonitor(store, preemption=lambda: deadlines[-1]) as monitor:
+    looks: list[float] = []
+
+    def preemption() -> float:
+        looks.append(deadlines[-1])
+        return deadlines[-1]
+
+    with RunMonitor(store, preemption=preemption) as monitor:
         wait_for(lambda: monitor.deadline is not None, "the preemption")
         assert monitor.must_pause
         assert monitor.take_checkpoint_request()
         monitor.wait_for_preemption()
-        assert monitor.deadline is None  # and the same notice does not count again
+        seen = len(looks)
+        wait_for(lambda: len(looks) > seen + 2, "further looks")
+        assert monitor.deadline is None  # the same notice does not count again
         assert not monitor.take_checkpoint_request()
         deadlines.append(FAR)
         wait_for(lambda: monitor.deadline == FAR, "another preemption")

@@ -40,13 +40,15 @@ def read_model(store: Store, device: torch.device, step: int | None = None) -> t
     """A run's model as it was at a checkpoint, by default the newest, and the updates that it had made.
 
     Raises:
+        DataError: when there is no run in the store.
         CheckpointError: when it has no such checkpoint, or one of networks of other sizes.
     """
+    config = read_config(store)  # first: without it there is no run
     state = Checkpoints(store, keep=1).load(step)
     if state is None:
         raise CheckpointError(f"{store.url}: no checkpoint yet; train the run first")
     inputs = {PurePosixPath(key).stem: read_config(store, key) for key in store.keys(input_key("").removesuffix(".yaml"))}
-    return load_model(read_config(store), state["networks"], inputs, device), state["updates"]
+    return load_model(config, state["networks"], inputs, device), state["updates"]
 
 
 def open_model(reference: str, storage: str, device: torch.device, systems: Sequence[str] = ()) -> tuple[Any, SystemConfig]:

@@ -1,0 +1,1 @@
+"""A run in its storage: record, events, checkpoints, lease, report."""

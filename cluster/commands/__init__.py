@@ -1,1 +1,1 @@
-"""The commands of the command line, one module each."""
+"""The commands of ``unbraid``, one module each, and what they share."""

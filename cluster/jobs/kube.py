@@ -17,7 +17,7 @@ PREFIX = "unbraid.io/"
 """Of this project's labels and annotations."""
 RESOURCE = "rayjobs.ray.io"
 LONGEST_NAME = 47
-"""KubeRay refuses longer names: it makes the names of pods from them."""
+"""KubeRay refuses longer names, because it makes the names of pods from them."""
 POLL_SECONDS = 2.0
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 PULL_FAILURES = ("ImagePullBackOff", "InvalidImageName")
@@ -69,7 +69,7 @@ class KubeJobServer:
         return self.job(name), True
 
     def retry(self, identifier: str) -> Job:
-        """Create the RayJob of a job that failed again; a run goes on from its newest checkpoint.
+        """Create again the RayJob of a job that failed; a run goes on from its newest checkpoint.
 
         Raises:
             JobError: when the job is not over, or has succeeded.
@@ -256,7 +256,7 @@ def annotations_of(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_name(name: str) -> None:
-    """See that a RayJob can have a name.
+    """Check that a RayJob can have a name.
 
     Raises:
         JobError: when it cannot.

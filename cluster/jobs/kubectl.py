@@ -22,7 +22,7 @@ UNREACHABLE = ("connect", "timeout", "timed out", "EOF", "no such host", "Servic
 
 
 def require_kubectl() -> None:
-    """See that kubectl is installed.
+    """Check that kubectl is installed.
 
     Raises:
         JobError: when it is not on PATH.

@@ -276,7 +276,7 @@ class _BrokenStreamError(Exception):
 
 
 def require_listener(address: str) -> None:
-    """See that something listens at ``HOST:PORT``; where nothing does, Ray's own client waits a minute and ends the process.
+    """Check that something listens at ``HOST:PORT``; where nothing does, Ray's own client waits a minute and ends the process.
 
     Raises:
         JobError: when the address has another form.

@@ -26,7 +26,7 @@ JOBS = {"train": "train", "tune": "campaign", "data": "train", "eval": "train"}
 
 @dataclass(frozen=True)
 class PodOptions:
-    """What the pods of a job shall be, where that is not the overlay's choice.
+    """Number, GPUs and image of a job's pods, where the overlay's are not wanted.
 
     Attributes:
         workers: number of worker pods; None: as many as the command's workers need.
@@ -159,7 +159,7 @@ def _fitted(request: JobRequest, group: Mapping[str, Any], options: PodOptions) 
 
 
 def _require_in_image(arguments: Sequence[str]) -> None:
-    """See that a command names no file of this machine, which no pod has.
+    """Check that a command names no file of this machine, which no pod has.
 
     Raises:
         JobError: when it does.
@@ -192,7 +192,7 @@ def _set_gpus(group: dict[str, Any], gpus: int) -> None:
 
 
 def _require_quota(platform: Sequence[Mapping[str, Any]], overlay: str, workers: int, gpus: int) -> None:
-    """See that an overlay allows so many workers and GPUs.
+    """Check that an overlay allows so many workers and GPUs.
 
     Raises:
         JobError: when the request exceeds the quota of its queue, or its cluster's maximum.

@@ -107,7 +107,7 @@ def transfer(domain: str, references: int, **options: Any) -> None:
 )
 @click.option("--columns", default=8, show_default=True, type=click.IntRange(2, 64), help="Steps of each row.")
 def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
-    """Go from one image of a domain to another in steps. The steps of E, S or both are equal.
+    """Go from one image of a domain to another in steps. E, S or both change in equal steps.
 
     \b
     Examples:

@@ -74,6 +74,6 @@ def open_model(reference: str, storage: str, device: torch.device, systems: Sequ
             "folder or s3:// URL"
         ) from None
     if systems and config.system not in systems:
-        raise ConfigError(f"{reference}: is a run of {config.system}; name one of {' or '.join(systems)}")
+        raise ConfigError(f"{reference}: is a run of {config.system}; name a run of {' or '.join(systems)}")
     model, _ = read_model(store, device)
     return model, config

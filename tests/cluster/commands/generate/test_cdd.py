@@ -100,7 +100,7 @@ def test_arguments_that_do_not_fit_are_one_error(trained_cdd: Path, tmp_path: Pa
 
 def test_another_kind_of_run_or_set_is_refused(trained_cdd: Path, trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
     result = unbraid("generate", "cdd", "translate", "pose", "--storage", str(trained_dpig))
-    assert "pose: is a run of dpig.pose, not of cdd" in result.output
+    assert "pose: is a run of dpig.pose; name a run of cdd" in result.output
     result = unbraid("generate", "cdd", "translate", "cdd", "--storage", str(trained_cdd), "--data", people_url)
     assert "have no x and no y, only" in result.output
     larger = pack_coloured_digits(tmp_path / "larger", 64)

@@ -61,7 +61,7 @@ def test_stage_one_alone_does_what_needs_no_noise(trained_dpig: Path, use: str) 
     ("run", "message"),
     [
         ("appearance", "this run has no mapping for the foreground"),
-        ("pose", "is a run of dpig.pose; name one of dpig.mapping or dpig.appearance"),
+        ("pose", "is a run of dpig.pose; name a run of dpig.mapping or dpig.appearance"),
         ("nothing", "no run 'nothing' in"),
     ],
 )

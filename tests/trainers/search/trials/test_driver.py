@@ -336,7 +336,11 @@ def start_until_progress(file: Path, storage: Path) -> subprocess.Popen[str]:
     """Start a driver, and wait until the campaign has got further in its storage."""
     before = updates_in_storage(storage)
     process = start(file)
-    wait_until(lambda: updates_in_storage(storage) > before)
+    try:
+        wait_until(lambda: updates_in_storage(storage) > before)
+    except AssertionError:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return process
 
 
@@ -351,7 +355,7 @@ def updates_in_storage(storage: Path) -> int:
     return updates
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 240.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"nothing happened within {seconds:g} s"

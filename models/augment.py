@@ -1,4 +1,4 @@
-"""Random changes of images on their device, each image its own; all differentiable, so that G learns through them."""
+"""Random changes of images on their device, another for each image; differentiable, so that a generator learns through them."""
 
 import torch
 from kornia.geometry.transform import get_affine_matrix2d, hflip, warp_affine
@@ -17,7 +17,7 @@ def random_affine(
     shift: float,
     padding: str = "zeros",
 ) -> Tensor:
-    """Each image through its own small random affine map about its centre; gradients flow to the image.
+    """Warp each image by a small random affine map about its centre.
 
     Args:
         images: (B, C, H, W).
@@ -25,7 +25,7 @@ def random_affine(
         scale: zoom in 1 ± scale, one factor for both axes.
         shear: tangent of the horizontal and of the vertical shear, in ±shear.
         shift: translation in ±shift pixels on each axis.
-        padding: what lies outside: ``zeros`` or ``border``.
+        padding: value of pixels from outside of the image: ``zeros``, or ``border`` for the nearest pixel.
 
     Returns:
         (B, C, H, W).
@@ -48,17 +48,17 @@ def random_affine(
 
 
 def random_flip(images: Tensor, source: RandomSource) -> Tensor:
-    """Each image of (B, C, H, W) mirrored left to right with probability one half."""
+    """Mirror each image of (B, C, H, W) left to right with probability one half."""
     mirrored = source.uniform(len(images), 1, 1, 1) < 0.5
     return torch.where(mirrored, hflip(images), images)
 
 
 def random_shift(images: Tensor, source: RandomSource, rows: int, columns: int, padding: str = "zeros") -> Tensor:
-    """Each image moved by whole pixels, at most so many rows and columns either way; the same as padding and cropping.
+    """Move each image by whole pixels, at most ``rows`` and ``columns`` either way: padding and a random crop.
 
     Args:
         images: (B, C, H, W).
-        padding: what comes in: ``zeros`` or ``border``.
+        padding: value of pixels from outside of the image: ``zeros``, or ``border`` for the nearest pixel.
     """
     batch, _, height, width = images.shape
     draw = source.uniform(batch, 2)
@@ -73,13 +73,13 @@ def random_shift(images: Tensor, source: RandomSource, rows: int, columns: int, 
 
 
 def random_colour(images: Tensor, source: RandomSource, brightness: float, contrast: float, saturation: float) -> Tensor:
-    """Colour jitter, differentiable, in the form of DiffAugment (Zhao et al., NeurIPS 2020), values not clipped.
+    """Change brightness, saturation and contrast as DiffAugment does (Zhao et al., NeurIPS 2020); values are not clipped.
 
     Args:
         images: (B, C, H, W).
-        brightness: added to all pixels, in ±brightness / 2 of the range of values that ``images`` have, taken as 1.
-        contrast: distance from the image's mean is multiplied by 1 ± contrast.
-        saturation: distance from the pixel's mean over channels is multiplied by 1 ± saturation.
+        brightness: a number within ±brightness / 2 is added to all pixels.
+        contrast: the distance of pixels from the image's mean is multiplied by 1 ± contrast.
+        saturation: the distance of channels from the pixel's mean is multiplied by 1 ± saturation.
     """
     draw = source.uniform(len(images), 3, low=-1.0)[:, :, None, None, None]
     images = images + brightness / 2 * draw[:, 0]
@@ -90,7 +90,14 @@ def random_colour(images: Tensor, source: RandomSource, brightness: float, contr
 
 
 def random_cutout(images: Tensor, source: RandomSource, share: float) -> Tensor:
-    """A square of ``share`` of the sides set to zero somewhere in each image, over its edge too (Zhao et al., 2020)."""
+    """Set a rectangle to zero in each image (Zhao et al., 2020).
+
+    Its centre is anywhere in the image, so that it may cross the edge.
+
+    Args:
+        images: (B, C, H, W).
+        share: of the image's height and width, the rectangle's.
+    """
     batch, _, height, width = images.shape
     draw = source.uniform(batch, 2)
     inside = []

@@ -10,15 +10,18 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def ema_copy(network: Network) -> Network:
-    """A copy of ``network`` to hold its moving average: never trained, in evaluation mode."""
+    """Copy ``network`` to hold its moving average: without gradients, in evaluation mode."""
     return copy.deepcopy(network).requires_grad_(False).eval()
 
 
 def update_ema(ema: nn.Module, network: nn.Module, updates: int, decay: float, every: int) -> None:
-    """After every update: each ``every``-th time, move the average by what ``decay`` an update comes to since the last time.
+    """Move the average towards the network at every ``every``-th update: ema ← d^every · ema + (1 − d^every) · network.
 
-    The decay is smaller after few updates, or the average would keep the first weights for long. Moving it only now and then
-    keeps the time constant for a fraction of the memory traffic.
+    d is ``decay``, or (1 + n) / (10 + n) where that is smaller: with ``decay`` from the start the average would hold the first
+    weights for long. Moving it at every ``every``-th update keeps the time constant, for a fraction of the memory traffic.
+
+    Args:
+        updates: n, the number of updates so far.
     """
     if updates % every == 0:
         move_towards(ema, network, 1 - min(decay, (1 + updates) / (10 + updates)) ** every)
@@ -26,9 +29,9 @@ def update_ema(ema: nn.Module, network: nn.Module, updates: int, decay: float, e
 
 @torch.no_grad()
 def move_towards(ema: nn.Module, network: nn.Module, weight: float) -> None:
-    """Move ``ema`` the share ``weight`` of the way to ``network``; batch norms' statistics are copied.
+    """Move ``ema``'s weights by the share ``weight`` of their distance to ``network``'s; copy batch norms' statistics.
 
-    Buffers are matched by name: a batch norm over all workers has no count of batches.
+    Buffers are matched by name, because a :class:`GlobalBatchNorm` has no ``num_batches_tracked``.
     """
     torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), weight)
     theirs = dict(network.named_buffers())

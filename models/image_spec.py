@@ -17,10 +17,10 @@ class ImageSpec:
         return (self.channels, self.height, self.width)
 
     def divided(self, factor: int, part: str) -> tuple[int, int]:
-        """Height and width after dividing by ``factor``.
+        """Divide height and width by ``factor``.
 
         Raises:
-            ValueError: naming ``part``, when the image cannot be divided that often.
+            ValueError: naming ``part``, when ``factor`` does not divide both.
         """
         if self.height % factor or self.width % factor or min(self.height, self.width) < factor:
             raise ValueError(

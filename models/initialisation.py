@@ -1,15 +1,13 @@
-"""First weights that several systems begin with."""
+"""First weights of networks, as the papers and their reference codes set them."""
 
-import torch
 from torch import nn
 
 
-@torch.no_grad()
 def normal_weights(network: nn.Module, norms: bool = False) -> None:
-    """DCGAN's N(0, 0.02) and zero biases (Radford et al., 2016) for convolutions and fully connected layers.
+    """Draw weights of convolutions and fully connected layers from N(0, 0.02), biases 0 (DCGAN; Radford et al., 2016).
 
     Args:
-        norms: whether scales of batch norms become N(1, 0.02), as pix2pix has them; else they keep 1.
+        norms: also draw the scales of batch norms from N(1, 0.02), as pix2pix does; without it they stay 1.
     """
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -18,3 +16,15 @@ def normal_weights(network: nn.Module, norms: bool = False) -> None:
                 nn.init.zeros_(module.bias)
         elif norms and isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def xavier_weights(network: nn.Module) -> None:
+    """Draw weights of convolutions and fully connected layers from Xavier's uniform distribution, biases 0.
+
+    This is the default of TensorFlow 1, in which DPIG's reference code is written.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

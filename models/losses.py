@@ -1,4 +1,4 @@
-"""Loss terms, each a function of tensors. Signs are those of a loss: lower is better."""
+"""Loss terms, each a function of tensors. Losses are minimised, and computed in float32 whatever their inputs are."""
 
 from collections.abc import Callable, Mapping
 
@@ -38,21 +38,21 @@ def information_loss(mutual_information: Mapping[str, Tensor], weight_categorica
 
 
 def pose_loss(fake: Tensor, real: Tensor) -> Tensor:
-    """Mean squared error of pose vectors (B, 54), where coordinates of keypoints that are not there count as right.
+    """Mean squared error of pose vectors (B, 54), without the coordinates of keypoints that are missing in ``real``.
 
-    Nobody knows these. A decoder that had to give them some fixed place would draw keypoints on the way there, wherever a
-    drawn embedding lies between being seen and not.
+    A missing keypoint has no true coordinates. If the decoder had to predict a fixed place for it, then embeddings between
+    "missing" and "visible" would be decoded to places on the way there.
     """
     known = real.view(len(real), -1, 3)[:, :, 2:].repeat(1, 1, 3)
-    known[:, :, 2] = 1  # visibility always is
+    known[:, :, 2] = 1  # visibility is always known
     return ((fake - real).square() * known.flatten(1)).mean()
 
 
 def wasserstein_distance(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """E[f(x)] − E[f(x̃)], what a critic f maximises and a generator minimises (Arjovsky et al., 2017, equation 2).
+    """E[f(x)] − E[f(x̃)], which a critic f maximises and a generator minimises (Arjovsky et al., 2017, equation 2).
 
     Args:
-        real_scores, made_scores: (B,) of the critic.
+        real_scores, fake_scores: f's scores (B,).
     """
     return real_scores.float().mean() - fake_scores.float().mean()
 
@@ -61,9 +61,9 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     """E[(‖∇f(x̂)‖₂ − 1)²] between real and fake samples (Gulrajani et al., 2017, equation 3).
 
     Args:
-        critic: (B, ...) → (B,).
-        real, made: (B, ...), vectors or images of any size.
-        share: (B, 1) in [0, 1], how far each x̂ lies on the way from fake to real.
+        critic: f, (B, ...) → (B,).
+        real, fake: (B, ...), vectors or images of any size.
+        share: ε, (B, 1) in [0, 1]: x̂ = ε·real + (1 − ε)·fake.
     """
     share = share.view(-1, *(1,) * (real.ndim - 1))
     between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
@@ -73,6 +73,6 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
 
 
 def norm_penalty(representation: Tensor) -> Tensor:
-    """E[(r − 1)²] of the root mean square r of each sample's numbers, (B, ...): what keeps a representation from shrinking."""
+    """E[(r − 1)²], r the root mean square of each sample's numbers (B, ...): keeps a representation from shrinking to zero."""
     size = representation.float().flatten(1).square().mean(1).clamp_min(1e-12).sqrt()
     return (size - 1).square().mean()

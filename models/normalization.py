@@ -1,4 +1,4 @@
-"""Batch norm whose statistics are this worker's own, or those of the whole global batch."""
+"""Batch norm over the global batch of all ranks, and which batches the statistics for evaluation come from."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from torch.autograd.function import FunctionCtx
 
 
 class SumOverRanks(torch.autograd.Function):
-    """The sum of a tensor over all ranks; its gradient is the sum of theirs, since each rank's loss depends on it."""
+    """Sums a tensor over all ranks; its gradient is the sum of all ranks' gradients, as each rank's loss depends on the sum."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, tensor: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class SumOverRanks(torch.autograd.Function):
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """The sum of ``tensor`` over all ranks, differentiable."""
+    """Sum ``tensor`` over all ranks, differentiably."""
     total: Tensor = SumOverRanks.apply(tensor)  # type: ignore[no-untyped-call]
     return total
 
@@ -39,13 +39,15 @@ def estimate_statistics(
     batches: Iterable[Tensor],
     total: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> None:
-    """Set each batch norm's statistics for evaluation to their mean over ``batches``, at the network's present weights.
+    """Set each batch norm's statistics for evaluation to the mean of the statistics of ``batches``, at the present weights.
 
-    A moving average over training describes weights of earlier updates, and whatever images training mixed
+    Moving averages of training describe the weights of earlier updates, and the images that training mixed in its batches
     (Wu & Johnson, 2021, Rethinking "Batch" in BatchNorm, section 3). The network is in evaluation mode afterwards.
 
     Args:
-        total: the sum of a tensor over all ranks, where each has its share of the batches.
+        forward: runs the network on one batch.
+        batches: this rank's share.
+        total: sums a tensor over all ranks; one rank needs none.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
@@ -68,7 +70,7 @@ def estimate_statistics(
 
 @contextmanager
 def kept_statistics(network: nn.Module) -> Iterator[None]:
-    """Within, passes in training mode leave the statistics for evaluation as they are: they are of real images."""
+    """Keep the statistics for evaluation as they are during passes in training mode, so that they describe real images only."""
     norms = [module for module in network.modules() if isinstance(module, NORMS)]
     before = [norm.momentum for norm in norms]
     for norm in norms:
@@ -81,11 +83,11 @@ def kept_statistics(network: nn.Module) -> Iterator[None]:
 
 
 class GlobalBatchNorm(nn.Module):
-    """Batch norm over the batch of *all* ranks, on any backend (torch's SyncBatchNorm is CUDA only).
+    """Batch norm over the batch of *all* ranks, on any backend (torch's SyncBatchNorm needs CUDA).
 
-    The forward pass sums, over ranks, each channel's first moment and then its second central moment; ranks may hold
-    unequally many samples. Autograd reduces the gradients of both. Biased variance normalises, unbiased is kept for evaluation,
-    as torch does.
+    The forward pass sums each channel's first moment over ranks, and then its second central moment; ranks may have unequal
+    numbers of samples. Autograd sums the gradients of both. As in torch, the biased variance normalises, and the moving average
+    for evaluation is of the unbiased one.
 
     Args:
         features: channels C of an input (B, C) or (B, C, H, W).
@@ -105,7 +107,7 @@ class GlobalBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(features))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *further: Any) -> None:
-        """A checkpoint of one worker has torch's batch norm, which counts its batches; a group may grow from there."""
+        """Accept torch's batch norm too, which counts its batches: several workers may go on from a run of one."""
         state_dict.pop(f"{prefix}num_batches_tracked", None)
         super()._load_from_state_dict(state_dict, prefix, *further)
 
@@ -130,11 +132,11 @@ class GlobalBatchNorm(nn.Module):
 
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, GlobalBatchNorm)
-"""Every kind of batch norm that a network here can hold."""
+"""The classes of batch norm in networks here."""
 
 
 def synchronise_batch_norm(network: nn.Module) -> nn.Module:
-    """Replace every batch norm in ``network``, in place, by one over the global batch; weights are kept."""
+    """Replace every batch norm in ``network``, in place, by a :class:`GlobalBatchNorm` of the same weights and statistics."""
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             replacement = GlobalBatchNorm(child.num_features, child.momentum or 0.1, child.eps)

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the seed and the update only: not on workers, restarts or what was drawn before."""
+"""Random numbers that depend on the seed and the update only: not on workers, restarts or earlier draws."""
 
 import numpy as np
 import torch
@@ -6,17 +6,18 @@ from torch import Tensor
 
 
 class RandomSource:
-    """Draws one global batch of random numbers and hands this rank its slice.
+    """Draws random numbers for the global batch and returns this rank's slice.
 
-    Every rank holds the same generator and draws for the *global* batch, so a run on 1, 2 or 8 workers sees the
-    same latents and augmentations. Before each update :meth:`seek` seeds it from (seed, update): nothing
-    has to be stored to go on. Drawing the whole batch costs a few thousand numbers for each rank, far below one layer.
+    Every rank has the same generator and draws for the *global* batch, so that a run on 1, 2 or 8 workers has the same latents
+    and augmentations. Before each update, :meth:`seek` seeds the generator from (seed, update), so that a checkpoint needs no
+    state of it. Drawing the whole batch costs each rank a few thousand numbers, far less than one layer.
 
     Args:
         seed: of the run.
-        device: where numbers are made. On ``meta``, which has no generators, shapes only.
-        lanes: equal parts of a global batch; ``owned``: the neighbouring ones of this rank.
-        rank: makes torch's default generator differ between ranks.
+        device: of the numbers. On ``meta``, which has no generators, only shapes are computed.
+        lanes: number of equal parts of a global batch.
+        owned: this rank's parts, neighbours of each other.
+        rank: seeds torch's default generator differently on each rank.
     """
 
     def __init__(self, seed: int, device: torch.device, lanes: int = 1, owned: range = range(1), rank: int = 0) -> None:
@@ -29,7 +30,7 @@ class RandomSource:
         self.seek(0)
 
     def seek(self, update: int) -> None:
-        """Begin the numbers of one update; torch's default generator too, differently on each rank, for dropout."""
+        """Seed this source for one update, and torch's default generator, which dropout uses, differently on each rank."""
         mine, default = np.random.SeedSequence([self.seed, update]).generate_state(2, np.uint64)
         if self._generator is not None:
             self._generator.manual_seed(int(mine >> np.uint64(1)))

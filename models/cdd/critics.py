@@ -1,4 +1,4 @@
-"""CDD's critics (Gonzalez-Garcia et al., NeurIPS 2018): WGAN-GP, of images given the other domain's, and of exclusive parts."""
+"""CDD's critics (Gonzalez-Garcia et al., NeurIPS 2018), trained as WGAN-GP: of images given the other domain's, and of E."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from unbraid.models.cdd.specs import DOMAINS, OTHER, CriticSpec, FeatureCriticSpec, RepresentationSpec
 from unbraid.models.cdd.translators import Parts, Translation
+from unbraid.models.critics import VectorCritic
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.initialisation import normal_weights
-from unbraid.models.layers import VectorCritic
 from unbraid.models.losses import gradient_penalty
 
 
 class ImageCritic(nn.Module):
-    """Scores (B,) of images (B, C, s, s), given the images of the other domain: one fully connected layer sees all of a map."""
+    """Scores images of one domain, given those of the other; its last layer is fully connected on the whole map."""
 
     def __init__(self, spec: CriticSpec, image: ImageSpec) -> None:
         super().__init__()
@@ -30,13 +30,14 @@ class ImageCritic(nn.Module):
         normal_weights(self)
 
     def forward(self, given: Tensor, images: Tensor) -> Tensor:
+        """Images (B, C, s, s) of the other domain and of this one → scores (B,)."""
         scores: Tensor = self.layers(torch.cat([given, images], 1))
         return scores.squeeze(1)
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """One critic's view of a batch: scores (B,) of real and of fake samples, and the gradient penalty."""
+class Scores:
+    """One critic's scores (B,) of real and of fake samples, and its gradient penalty, a scalar."""
 
     real: Tensor
     fake: Tensor
@@ -44,10 +45,10 @@ class Judgement:
 
 
 class Critics(nn.Module):
-    """The player against :class:`Translators`: of each domain, critics of translations, exclusive drawings and E.
+    """The player against :class:`Translators`: critics of each domain.
 
     Args:
-        kinds: of the critics that there are, of ``image``, ``exclusive``, ``prior``.
+        kinds: of critics: ``image`` scores translations, ``exclusive`` images of exclusive decoders, ``prior`` E.
     """
 
     def __init__(
@@ -72,24 +73,24 @@ class Critics(nn.Module):
 
     def forward(
         self, images: dict[str, Tensor], translation: Translation, normal: dict[str, Tensor], share: Tensor
-    ) -> dict[str, Judgement]:
-        """Of every critic, by ``KIND_DOMAIN``.
+    ) -> dict[str, Scores]:
+        """Scores of every critic, by ``KIND_DOMAIN``.
 
         Args:
-            images: real ones of each domain.
-            translation: without gradients.
-            normal: draws of N(0, I) of each domain, (B, width): to a feature critic these are the real ones.
+            images: real ones of each domain, (B, C, s, s).
+            translation: without gradients, see :func:`detached`.
+            normal: draws of N(0, I) for each domain, (B, width): the real samples of ``prior``.
             share: (B, 1) in [0, 1], see :func:`unbraid.models.losses.gradient_penalty`.
         """
         results = {}
         for kind in self.kinds:
             for d in DOMAINS:
                 real, fake = self._compared(kind, d, images, translation, normal)
-                results[f"{kind}_{d}"] = self._judgement(kind, d, images[OTHER[d]], real, fake, share)
+                results[f"{kind}_{d}"] = self._scored(kind, d, images[OTHER[d]], real, fake, share)
         return results
 
     def score(self, images: dict[str, Tensor], translation: Translation) -> dict[str, Tensor]:
-        """Scores of what the translators made, (2, B) of both domains, by kind."""
+        """Scores (2, B) of the fake samples of both domains, by kind, for the translators' loss."""
         return {
             kind: torch.stack([self._scores(kind, d, images[OTHER[d]], _fake(kind, d, translation)) for d in DOMAINS])
             for kind in self.kinds
@@ -98,14 +99,14 @@ class Critics(nn.Module):
     def _compared(
         self, kind: str, domain: str, images: dict[str, Tensor], translation: Translation, normal: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """What one critic tells apart, real ones first: both of the domain that is named, and of nothing else."""
+        """The real and the fake samples of one critic, both of its own domain."""
         return normal[domain] if kind == "prior" else images[domain], _fake(kind, domain, translation)
 
-    def _judgement(self, kind: str, domain: str, given: Tensor, real: Tensor, fake: Tensor, share: Tensor) -> Judgement:
+    def _scored(self, kind: str, domain: str, given: Tensor, real: Tensor, fake: Tensor, share: Tensor) -> Scores:
         both = self._scores(kind, domain, torch.cat([given, given]), torch.cat([real, fake.to(real.dtype)]))
         penalty = gradient_penalty(lambda between: self._scores(kind, domain, given, between), real, fake.to(real.dtype), share)
         of_real, of_fake = both.chunk(2)
-        return Judgement(of_real, of_fake, penalty)
+        return Scores(of_real, of_fake, penalty)
 
     def _scores(self, kind: str, domain: str, given: Tensor, samples: Tensor) -> Tensor:
         critics = self.of_kind[kind]
@@ -121,7 +122,7 @@ def _fake(kind: str, domain: str, translation: Translation) -> Tensor:
 
 
 def detached(translation: Translation) -> Translation:
-    """As critics learn from it: without gradients to the translators."""
+    """The translation as critics learn from it: without gradients to the translators."""
     return replace(
         translation,
         parts={d: Parts(p.shared.detach(), p.exclusive.detach()) for d, p in translation.parts.items()},

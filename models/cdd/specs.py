@@ -8,17 +8,18 @@ SHARED_SIDE = 8
 """Height and width of the shared representation, for images of any size."""
 DOMAINS = ("x", "y")
 OTHER = {"x": "y", "y": "x"}
-"""The domain that one is translated from and to."""
+"""The other domain of each."""
 
 
 @dataclass(frozen=True)
 class RepresentationSpec:
-    """What an image is split into.
+    """The two parts of an image's representation.
 
     Attributes:
         shared: channels C of the shared part S, (C, 8, 8).
         exclusive: length of the exclusive part E.
-        noise_std: of the Gaussian noise on both where they are decoded in training; without it loss 1 shrinks S to nothing.
+        noise_std: standard deviation of the Gaussian noise on S and E at the decoders' input in training; without it, loss 1
+            shrinks S to zero.
     """
 
     shared: int = 512
@@ -37,14 +38,15 @@ class RepresentationSpec:
 
 @dataclass(frozen=True)
 class TranslatorSpec:
-    """Encoders and decoders, one of each a domain.
+    """Encoder and decoder of a domain.
 
     Attributes:
         channels: n; maps have n, 2n, 4n, then 8n channels, from the image on.
-        extra: convolutions of stride 1 on every map between the image and S: images of few halvings see nothing far without.
-        slope: of the encoders' leaky ReLU.
-        dropout: of the first two layers of a decoder.
-        rectified: whether a decoder begins with a ReLU, which drops what is negative in S and E, as the reference code does.
+        extra: convolutions of stride 1 after each one of stride 2 between the image and S: with few halvings, the field of
+            view is small without them.
+        slope: of the encoder's leaky ReLU.
+        dropout: probability in the first two layers of the decoder.
+        rectified: the decoder begins with a ReLU, which removes negative values of S and E, as the reference code does.
     """
 
     channels: int = 64
@@ -68,11 +70,11 @@ class TranslatorSpec:
 
 @dataclass(frozen=True)
 class CriticSpec:
-    """Critics of images.
+    """Critic of images.
 
     Attributes:
-        channels: of the convolutions, each halving the image.
-        slope: of their leaky ReLU.
+        channels: of the convolutions, each of which halves the image.
+        slope: of the leaky ReLU.
     """
 
     channels: tuple[int, ...] = (64, 128, 256, 512)
@@ -85,11 +87,12 @@ class CriticSpec:
 
 @dataclass(frozen=True)
 class FeatureCriticSpec:
-    """Critics of exclusive parts: fully connected.
+    """Critic of exclusive parts: fully connected.
 
     Attributes:
-        hidden: width of each of ``layers`` hidden layers.
-        slope: of their leaky ReLU.
+        hidden: width of each hidden layer.
+        layers: number of hidden layers.
+        slope: of the leaky ReLU.
     """
 
     hidden: int = 128
@@ -102,10 +105,10 @@ class FeatureCriticSpec:
 
 
 def halvings(image: ImageSpec) -> int:
-    """How often an image is halved down to S.
+    """Number k of halvings from an image of 8·2^k pixels a side to S.
 
     Raises:
-        ValueError: when its side is not 8·2^k with k of 1 at least.
+        ValueError: when the image is not a square of that size with k ≥ 1.
     """
     side = image.height
     times = (side // SHARED_SIDE).bit_length() - 1

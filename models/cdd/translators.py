@@ -1,6 +1,6 @@
 """CDD's networks (Gonzalez-Garcia et al., NeurIPS 2018): images of two domains to shared and exclusive parts, and back.
 
-Layers before a batch norm have no bias: the norm takes it away again.
+Layers before a batch norm have no bias: the norm subtracts it again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from unbraid.models.normalization import kept_statistics
 
 
 class ReverseGradient(torch.autograd.Function):
-    """Nothing on the way forth, the gradient times −scale on the way back (Ganin & Lempitsky, 2015)."""
+    """The identity, whose gradient is multiplied by −scale (Ganin & Lempitsky, 2015)."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, tensor: Tensor, scale: float) -> Tensor:
@@ -39,14 +39,14 @@ class ReverseGradient(torch.autograd.Function):
 
 
 def reverse_gradient(tensor: Tensor, scale: float) -> Tensor:
-    """``tensor`` itself, to whoever learns from it with the opposite sign."""
+    """``tensor`` itself; its gradient is multiplied by −scale."""
     reversed_: Tensor = ReverseGradient.apply(tensor, scale)  # type: ignore[no-untyped-call]
     return reversed_
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What images are made of.
+    """The representation of images.
 
     Attributes:
         shared: S, (B, C, 8, 8).
@@ -64,12 +64,12 @@ class Parts:
 
     @classmethod
     def joined(cls, parts: Sequence[Parts]) -> Parts:
-        """All of some, in order."""
+        """The rows of all, in order."""
         return cls(torch.cat([p.shared for p in parts]), torch.cat([p.exclusive for p in parts]))
 
 
 class Encoder(nn.Module):
-    """Images (B, C, s, s) → their parts, by two last layers side by side: S by a convolution, E by a fully connected one."""
+    """Encodes images of one domain; two parallel last layers give S (a convolution) and E (fully connected)."""
 
     def __init__(self, spec: TranslatorSpec, parts: RepresentationSpec, image: ImageSpec) -> None:
         super().__init__()
@@ -88,12 +88,13 @@ class Encoder(nn.Module):
         self.exclusive = nn.Linear(channels * (2 * SHARED_SIDE) ** 2, parts.exclusive)
 
     def forward(self, images: Tensor) -> Parts:
+        """(B, C, s, s) in [-1, 1] → S (B, shared, 8, 8) and E (B, exclusive)."""
         maps: Tensor = self.trunk(images)
         return Parts(self.shared(maps), self.exclusive(maps.flatten(1)))
 
 
 class Decoder(nn.Module):
-    """Parts → images (B, C, s, s) in [-1, 1]; E alone, where ``shared`` is 0. Nothing skips from an encoder to here."""
+    """Decodes parts to images of one domain; an exclusive decoder has ``shared`` 0 and takes E alone. No skip connections."""
 
     def __init__(self, spec: TranslatorSpec, shared: int, exclusive: int, image: ImageSpec) -> None:
         super().__init__()
@@ -113,12 +114,12 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, exclusive: Tensor, shared: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
-        """Images.
+        """Parts → images (B, C, s, s) in [-1, 1].
 
         Args:
-            exclusive: (B, width).
-            shared: (B, C, 8, 8).
-            noise: (B, C + width, 8, 8), added to the input in training.
+            exclusive: E, (B, width).
+            shared: S, (B, shared, 8, 8); None for an exclusive decoder.
+            noise: (B, shared + width, 8, 8), added to the input in training.
         """
         tiled = exclusive[:, :, None, None].expand(-1, -1, SHARED_SIDE, SHARED_SIDE)
         x = tiled if shared is None else torch.cat([shared, tiled.to(shared.dtype)], 1)
@@ -128,12 +129,12 @@ class Decoder(nn.Module):
 
 @dataclass(frozen=True)
 class Noises:
-    """What one pass of the translators draws, by the domain of the image that is made.
+    """Random numbers of one pass of the translators, by the domain of the decoded image.
 
     Attributes:
         exclusive: z in place of E, (B, width), for translations; one for each direction.
-        translation, reconstruction: on the decoders' input, (B, C + width, 8, 8); None is no noise.
-        exclusion: on the exclusive decoders', (B, width, 8, 8).
+        translation, reconstruction: added to the decoders' input, (B, shared + width, 8, 8); None is no noise.
+        exclusion: added to the exclusive decoders' input, (B, width, 8, 8).
     """
 
     exclusive: dict[str, Tensor]
@@ -144,15 +145,15 @@ class Noises:
 
 @dataclass(frozen=True)
 class Translation:
-    """What the translators make of one batch of pairs, all by domain.
+    """The translators' outputs for one batch of pairs, by domain d; images are (B, C, s, s).
 
     Attributes:
-        drawn: the noise that stood for E in the images of this domain, (B, width).
-        parts: of the real images.
-        made: the images of this domain, of the other one's S and noise as E.
-        fake_parts: of these again; empty where no loss needs them.
-        rebuilt: the images of this domain, of the other one's S and their own E.
-        excluded: what the exclusive decoder of this domain draws of the other one's E; empty where there is none.
+        drawn: z, the noise in place of E in ``fake``, (B, width).
+        parts: S and E of the real images of d.
+        fake: images of d decoded from the other domain's S and z.
+        fake_parts: S and E of ``fake``; empty if no loss needs them.
+        rebuilt: images of d decoded from the other domain's S and their own E; empty if no loss needs them.
+        excluded: images that the exclusive decoder of d decodes from the other domain's E; empty without such decoders.
     """
 
     drawn: dict[str, Tensor]
@@ -164,17 +165,17 @@ class Translation:
 
 
 class Translators(nn.Module):
-    """The one player: encoders and decoders of both domains, and the exclusive decoders that E must disappoint.
+    """The player that learns to translate: encoders and decoders of both domains, and exclusive decoders.
 
-    Args:
-        has_exclusive_decoders: without them no gradient is reversed.
+    An exclusive decoder of one domain learns to rebuild its images from the other domain's E. E gets the reversed gradient, so
+    that it loses what the domains share.
     """
 
     def __init__(
         self, spec: TranslatorSpec, parts: RepresentationSpec, image: ImageSpec, has_exclusive_decoders: bool = True
     ) -> None:
         super().__init__()
-        halvings(image)  # says what is wrong with a size
+        halvings(image)  # refuses other sizes
         self.encoders = nn.ModuleDict({d: Encoder(spec, parts, image) for d in DOMAINS})
         self.decoders = nn.ModuleDict({d: Decoder(spec, parts.shared, parts.exclusive, image) for d in DOMAINS})
         exclusive = DOMAINS if has_exclusive_decoders else ()
@@ -182,24 +183,25 @@ class Translators(nn.Module):
         normal_weights(self, norms=True)
 
     def encode(self, domain: str, images: Tensor) -> Parts:
-        """Parts of images (B, C, s, s) in [-1, 1] of one domain."""
+        """Images (B, C, s, s) in [-1, 1] of one domain → S (B, shared, 8, 8) and E (B, exclusive)."""
         parts: Parts = self.encoders[domain](images)
         return parts
 
     def decode(self, domain: str, shared: Tensor, exclusive: Tensor) -> Tensor:
-        """Images of one domain, without noise."""
+        """S (B, shared, 8, 8) and E (B, exclusive) → images (B, C, s, s) of one domain, without noise."""
         images: Tensor = self.decoders[domain](exclusive, shared)
         return images
 
     def forward(
         self, images: dict[str, Tensor], noises: Noises, reversal: float, encodes_again: bool, rebuilds: bool
     ) -> Translation:
-        """All that the losses look at.
+        """All outputs that losses need.
 
         Args:
-            images: of each domain, row by row pairs.
+            images: (B, C, s, s) of each domain; rows are pairs.
             reversal: scale of the reversed gradient.
-            encodes_again, rebuilds: whether any loss needs the parts of generated images, and rebuilt ones.
+            encodes_again: compute ``fake_parts``.
+            rebuilds: compute ``rebuilt``.
         """
         parts = {d: self.encode(d, images[d]) for d in DOMAINS}
         shared = {d: parts[OTHER[d]].shared for d in DOMAINS}

@@ -1,4 +1,4 @@
-"""DPIG's networks of stage I (Ma et al., CVPR 2018): what becomes of an image and its keypoints, and an image again.
+"""DPIG's networks of stage I (Ma et al., CVPR 2018): encoder of appearance, decoder of appearance and pose, discriminator.
 
 Convolutions are 3×3 with ReLU; embeddings and the image itself are linear.
 """
@@ -13,12 +13,14 @@ from torch.nn import functional as F
 from unbraid.models.dpig.pose import KEYPOINTS, body_mask, crop_regions, heat_maps, region_boxes
 from unbraid.models.dpig.specs import DecoderSpec, DiscriminatorSpec, DrawingSpec, EncoderSpec
 from unbraid.models.image_spec import ImageSpec
+from unbraid.models.initialisation import xavier_weights
 
 Change = Callable[[Tensor], Tensor]
+"""Changes feature maps (B, C, H, W)."""
 
 
 class ResidualBlock(nn.Module):
-    """(B, C, H, W) → the same: x + two convolutions."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -26,11 +28,12 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, C, H, W)."""
         return x + F.relu(self.second(F.relu(self.first(x))))
 
 
 class Pyramid(nn.Module):
-    """Residual blocks k = 1…R of n·k channels, halving the image between them: (B, n, H, W) → the output of each block."""
+    """Residual blocks k = 1…R of n·k channels; a convolution of stride 2 before each but the first halves the image."""
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
@@ -38,10 +41,10 @@ class Pyramid(nn.Module):
         self.halvings = nn.ModuleList(nn.Conv2d(channels * k, channels * (k + 1), 3, 2, 1) for k in range(1, blocks))
 
     def forward(self, x: Tensor, changes: Sequence[Change] = ()) -> list[Tensor]:
-        """The output of each block.
+        """(B, n, H, W) → the output of each block, (B, n·k, H / 2^(k−1), W / 2^(k−1)), sizes rounded up.
 
         Args:
-            changes: of each block's input; empty changes nothing.
+            changes: one for each block's input; empty changes nothing.
         """
         kept: list[Tensor] = []
         for i, block in enumerate(self.blocks):
@@ -52,18 +55,25 @@ class Pyramid(nn.Module):
 
 
 class Modulation(nn.Module):
-    """Vectors (B, V) scale and shift the channels of maps (B, C, H, W), each where its mask is; at first nothing changes."""
+    """Scales and shifts channels of feature maps by vectors, each within its mask (FiLM; Perez et al., AAAI 2018).
+
+    With the first weights, which are 0, it changes nothing.
+
+    Args:
+        widths: lengths of the vectors.
+        channels: of the maps.
+    """
 
     def __init__(self, widths: Sequence[int], channels: int) -> None:
         super().__init__()
         self.linears = nn.ModuleList(nn.Linear(width, 2 * channels) for width in widths)
 
     def forward(self, maps: Tensor, vectors: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
-        """Changed maps.
+        """(B, C, H, W) → (B, C, H, W).
 
         Args:
-            vectors: of the widths that this was made for.
-            masks: (B, 1, H', W') in [0, 1] of each, of any multiple of the maps' size; None is everywhere.
+            vectors: (B, width) each.
+            masks: one for each vector, (B, 1, H', W') in [0, 1], H' and W' multiples of H and W; None is everywhere.
         """
         scale, shift = 1.0, 0.0
         for linear, vector, mask in zip(self.linears, vectors, masks, strict=True):
@@ -74,7 +84,7 @@ class Modulation(nn.Module):
 
 
 class Branch(nn.Module):
-    """Feature maps (B, n, h, w) → embedding (B, width): a pyramid, flattened, one linear layer."""
+    """Encodes feature maps by a pyramid and a linear layer on its last, flattened map."""
 
     def __init__(self, channels: int, blocks: int, size: tuple[int, int], width: int) -> None:
         super().__init__()
@@ -83,15 +93,16 @@ class Branch(nn.Module):
         self.linear = nn.Linear(channels * blocks * height * columns, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, n, H, W) → embedding (B, width)."""
         embedding: Tensor = self.linear(self.pyramid(x)[-1].flatten(1))
         return embedding
 
 
 class AppearanceEncoder(nn.Module):
-    """Images (B, 3, H, W) and keypoints (B, 18, 3) → foreground (B, 7·region) and background (B, background).
+    """DPIG's encoder of appearance: a shared stem and two branches.
 
-    DPIG's shared stem and two branches: 7 regions of the masked features, resized and encoded by one set of weights, and the
-    features under the inverse mask.
+    The foreground branch encodes 7 body regions, cut out of the masked features, with the same weights. The background branch
+    encodes the features under the inverse mask.
     """
 
     def __init__(self, spec: EncoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
@@ -101,9 +112,10 @@ class AppearanceEncoder(nn.Module):
         width = spec.region if spec.kind == "factored" else spec.foreground
         self.foreground = Branch(spec.channels, spec.region_blocks, (spec.crop, spec.crop), width)
         self.background = Branch(spec.channels, spec.blocks, self.size, spec.background)
-        initialise(self)
+        _initialise(self)
 
     def forward(self, images: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) and keypoints (B, 18, 3) → foreground (B, 7·region) and background (B, background)."""
         features: Tensor = self.stem(images)
         if self.spec.kind == "plain":
             resized = F.interpolate(features, (self.spec.crop, self.spec.crop), mode="bilinear", align_corners=True)
@@ -117,10 +129,13 @@ class AppearanceEncoder(nn.Module):
 
 
 class TiledConvolution(nn.Module):
-    """A 3×3 convolution of maps (B, M, H, W) joined by a vector (B, V) tiled over the image, without tiling it.
+    """A 3×3 convolution of maps and a vector tiled over the image, computed without tiling.
 
-    Over a constant map the convolution is a matrix product for each of its 9 taps, added wherever that tap lies inside of the
-    image: the same numbers for 1 / (H·W) of the arithmetic.
+    Over constant maps a convolution is a matrix product for each of its 9 taps, added at the pixels where that tap lies inside
+    of the image. The results are the same, for 1 / (H·W) of the arithmetic.
+
+    Attributes:
+        inside: (9, H·W), 1 where a tap lies inside of the image.
     """
 
     inside: Tensor
@@ -133,7 +148,7 @@ class TiledConvolution(nn.Module):
         self.register_buffer("inside", inside, persistent=False)
 
     def forward(self, vector: Tensor, maps: Tensor) -> Tensor:
-        """(B, channels, H, W)."""
+        """Vector (B, V) and maps (B, M, H, W) → (B, channels, H, W)."""
         taps = F.linear(vector, self.vector.permute(0, 2, 3, 1).flatten(0, 2))
         spread = taps.view(-1, 9) @ self.inside.to(taps.dtype)
         convolved: Tensor = self.maps(maps)
@@ -141,7 +156,7 @@ class TiledConvolution(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Foreground, background and keypoints → images (B, 3, H, W): a U-Net over the tiled appearance and the heat-maps."""
+    """DPIG's decoder: a U-Net over heat-maps of the pose and the tiled embeddings of appearance."""
 
     def __init__(self, spec: DecoderSpec, encoder: EncoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
         super().__init__()
@@ -169,9 +184,10 @@ class Decoder(nn.Module):
         vectors = (encoder.foreground, encoder.background) if self.is_factored else (encoder.foreground + encoder.background,)
         modulated = widths if spec.conditioning == "modulated" else []
         self.modulations = nn.ModuleList(Modulation(vectors, width) for width in modulated)
-        initialise(self)
+        _initialise(self)
 
     def forward(self, foreground: Tensor, background: Tensor, keypoints: Tensor) -> Tensor:
+        """Foreground (B, 7·region), background (B, background) and keypoints (B, 18, 3) → images (B, 3, H, W)."""
         heat = heat_maps(keypoints, self.size, self.drawing.heat_radius).to(foreground.dtype)
         changes = self._changes(foreground, background, keypoints)
         kept = self.pyramid(F.relu(self.first(torch.cat([foreground, background], 1), heat)), changes[: len(self.ascent)])
@@ -185,7 +201,7 @@ class Decoder(nn.Module):
         return images
 
     def _changes(self, foreground: Tensor, background: Tensor, keypoints: Tensor) -> list[Change]:
-        """What appearance does to the input of every block."""
+        """The modulation of every block's input by the embeddings; empty if ``conditioning`` is ``tiled``."""
         if not len(self.modulations):
             return []
         vectors: list[Tensor] = [torch.cat([foreground, background], 1)]
@@ -197,7 +213,7 @@ class Decoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """The player of stage I: encoder and decoder of appearance, as one module."""
+    """The player of stage I: encoder and decoder as one module."""
 
     def __init__(self, encoder: EncoderSpec, decoder: DecoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
         super().__init__()
@@ -205,14 +221,14 @@ class Generator(nn.Module):
         self.decoder = Decoder(decoder, encoder, drawing, image)
 
     def forward(self, images: Tensor, keypoints: Tensor) -> Tensor:
-        """The images again, through their embeddings."""
+        """Images (B, 3, H, W) and keypoints (B, 18, 3) → the images rebuilt from their embeddings (B, 3, H, W)."""
         foreground, background = self.encoder(images, keypoints)
         rebuilt: Tensor = self.decoder(foreground, background, keypoints)
         return rebuilt
 
 
 class Discriminator(nn.Module):
-    """DCGAN's (Radford et al., 2016), with 5×5 kernels: images (B, 3, H, W) → logits (B,)."""
+    """DCGAN's discriminator (Radford et al., 2016) with 5×5 kernels."""
 
     def __init__(self, spec: DiscriminatorSpec, image: ImageSpec) -> None:
         super().__init__()
@@ -229,17 +245,17 @@ class Discriminator(nn.Module):
                 nn.init.normal_(module.weight, 0.0, 0.02)
 
     def logits(self, images: Tensor) -> Tensor:
-        """One logit an image."""
+        """Images (B, 3, H, W) → logits (B,)."""
         logits: Tensor = self.linear(self.layers(images).flatten(1))
         return logits.squeeze(1)
 
     def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of real and of generated images, each half normalised by its own statistics."""
+        """Images (B, 3, H, W) each → logits of real and of generated ones (B,), each normalised by its own statistics."""
         return self.logits(real), self.logits(fake)
 
 
 def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
-    """Height and width after so many convolutions of stride 2, which round up."""
+    """Height and width after ``times`` convolutions of stride 2, which round up."""
     height, width = size
     for _ in range(times):
         height, width = (height + 1) // 2, (width + 1) // 2
@@ -247,15 +263,11 @@ def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def initialise(network: nn.Module) -> None:
-    """Xavier's uniform weights and zero biases, the default of the framework that the reference code was written in."""
+def _initialise(network: nn.Module) -> None:
+    """Xavier's weights everywhere but in modulations, which start at 0."""
+    xavier_weights(network)
     for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    for module in network.modules():
-        if isinstance(module, TiledConvolution):  # one weight in two parts
+        if isinstance(module, TiledConvolution):  # its weight is one convolution's, in two parts
             joined = torch.empty(module.vector.shape[0], module.vector.shape[1] + KEYPOINTS, 3, 3, device=module.vector.device)
             nn.init.xavier_uniform_(joined)
             module.vector.copy_(joined[:, : module.vector.shape[1]])

@@ -1,8 +1,8 @@
-"""Poses as 18 keypoints, and everything that DPIG draws from them: heat-maps, body masks, regions, vectors (Ma et al., 2018).
+"""Poses as 18 keypoints, and what DPIG computes from them: heat-maps, body masks, regions, vectors (Ma et al., CVPR 2018).
 
 Keypoints are (B, 18, 3): row and column in pixels, and 1 where the point was found. They are in OpenPose's order: nose, neck,
 right shoulder, elbow, wrist, left shoulder, elbow, wrist, right hip, knee, ankle, left hip, knee, ankle, right eye, left eye,
-right ear, left ear. All is batched, on the device of its input, and free of host synchronisation.
+right ear, left ear. All functions work on batches, on the device of their input, without host synchronisation.
 """
 
 from functools import lru_cache
@@ -18,7 +18,7 @@ LIMBS = (
 )  # fmt: skip
 """Pairs of keypoints between which the body mask is filled; the last four close trunk and head."""
 BONES = LIMBS[:17]
-"""Limbs whose lengths tell whether a pose is plausible."""
+"""Limbs whose lengths decide whether a pose is plausible."""
 REGIONS = (
     (0, 1, 2, 5, 14, 15, 16, 17),
     (2, 3, 4, 5, 6, 7, 8, 11),
@@ -30,13 +30,13 @@ REGIONS = (
 )
 """Keypoints of head and shoulders, upper body, legs, left arm, right arm, left leg, right leg."""
 MIRRORED = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
-"""Where each keypoint is found after left and right are exchanged."""
+"""The index of each keypoint's mirror image."""
 POSE_WIDTH = 3 * KEYPOINTS
 """Length of a pose vector."""
 
 
 def present(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 18) bool: found, and inside of the image.
+    """Whether each keypoint was found and lies inside of the image: (B, 18, 3) → (B, 18) bool.
 
     Args:
         size: (H, W) of the image.
@@ -46,9 +46,9 @@ def present(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def heat_maps(keypoints: Tensor, size: tuple[int, int], radius: float) -> Tensor:
-    """(B, 18, H, W): around each keypoint that is there a filled disc of ones, zero elsewhere.
+    """(B, 18, 3) → (B, 18, H, W): ones in a disc around each keypoint that is present, zeros elsewhere.
 
-    Edges are hard, so that no gradient reaches the keypoints; nothing here learns through them.
+    Edges are hard, so that keypoints get no gradient; no network learns through them.
     """
     row, column = _grid(keypoints, size)
     squared = (row - keypoints[:, :, 0, None, None]) ** 2 + (column - keypoints[:, :, 1, None, None]) ** 2
@@ -57,13 +57,13 @@ def heat_maps(keypoints: Tensor, size: tuple[int, int], radius: float) -> Tensor
 
 
 def body_mask(keypoints: Tensor, size: tuple[int, int], radius: float, closing: int = 5) -> Tensor:
-    """(B, 1, H, W) of zeros and ones: the coarse body mask.
+    """(B, 18, 3) → (B, 1, H, W) of zeros and ones: the coarse body mask.
 
-    The reference code sets discs along every limb, spaced by their radius; this is what they tend to when they are closer, all
-    points within ``radius`` of a limb whose two ends are there. A closing (dilation, then erosion) fills the gaps.
+    It holds all pixels within ``radius`` of a limb whose two ends are present. The reference code draws discs along each limb,
+    spaced by their radius; this is their limit at small spacing. A closing (dilation, then erosion) fills gaps.
 
     Args:
-        closing: side of its square in pixels, odd; 1 leaves it out.
+        closing: side of the closing's square in pixels, odd; 1 is no closing.
     """
     there = present(keypoints, size)
     starts, stops = _ends(LIMBS, keypoints.device)
@@ -79,21 +79,21 @@ def body_mask(keypoints: Tensor, size: tuple[int, int], radius: float, closing: 
     mask = ((squared <= radius**2) & drawn).any(1, keepdim=True).to(keypoints.dtype)
     if closing == 1:
         return mask
-    margin = closing // 2  # beyond the edge nothing is eroded, or a person at the edge would lose it
+    margin = closing // 2  # the dilated mask goes on beyond the image's edge, or erosion would remove a body at the edge
     dilated = F.max_pool2d(F.pad(mask, (2 * margin,) * 4), closing, 1)
     return -F.max_pool2d(-dilated, closing, 1)
 
 
 def region_boxes(keypoints: Tensor, size: tuple[int, int], margin: float, lone_margin: float) -> tuple[Tensor, Tensor]:
-    """The 7 body regions of every image.
+    """Boxes around the keypoints of the 7 body regions of each image.
 
     Args:
-        margin: pixels that a box is larger than the extent of its keypoints, on each side.
-        lone_margin: the same where only one keypoint is there.
+        margin: pixels by which a box exceeds its keypoints on each side.
+        lone_margin: the same where only one keypoint is present.
 
     Returns:
-        Boxes (B, 7, 4): top, left, bottom, right in pixels, the last two included; never of zero area, the whole image where
-        no keypoint is there. Visibilities (B, 7): 0 there, else 1.
+        Boxes (B, 7, 4): top, left, bottom, right in pixels, the last two included; never of zero area. Where no keypoint is
+        present, the box is the whole image. Visibilities (B, 7): 0 for these, else 1.
     """
     height, width = size
     there = present(keypoints, size)
@@ -117,14 +117,14 @@ def region_boxes(keypoints: Tensor, size: tuple[int, int], margin: float, lone_m
 
 
 def crop_regions(features: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """Cut boxes out of feature maps, bilinearly resized to squares.
+    """Cut boxes out of feature maps, and resize them bilinearly to squares.
 
     Args:
         features: (B, C, H, W).
         boxes: (B, N, 4), see :func:`region_boxes`; their edges become the centres of the outermost pixels.
 
     Returns:
-        (B·N, C, side, side), all boxes of an image in succession.
+        (B·N, C, side, side), the boxes of an image next to each other.
     """
     batch, channels, height, width = features.shape
     count = boxes.shape[1]
@@ -134,15 +134,15 @@ def crop_regions(features: Tensor, boxes: Tensor, side: int) -> Tensor:
     column = (left[..., None] + (right - left)[..., None] * steps) * (2 / (width - 1)) - 1
     shape = (batch, count, side, side)
     grid = torch.stack([column[:, :, None, :].expand(shape), row[:, :, :, None].expand(shape)], dim=4)
-    # all boxes of an image below each other: its features need not be repeated for each
+    # one grid for all boxes of an image, one below the other, so that features are not repeated for each box
     grid = grid.reshape(batch, count * side, side, 2)
-    # coordinates in bfloat16 would be off by pixels
+    # bfloat16 coordinates would be wrong by pixels
     crops = F.grid_sample(features.to(grid.dtype), grid, mode="bilinear", padding_mode="border", align_corners=True)
     return crops.view(batch, channels, count, side, side).transpose(1, 2).reshape(batch * count, channels, side, side)
 
 
 def pose_vectors(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 54): for each keypoint row and column, scaled to [-1, 1] over the image, and visibility; zeros where missing."""
+    """(B, 18, 3) → (B, 54): row and column in [-1, 1] over the image, and visibility, of each keypoint; zeros if missing."""
     there = present(keypoints, size).to(keypoints.dtype)
     row = (keypoints[:, :, 0] * (2 / (size[0] - 1)) - 1) * there
     column = (keypoints[:, :, 1] * (2 / (size[1] - 1)) - 1) * there
@@ -150,7 +150,7 @@ def pose_vectors(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def keypoints_of(vectors: Tensor, size: tuple[int, int]) -> Tensor:
-    """The inverse of :func:`pose_vectors`: (B, 54) → (B, 18, 3), −1 where a point is not there."""
+    """The inverse of :func:`pose_vectors`: (B, 54) → (B, 18, 3), row and column −1 for missing keypoints."""
     row, column, visible = vectors.view(-1, KEYPOINTS, 3).unbind(2)
     there = visible > 0.5
     row = ((row + 1) * ((size[0] - 1) / 2)).masked_fill(~there, -1.0)
@@ -159,14 +159,14 @@ def keypoints_of(vectors: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def flip_keypoints(keypoints: Tensor, width: int) -> Tensor:
-    """Keypoints of the images mirrored left to right: columns are mirrored, and left and right joints exchanged."""
+    """Keypoints (B, 18, 3) of images mirrored left to right: columns are mirrored, left and right joints exchanged."""
     row, column, found = keypoints[:, _indices(MIRRORED, keypoints.device)].unbind(2)
     mirrored = torch.where(found > 0.5, width - 1 - column, column)
     return torch.stack([row, mirrored, found], 2)
 
 
 def bone_lengths(keypoints: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """(B, 17) lengths of the bones in image heights, and (B, 17) bool where both ends are there."""
+    """(B, 18, 3) → lengths of the bones in image heights (B, 17), and whether both ends are present (B, 17) bool."""
     there = present(keypoints, size)
     starts, stops = _ends(BONES, keypoints.device)
     length = (keypoints[:, starts, :2] - keypoints[:, stops, :2]).square().sum(2).sqrt() / size[0]
@@ -175,7 +175,7 @@ def bone_lengths(keypoints: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tens
 
 @lru_cache(maxsize=64)
 def _indices(values: tuple[int, ...], device: torch.device) -> Tensor:
-    """Kept on the device: made anew, it would be copied from the host in every update."""
+    """Indices as a tensor, kept on the device: a new tensor would be copied from the host in every update."""
     return torch.tensor(values, device=device)
 
 

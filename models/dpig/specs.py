@@ -16,7 +16,7 @@ class DrawingSpec:
     Attributes:
         heat_radius: of the disc of each keypoint.
         mask_radius: of the limbs of the body mask; ``closing`` is the side of the square that closes its gaps.
-        region_margin: by which a region's box is larger than its keypoints; ``lone_margin`` where it has one only.
+        region_margin: by which a region's box exceeds its keypoints; ``lone_margin`` where it has only one keypoint.
     """
 
     heat_radius: float = 4.0
@@ -34,12 +34,12 @@ class DrawingSpec:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Image and keypoints → appearance: 7 regions and the background.
+    """Encoder of appearance: image and keypoints → embeddings of 7 regions and the background.
 
     Attributes:
-        kind: ``factored`` is DPIG's: regions cut out of the masked stem, and the background under the inverse mask.
-            ``plain`` has the same layers, but both branches see the whole image: a conditional auto-encoder, the control.
-        channels: n of the stem, and n·k of residual block k.
+        kind: ``factored`` is DPIG's: regions are cut out of the masked features, the background has the inverse mask.
+            ``plain`` has the same layers, but both branches take the whole image: a conditional auto-encoder, the control.
+        channels: n; the stem has n channels, residual block k has n·k.
         blocks: of the background branch, R in the paper; ``region_blocks`` of the branch that the regions share.
         crop: side of the square to which regions are resized.
         region, background: lengths of the embedding of one region, and of the background.
@@ -61,15 +61,15 @@ class EncoderSpec:
 
 @dataclass(frozen=True)
 class DecoderSpec:
-    """The U-Net that paints.
+    """Decoder of appearance and pose: a U-Net.
 
     Attributes:
-        channels, blocks: n and R.
-        bottleneck: width of its fully connected layer.
-        conditioning: ``tiled`` is the paper's: appearance enters as a map beside the heat-maps, through n channels.
-            ``modulated`` also scales and shifts the input of every block by it (FiLM, Perez et al., AAAI 2018): for a small n,
-            which 350 numbers do not pass through. A factored encoder's foreground does so within the body mask of the pose,
-            its background outside; a plain one's whole embedding does so everywhere.
+        channels, blocks: n and R, as in the encoder.
+        bottleneck: width of the fully connected layer between descent and ascent.
+        conditioning: ``tiled`` is the paper's: appearance enters as constant maps beside the heat-maps, through n channels.
+            ``modulated`` also scales and shifts the input of every block (FiLM, Perez et al., AAAI 2018), because few channels
+            do not carry an embedding of 350 numbers. A factored encoder's foreground acts within the pose's body mask, its
+            background outside of it; a plain encoder's embedding acts everywhere.
     """
 
     channels: int = 128
@@ -88,7 +88,14 @@ class DiscriminatorSpec:
 
 @dataclass(frozen=True)
 class PoseSpec:
-    """The pose auto-encoder: fully connected layers of ``hidden`` units, ``pairs`` of them residual, ``embedding`` between."""
+    """Pose auto-encoder.
+
+    Attributes:
+        hidden: units of the fully connected layers.
+        pairs: residual pairs of layers in the encoder, and in the decoder.
+        embedding: length of the pose's embedding.
+        slope: of the leaky ReLU.
+    """
 
     hidden: int = 512
     pairs: int = 4
@@ -101,8 +108,10 @@ class MappingSpec:
     """One mapping Φ from noise to an embedding, and its critic.
 
     Attributes:
-        hidden: units of Φ's layers; ``pairs`` of them are residual.
-        critic_hidden, critic_layers: of the critic.
+        hidden: units of Φ's fully connected layers.
+        pairs: residual pairs of layers of Φ.
+        critic_hidden, critic_layers: units of each hidden layer of the critic, and how many.
+        slope: of the leaky ReLU of both.
     """
 
     hidden: int = 512

@@ -1,4 +1,4 @@
-"""Latent codes of InfoGAN: a product of categorical and continuous variables, beside noise (Chen et al., 2016, section 4)."""
+"""Latent codes of InfoGAN: independent categorical and continuous variables beside noise (Chen et al., 2016, section 4)."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class CodeSample:
 
 @dataclass(frozen=True)
 class CodePosterior:
-    """Q(c | x): what the Q head says about each code of a batch of B.
+    """Q(c | x): the distribution of each code given an image, for a batch of B.
 
     Attributes:
         logits: one (B, K_i) for each categorical code.
@@ -42,7 +42,7 @@ class CodePosterior:
 
 
 def sample_codes(spec: CodeSpec, source: RandomSource, batch: int) -> CodeSample:
-    """Draw ``batch`` latent codes and noise from their priors."""
+    """Draw ``batch`` rows of codes and noise from their priors."""
     noise = source.uniform(batch, spec.noise, low=-1.0) if spec.noise_prior == "uniform" else source.normal(batch, spec.noise)
     uniform = source.uniform(batch, len(spec.categorical))
     categorical = torch.empty_like(uniform, dtype=torch.int64)
@@ -53,7 +53,7 @@ def sample_codes(spec: CodeSpec, source: RandomSource, batch: int) -> CodeSample
 
 
 def latent_vector(spec: CodeSpec, sample: CodeSample) -> Tensor:
-    """The generator's input: noise, one-hot categorical codes, continuous codes → (B, latent_width)."""
+    """Join noise, one-hot categorical codes and continuous codes to the generator's input (B, latent_width)."""
     one_hots = [
         F.one_hot(sample.categorical[:, i], classes).to(sample.noise.dtype) for i, classes in enumerate(spec.categorical)
     ]
@@ -61,10 +61,10 @@ def latent_vector(spec: CodeSpec, sample: CodeSample) -> Tensor:
 
 
 def split_head(spec: CodeSpec, head: Tensor) -> CodePosterior:
-    """Read the Q head's output (B, head_width) as a distribution over codes.
+    """Split the Q head's output (B, head_width) into the parameters of each code's distribution.
 
     Raises:
-        ValueError: when the width is not the one these codes need.
+        ValueError: when the width is another than these codes need.
     """
     if head.ndim != 2 or head.shape[1] != spec.head_width:
         raise ValueError(
@@ -82,10 +82,10 @@ def split_head(spec: CodeSpec, head: Tensor) -> CodePosterior:
 
 
 def log_likelihood(spec: CodeSpec, posterior: CodePosterior, sample: CodeSample) -> dict[str, Tensor]:
-    """E[log Q(c | x)] of each code, a batch mean, in nats (equation 5, first term).
+    """E[log Q(c | x)] of each code, a mean over the batch, in nats (equation 5, first term).
 
-    Categorical: minus the cross-entropy. Continuous: a Gaussian's log-density, constant included, so
-    that adding the prior's entropy gives the bound itself and not a shifted one.
+    Categorical: minus the cross-entropy. Continuous: the log-density of a Gaussian with its constant, so that the prior's
+    entropy added to it gives the bound itself, not a shifted one.
     """
     terms: dict[str, Tensor] = {}
     for i, logits in enumerate(posterior.logits):

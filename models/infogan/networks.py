@@ -1,6 +1,6 @@
-"""InfoGAN's networks (Chen et al., NIPS 2016, appendix C): generator, the trunk that D and Q share, their heads.
+"""InfoGAN's networks (Chen et al., NIPS 2016, appendix C): the generator, the trunk that D and Q share, and their heads.
 
-Layers before a batch norm have no bias: the norm takes it away again, and Adam would turn its rounding noise into steps.
+Layers before a batch norm have no bias: the norm subtracts it again, and Adam would turn its rounding errors into steps.
 """
 
 import torch
@@ -13,7 +13,7 @@ from unbraid.models.normalization import NORMS
 
 
 class Generator(nn.Module):
-    """Latent (B, latent_width) → image (B, C, H, W) in [0, 1] (sigmoid) or [-1, 1] (tanh)."""
+    """Generates images in [0, 1] (sigmoid) or [-1, 1] (tanh) from latents."""
 
     def __init__(self, spec: GeneratorSpec, codes: CodeSpec, image: ImageSpec) -> None:
         super().__init__()
@@ -37,6 +37,11 @@ class Generator(nn.Module):
         normal_weights(self)
 
     def forward(self, latent: Tensor) -> Tensor:
+        """(B, latent_width) → images (B, C, H, W).
+
+        Raises:
+            ValueError: when latents have another shape.
+        """
         if latent.ndim != 2 or latent.shape[1] != self.latent_width:
             raise ValueError(f"the generator takes (B, {self.latent_width}) latents, got {tuple(latent.shape)}")
         x: Tensor = self.fully_connected(latent)
@@ -45,7 +50,7 @@ class Generator(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Image (B, C, H, W) → features (B, width), shared by D and Q."""
+    """The layers that D and Q share."""
 
     def __init__(self, spec: TrunkSpec, image: ImageSpec) -> None:
         super().__init__()
@@ -69,15 +74,20 @@ class Trunk(nn.Module):
         normal_weights(self)
 
     def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) → features (B, width).
+
+        Raises:
+            ValueError: when images have another shape.
+        """
         if image.ndim != 4 or tuple(image.shape[1:]) != self.image.shape:
             raise ValueError(f"the trunk takes (B, {', '.join(map(str, self.image.shape))}) images, got {tuple(image.shape)}")
         features: Tensor = self.layers(image)
         return features
 
     def forward_pair(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of real and of generated images, as two calls would give them, at the price of less than two.
+        """(B, C, H, W) each → features (B, width) each, as two calls of :meth:`forward` give them, in less time.
 
-        Convolutions and matrix products run once on both, which uses the processor better and makes one weight gradient
+        Convolutions and matrix products run once on both, which uses the processor better and computes one weight gradient
         instead of two and their sum. Each half is normalised by its own statistics.
         """
         x = torch.cat([real, fake])
@@ -92,7 +102,7 @@ class Trunk(nn.Module):
 
 
 class QHead(nn.Module):
-    """Features (B, width) → parameters of Q(c | x), (B, head_width), see :func:`unbraid.models.infogan.codes.split_head`."""
+    """Predicts the parameters of Q(c | x), see :func:`unbraid.models.infogan.codes.split_head`."""
 
     def __init__(self, spec: TrunkSpec, codes: CodeSpec, width: int) -> None:
         super().__init__()
@@ -105,16 +115,17 @@ class QHead(nn.Module):
         normal_weights(self)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(B, width) → (B, head_width)."""
         head: Tensor = self.layers(features)
         return head
 
 
 class Discriminator(nn.Module):
-    """D and Q in one module, the player against G: a trunk that both share, and a head each.
+    """D and Q in one module, which is the player against G: a shared trunk, and a head for each.
 
     Attributes:
-        head: D's, features (B, width) → (B, 1).
-        q_head: Q's, features → (B, head_width).
+        head: of D, features (B, width) → (B, 1).
+        q_head: of Q, features (B, width) → (B, head_width).
     """
 
     def __init__(self, spec: TrunkSpec, codes: CodeSpec, image: ImageSpec) -> None:
@@ -125,17 +136,17 @@ class Discriminator(nn.Module):
         self.q_head = QHead(spec, codes, self.trunk.width)
 
     def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """D's logits of real and of generated images (B,), and Q's parameters on the latter (B, head_width)."""
+        """Images (B, C, H, W) → D's logits of real and of fake ones (B,), Q's parameters of fake ones (B, head_width)."""
         of_real, of_fake = self.trunk.forward_pair(real, fake)
         return self.head(of_real).squeeze(1), self.head(of_fake).squeeze(1), self.q_head(of_fake)
 
     def forward_fake(self, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """For G's loss: D's logits of generated images (B,), and Q's parameters (B, head_width)."""
+        """Generated images (B, C, H, W) → D's logits (B,) and Q's parameters (B, head_width), for G's loss."""
         features = self.trunk(fake)
         return self.head(features).squeeze(1), self.q_head(features)
 
     def q(self, images: Tensor) -> Tensor:
-        """Q's parameters (B, head_width) on any images."""
+        """Images (B, C, H, W) → Q's parameters (B, head_width)."""
         parameters: Tensor = self.q_head(self.trunk(images))
         return parameters
 

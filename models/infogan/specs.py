@@ -1,7 +1,7 @@
 """Sizes of latent codes and networks, as numbers only.
 
-Nothing here imports torch, so that a config can be validated in milliseconds. The networks in
-:mod:`unbraid.models.infogan.networks` and the code distribution in :mod:`unbraid.models.infogan.codes` are built from these.
+Nothing here imports torch, so that a configuration is validated in milliseconds. Networks are in
+:mod:`unbraid.models.infogan.networks`, the distributions of codes in :mod:`unbraid.models.infogan.codes`.
 """
 
 import math
@@ -22,8 +22,8 @@ class CodeSpec:
         categorical: number of classes of each categorical code, uniform prior.
         continuous: number of continuous codes, prior ``Unif(-1, 1)`` each.
         noise_prior: ``uniform`` draws z from Unif(-1, 1) as the reference code does, ``normal`` from N(0, 1).
-        variance: what Q predicts for the continuous codes: ``fixed`` sigma = 1 (the log-likelihood is then a
-            squared error), ``learnt`` a log-variance beside each mean; or a tuple, one choice for each code.
+        variance: of Q for continuous codes. ``fixed`` is sigma = 1, so that the log-likelihood is a squared error; with
+            ``learnt`` Q predicts a log-variance beside each mean. A tuple has one choice for each code.
     """
 
     noise: int = 62
@@ -48,7 +48,7 @@ class CodeSpec:
 
     @property
     def variances(self) -> tuple[Variance, ...]:
-        """The choice for each continuous code."""
+        """``fixed`` or ``learnt``, for each continuous code."""
         if isinstance(self.variance, str):
             return (self.variance,) * self.continuous
         return self.variance
@@ -60,12 +60,12 @@ class CodeSpec:
 
     @property
     def head_width(self) -> int:
-        """Numbers that Q must output: all logits, all means, one log-variance for each code that learns it."""
+        """Length of Q's output: all logits, all means, a log-variance for each code that learns it."""
         return sum(self.categorical) + self.continuous + sum(v == "learnt" for v in self.variances)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One name for each code, the same in metrics, plots and files."""
+        """The name of each code in metrics, plots and files."""
         categorical = tuple(f"categorical_{i}" for i in range(len(self.categorical)))
         return categorical + tuple(f"continuous_{i}" for i in range(self.continuous))
 
@@ -77,10 +77,10 @@ class CodeSpec:
 
     @property
     def ceilings(self) -> dict[str, float]:
-        """The largest L_I that each code can show, in nats.
+        """The largest L_I that each code can reach, in nats.
 
-        ``log K`` for a categorical code. With sigma fixed at 1 a continuous code that is read without error still
-        shows only ``log 2 - log(2 pi) / 2 = -0.226``. With a learnt variance there is no ceiling: infinity.
+        ``log K`` for a categorical code. A continuous code with sigma fixed at 1 reaches ``log 2 - log(2 pi) / 2 = -0.226``
+        where Q predicts it without error. With a learnt variance there is no ceiling: infinity.
         """
         ceilings = dict(self.entropies)
         for i, variance in enumerate(self.variances):
@@ -93,8 +93,10 @@ class CodeSpec:
 class LayerSpec:
     """One convolution of a trunk, or one transposed convolution of a generator.
 
-    ``stride`` 2 is a kernel of 4 that halves (doubles) the image, ``stride`` 1 a kernel of 3 that keeps it.
-    ``norm`` puts a batch norm before the activation.
+    Attributes:
+        channels: of its output.
+        stride: 2 is a kernel of 4 that halves (doubles) the image, 1 a kernel of 3 that keeps its size.
+        norm: a batch norm before the activation.
     """
 
     channels: int
@@ -114,7 +116,7 @@ class GeneratorSpec:
         hidden: width of the first fully connected layer; None leaves it out.
         start_channels: channels of the first feature map.
         layers: transposed convolutions between the first map and the image.
-        output: activation of the last layer, which fixes the range of the data: ``[0, 1]`` or ``[-1, 1]``.
+        output: activation of the last layer; images are in [0, 1] with ``sigmoid``, in [-1, 1] with ``tanh``.
     """
 
     hidden: int | None = 1024
@@ -124,7 +126,7 @@ class GeneratorSpec:
 
     @property
     def upsampling(self) -> int:
-        """Factor from the first feature map to the image (the last upconv doubles too)."""
+        """Factor from the first feature map to the image; the last transposed convolution doubles too."""
         doublings = 1 + sum(layer.stride == 2 for layer in self.layers)
         return 1 << doublings
 

@@ -104,9 +104,9 @@ class CDD(Adversaries):
         batch = len(images["x"])
         normal, share = self._normal(batch), self.random.uniform(batch, 1)
         with self.autocast():
-            judgements = self.critics(images, detached(translation), normal, share)
-        distances = {name: wasserstein_distance(judged.real, judged.fake) for name, judged in judgements.items()}
-        penalties = [judged.penalty for judged in judgements.values()]
+            scores = self.critics(images, detached(translation), normal, share)
+        distances = {name: wasserstein_distance(of_critic.real, of_critic.fake) for name, of_critic in scores.items()}
+        penalties = [of_critic.penalty for of_critic in scores.values()]
         self.critics.update(
             self.config.loss.penalty * torch.stack(penalties).sum() - torch.stack(list(distances.values())).sum()
         )

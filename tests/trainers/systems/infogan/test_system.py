@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,12 +112,12 @@ def training(system: InfoGAN, url: str, updates: int) -> Iterator[dict[str, Tens
             yield system.step(next(stream))
 
 
-def test_codes_become_readable_with_infogan_and_not_with_a_plain_gan(digits_url: str) -> None:
+def test_codes_become_readable_with_infogan_and_not_with_a_plain_gan(digits_folder: Path) -> None:
     """The paper's figure 1 in small, on real digits; the control is the same network with λ = 0 for G."""
     found = {}
     for informed in (True, False):
-        system = infogan(f"loss.info_generator={informed}", "optim.lr_discriminator=1e-3", f"data.url={digits_url}")
-        for _ in training(system, digits_url, 150):
+        system = infogan(f"loss.info_generator={informed}", "optim.lr_discriminator=1e-3", f"data.url={digits_folder}")
+        for _ in training(system, str(digits_folder), 150):
             pass
         found[informed] = evaluate(system.model, EvaluationData(system.config, CPU))
     assert found[True]["info/categorical_0_nats"] > 1.8
@@ -125,8 +126,8 @@ def test_codes_become_readable_with_infogan_and_not_with_a_plain_gan(digits_url:
     assert found[True]["code/accuracy"] > 0.25
 
 
-def test_measures_on_unlabelled_images_leave_accuracy_out(digits_url: str) -> None:
-    system = infogan(f"data.url={digits_url}", "run.labels=false")
+def test_measures_on_unlabelled_images_leave_accuracy_out(digits_folder: Path) -> None:
+    system = infogan(f"data.url={digits_folder}", "run.labels=false")
     data = EvaluationData(system.config, CPU)
     scores = evaluate(system.model, data)
     assert "code/accuracy" not in scores

@@ -1,15 +1,15 @@
-"""A critic that systems share."""
+"""Critics that systems share: networks whose scores estimate the Wasserstein distance (Arjovsky et al., 2017)."""
 
 from torch import Tensor, nn
 
 
 class VectorCritic(nn.Module):
-    """Vectors (B, width) → scores (B,) whose difference estimates the Wasserstein distance; fully connected, leaky ReLU.
+    """Scores vectors by fully connected layers with leaky ReLU.
 
     Args:
-        width: of the vectors.
-        hidden: of each of ``layers`` hidden layers.
-        slope: of their leaky ReLU.
+        width: length of the vectors.
+        hidden: width of each of the ``layers`` hidden layers.
+        slope: of the leaky ReLU.
     """
 
     def __init__(self, width: int, hidden: int, layers: int, slope: float) -> None:
@@ -21,5 +21,6 @@ class VectorCritic(nn.Module):
         self.layers = nn.Sequential(*modules, nn.Linear(width, 1))
 
     def forward(self, vectors: Tensor) -> Tensor:
+        """(B, width) → scores (B,)."""
         scores: Tensor = self.layers(vectors)
         return scores.squeeze(1)

@@ -118,14 +118,18 @@ DATA: dict[str, str] = {}
 
 
 def chosen(path: str, tests: dict[str, tuple[float, set[str]]], mutant: Mutant) -> list[str]:
-    """Tests for one mutant, fastest first: those that call its function, or all that call any for what an import runs."""
+    """Tests for one mutant, fastest first: those that call its function.
+
+    For what an import runs: all of the files in which some test calls any function of the module.
+    """
     wanted = f"{path}:{mutant.function}"
-    calling = [
-        (taken, name)
-        for name, (taken, called) in tests.items()
-        if (wanted in called if mutant.function else any(c.startswith(wanted) for c in called))
-    ]
-    return [name for _, name in sorted(calling)]
+    calling = {name for name, (_, called) in tests.items() if any(c.startswith(wanted) for c in called)}
+    if mutant.function:
+        calling = {name for name, (_, called) in tests.items() if wanted in called}
+    else:
+        files = {name.partition("::")[0] for name in calling}
+        calling = {name for name in tests if name.partition("::")[0] in files}
+    return sorted(calling, key=lambda name: tests[name][0])
 
 
 def tried(path: str, tests: list[str], trees: list[Path]) -> tuple[int, int, int]:

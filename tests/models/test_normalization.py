@@ -96,6 +96,13 @@ def test_every_batch_norm_is_replaced_with_its_weights_and_settings() -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+def test_the_state_of_torchs_batch_norm_is_taken_and_its_count_of_batches_left_out() -> None:
+    theirs, ours = nn.BatchNorm1d(2), GlobalBatchNorm(2)
+    theirs(torch.randn(5, 2) + 3)
+    ours.load_state_dict(dict(theirs.state_dict()))
+    assert torch.equal(ours.running_mean, networks_statistics(theirs)[0])
+
+
 def networks_statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -107,6 +114,7 @@ def test_statistics_for_evaluation_are_plain_means_over_batches() -> None:
     norm = nn.BatchNorm1d(2, momentum=0.7)
     network = nn.Sequential(norm, nn.ReLU())
     network(torch.randn(9, 2) * 50)
+    network.eval()
     batches = [torch.randn(5, 2) * scale for scale in (1, 2, 6)]
     estimate_statistics(network, network, batches)
     mean, variance = networks_statistics(norm)

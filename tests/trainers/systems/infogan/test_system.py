@@ -15,6 +15,7 @@ from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.runs.checkpoint import system_state
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import build_system
+from unbraid.trainers.systems.infogan import system as system_module
 from unbraid.trainers.systems.infogan.config import Config
 from unbraid.trainers.systems.infogan.measures import evaluate
 from unbraid.trainers.systems.infogan.pictures import figures, preview
@@ -132,3 +133,34 @@ def test_measures_on_unlabelled_images_leave_accuracy_out(digits_folder: Path) -
     scores = evaluate(system.model, data)
     assert "code/accuracy" not in scores
     assert set(figures(system.model, data, scores)) == {"real_and_fake", "sorted_categorical_0"}
+
+
+def test_both_players_losses_are_those_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equation 6 for each: its adversarial loss minus the weighted information, here of known values."""
+    known = {"categorical_0": torch.tensor(2.0), "continuous_0": torch.tensor(-1.0)}
+    monkeypatch.setattr(system_module, "mutual_information", lambda *arguments: known)
+    system = infogan("loss.info_categorical=0.7", "loss.info_continuous=0.3")
+    minimised: list[float] = []
+    for player in (system.discriminator, system.generator):
+        monkeypatch.setattr(player, "update", lambda loss: minimised.append(loss.item()))
+    scalars = system.update_discriminator(system.model.normalise(batch()["image"])) | system.update_generator(64)
+    weighted = 0.7 * 2.0 - 0.3 * 1.0
+    assert minimised == pytest.approx([scalars["loss/d"].item() - weighted, scalars["loss/g"].item() - weighted])
+
+
+def test_a_step_is_counted_moves_the_averages_and_reports_scalars() -> None:
+    system = infogan("optim.ema_every=1")
+    before = weights(system, "generator_ema")
+    scalars = system.step(batch())
+    assert system.updates == 1
+    assert not torch.equal(before, weights(system, "generator_ema"))
+    assert all(value.shape == () and not value.requires_grad for value in scalars.values())
+
+
+def test_a_change_of_any_colour_is_made_when_it_is_the_only_one() -> None:
+    images = torch.rand(4, 1, 28, 28)
+    for name in ("brightness", "contrast"):
+        still = ["augment.degrees=0", "augment.scale=0", "augment.shear=0", "augment.shift=0"]
+        system = infogan("augment.enabled=true", *still, f"augment.{name}=0.5")
+        assert not torch.allclose(system._view(images), images, atol=1e-2)
+    assert torch.allclose(infogan("augment.enabled=true", *still)._view(images), images, atol=1e-4)

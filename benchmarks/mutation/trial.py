@@ -42,7 +42,7 @@ def copied_trees(count: int) -> list[Path]:
     return [tree, *(shutil.copytree(tree, other, symlinks=True) for other in others)]
 
 
-@dataclass
+@dataclass(eq=False)  # pluggy keeps plugins in sets
 class Plugin:
     """What pytest is given: packed data that exists already, and what each test took and called.
 

@@ -164,3 +164,14 @@ def test_a_change_of_any_colour_is_made_when_it_is_the_only_one() -> None:
         system = infogan("augment.enabled=true", *still, f"augment.{name}=0.5")
         assert not torch.allclose(system._view(images), images, atol=1e-2)
     assert torch.allclose(infogan("augment.enabled=true", *still)._view(images), images, atol=1e-4)
+
+
+def test_a_translation_is_a_share_of_the_images_sides() -> None:
+    """An eighth of 28 pixels: at most 4 either way."""
+    images = torch.zeros(64, 1, 28, 28)
+    images[:, :, 14, 14] = 1
+    still = ["augment.degrees=0", "augment.scale=0", "augment.shear=0", "augment.shift=0"]
+    moved = infogan("augment.enabled=true", *still, "augment.translation=0.125")._view(images).round()
+    offsets = (moved.nonzero()[:, 2:] - 14).abs()
+    assert len(offsets) == 64
+    assert offsets.max() == 4

@@ -1,6 +1,8 @@
 """Configurations: presets, overrides, and what a mistake is told."""
 
+import re
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import yaml
@@ -8,9 +10,10 @@ import yaml
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.pipeline import is_pipeline, resolve_pipeline
 from unbraid.trainers.config.presets import preset_names
-from unbraid.trainers.config.schema import differences
+from unbraid.trainers.config.schema import BUDGET, EXECUTION, Section, SystemConfig, differences, effects
 from unbraid.trainers.config.systems import load_config
 from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.launch.preflight import preflight
 from unbraid.trainers.systems.infogan.config import Config
 
 
@@ -96,3 +99,73 @@ def test_the_same_command_names_the_same_run() -> None:
 def test_differences_are_listed_by_dotted_key() -> None:
     a, b = resolve("infogan-mnist", ["run.name=a"]), resolve("infogan-mnist", ["run.name=a", "loss.info_continuous=0.1"])
     assert differences(a, b) == {"loss.info_continuous": (1.0, 0.1)}
+
+
+@pytest.mark.parametrize(
+    ("override", "names_the_run"),
+    [("run.seed=3", True), ("loss.info_continuous=0.3", True), ("data.window=9", True), ("run.updates=77", True),
+     ("run.workers=2", False), ("run.storage=elsewhere", False), ("data.cache_gb=3", False), ("run.labels=false", False)],
+)  # fmt: skip
+def test_a_run_is_named_after_what_is_learnt_and_for_how_long(override: str, names_the_run: bool) -> None:
+    changed = resolve("infogan-mnist", [override]).digest() != resolve("infogan-mnist").digest()
+    assert changed == names_the_run
+
+
+@pytest.mark.parametrize(
+    ("override", "goes_on"),
+    [("run.seed=3", False), ("optim.lr_generator=0.1", False), ("run.updates=77", True), ("run.workers=2", True)],
+)
+def test_a_run_goes_on_with_another_budget_or_elsewhere_and_not_with_another_lesson(
+    override: str, goes_on: bool, digits_folder: Path, tmp_path: Path
+) -> None:
+    base = [f"data.url={digits_folder}", f"run.storage={tmp_path}", "run.name=mine"]
+    preflight(resolve("infogan-mnist", base), "test")
+    if goes_on:
+        preflight(resolve("infogan-mnist", [*base, override]), "test")
+        return
+    with pytest.raises(ConfigError, match=rf"another configuration:\n  {re.escape(override.partition('=')[0])}: "):
+        preflight(resolve("infogan-mnist", [*base, override]), "test")
+
+
+def test_effects_are_of_every_section_and_only_where_they_are_marked() -> None:
+    class Knobs(Section):
+        knob: Annotated[int, EXECUTION] = 1
+        lesson: int = 2
+
+    class Mine(SystemConfig):
+        system: Literal["infogan"] = "infogan"
+        own: Knobs = Knobs()
+
+    found = effects(Mine)
+    assert found["own.knob"] == EXECUTION
+    assert found["run.updates"] == BUDGET
+    assert not {"own.lesson", "own", "run.seed", "data.url"} & set(found)
+    assert Mine(own=Knobs(knob=5)).digest() == Mine().digest()
+    assert Mine(own=Knobs(lesson=5)).digest() != Mine().digest()
+
+
+@pytest.mark.parametrize(
+    ("preset", "override", "message"),
+    [
+        ("infogan-mnist", "run.patience_minutes=3", r"run\.patience_minutes: .* called run\.storage_retry_minutes now"),
+        ("infogan-mnist", "run.silence_seconds=3", r"run\.silence_seconds: .* called run\.worker_timeout_seconds now"),
+        ("dpig-people-small-appearance", "optim.lr_painter=3", r"optim\.lr_painter: .* called optim\.lr_generator now"),
+        ("dpig-people-small-appearance", "networks.critic={}", r"networks\.critic: .* called networks\.discriminator now"),
+    ],
+)
+def test_a_key_that_was_renamed_is_refused_with_its_present_name(preset: str, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve(preset, [override])
+
+
+def test_a_renamed_key_in_a_file_is_refused_with_the_files_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: infogan-mnist\nrun: {patience_minutes: 3}\n")
+    with pytest.raises(ConfigError, match=r"run\.patience_minutes: in mine\.yaml: .* called run\.storage_retry_minutes now"):
+        resolve(None, config_file=file)
+
+
+def test_workers_that_wait_for_each_other_less_than_for_the_storage_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"run\.collective_minutes=5 must be larger than run\.storage_retry_minutes=10"):
+        resolve("infogan-mnist", ["run.collective_minutes=5", "run.workers=2"])
+    resolve("infogan-mnist", ["run.collective_minutes=5", "run.workers=1"])

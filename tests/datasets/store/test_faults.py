@@ -130,12 +130,16 @@ def epoch(source: SampleStream) -> torch.Tensor:
         return torch.cat([next(source)["image"] for _ in range(source.order.batches(0))])
 
 
+EARLY = 5
+"""Requests at the start of an epoch: their samples are needed in it, those of the last may be read ahead for the next."""
+
+
 def test_bytes_changed_on_the_way_are_read_again(digits_url: str, through: Any) -> None:
     whole = epoch(stream(digits_url))
     seen: set[str] = set()
 
     def once_a_shard(number: int, line: str) -> Fault | None:
-        if ".tar" not in line or line in seen:
+        if ".tar" not in line or line in seen or len(seen) == EARLY:
             return None
         seen.add(line)
         return "corrupt"
@@ -143,7 +147,7 @@ def test_bytes_changed_on_the_way_are_read_again(digits_url: str, through: Any) 
     through(once_a_shard, after=3000)
     source = stream(digits_url)
     assert torch.equal(epoch(source), whole)
-    assert source.store.statistics.retries["Checksum"] == len(seen) > 0
+    assert source.store.statistics.retries["Checksum"] == len(seen) == EARLY
 
 
 def test_an_epoch_through_one_fault_in_twenty_requests_is_the_same(digits_url: str, through: Any) -> None:

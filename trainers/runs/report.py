@@ -14,8 +14,8 @@ from unbraid.trainers.config.schema import SystemConfig
 COLUMNS = 3
 WIDE = 50
 """A plot whose largest value is more than so many times its smallest has a logarithmic axis."""
-NOT_LEARNT = ("speed", "data")
-"""Groups of metrics about how fast a run was, not about what it learnt."""
+NOT_LEARNT = ("speed", "data", "checkpoint", "run")
+"""Groups of metrics about how a run went, not about what it learnt: they are no panels of the report."""
 
 
 def write_report(

@@ -27,7 +27,7 @@ CACHE = ROOT / ".unbraid" / "mutants"
 MODELS, SYSTEMS, STEP, RUNS = "tests/models", "tests/trainers/systems", "tests/trainers/step", "tests/trainers/runs"
 INFOGAN, DPIG, CDD = (f"{SYSTEMS}/{name}/test_system.py" for name in ("infogan", "dpig", "cdd"))
 DPIG_STEP, CDD_STEP = (f"{SYSTEMS}/{name}/test_step.py" for name in ("dpig", "cdd"))
-ALL_STEPS = [f"{STEP}/test_precision.py", f"{STEP}/test_scalars.py"]
+ALL_STEPS = [f"{STEP}/test_precision.py", f"{STEP}/test_scalars.py", f"{STEP}/test_schedule.py"]
 GUARDS: dict[str, dict[str, list[str]]] = {
     "models": {
         "models/augment.py": [MODELS],
@@ -80,11 +80,13 @@ GUARDS: dict[str, dict[str, list[str]]] = {
 GOALS = {"models": ">= 90", "steps": ">= 90"}
 SEEDED = ("models/random.py", "self._generator.manual_seed(int(mine >> np.uint64(1)))")
 SEEDED_DEFAULT = ("models/random.py", "torch.manual_seed(int(default >> np.uint64(1)) + self.rank)")
+POSE_LOSS = ("trainers/systems/dpig/pose/system.py", "loss = pose_loss(rebuilt.float(), vectors)")
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (*SEEDED, "arithmetic"): "any bits of the hash seed as well",
     (*SEEDED, "constant + 1"): "any bits of the hash seed as well",
     (*SEEDED_DEFAULT, "arithmetic"): "any bits of the hash seed as well, and ranks may count down",
     (*SEEDED_DEFAULT, "constant + 1"): "any bits of the hash seed as well",
+    (*POSE_LOSS, "method dropped"): "the vectors are float32, and so is a difference with them",
 }
 """Mutants that no test can kill, by file, text of the line and kind: why in a few words."""
 

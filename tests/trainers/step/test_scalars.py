@@ -26,22 +26,23 @@ def of_one_step(config: SystemConfig) -> dict[str, Tensor]:
 def assert_plain(scalars: dict[str, Tensor]) -> None:
     for name, scalar in scalars.items():
         assert scalar.shape == (), name
+        assert scalar.dtype == torch.float32, f"{name} is rounded to {scalar.dtype}"
         assert not scalar.requires_grad, f"{name} keeps its update's graph in memory"
         assert torch.isfinite(scalar), name
 
 
 def test_infogans_scalars_are_plain_numbers() -> None:
-    assert_plain(infogan().step(batch()))
+    assert_plain(infogan("run.precision=bfloat16").step(batch()))
 
 
 @pytest.mark.parametrize("stage", ["appearance", "pose"])
 def test_the_scalars_of_dpigs_first_stage_are_plain_numbers(stage: str, people_url: str, tmp_path: Path) -> None:
-    assert_plain(of_one_step(stage_config(stage, people_url, tmp_path, "run.precision=float32")))
+    assert_plain(of_one_step(stage_config(stage, people_url, tmp_path, "run.precision=bfloat16")))
 
 
 def test_the_scalars_of_dpigs_second_stage_are_plain_numbers(trained_dpig: Path, people_url: str) -> None:
-    assert_plain(of_one_step(stage_config("mapping", people_url, trained_dpig, "run.precision=float32")))
+    assert_plain(of_one_step(stage_config("mapping", people_url, trained_dpig, "run.precision=bfloat16")))
 
 
 def test_cdds_scalars_are_plain_numbers(pairs_url: str, tmp_path: Path) -> None:
-    assert_plain(of_one_step(cdd_config(pairs_url, tmp_path, "run.precision=float32")))
+    assert_plain(of_one_step(cdd_config(pairs_url, tmp_path, "run.precision=bfloat16")))

@@ -86,6 +86,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (*SEEDED, "constant + 1"): "any bits of the hash seed as well",
     (*SEEDED_DEFAULT, "arithmetic"): "any bits of the hash seed as well, and ranks may count down",
     (*SEEDED_DEFAULT, "constant + 1"): "any bits of the hash seed as well",
+    ("trainers/systems/cdd/losses.py", "return F.l1_loss(a.float(), b.float())", "method dropped"): "one in float32 is enough",
     (*POSE_LOSS, "method dropped"): "the vectors are float32, and so is a difference with them",
 }
 """Mutants that no test can kill, by file, text of the line and kind: why in a few words."""

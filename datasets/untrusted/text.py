@@ -1,0 +1,20 @@
+"""Text from a storage or a server, made safe to print."""
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
+"""Control characters other than tab and newline, and those that change the direction of text."""
+_USER_IN_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]*@")
+
+
+def printable(text: str) -> str:
+    """Write control characters as escapes, such as ``\\x1b``, so that a terminal does not obey them.
+
+    Tabs and newlines stay.
+    """
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def without_password(text: str) -> str:
+    """Return text with ``USER:PASSWORD@`` left out of all URLs in it."""
+    return _USER_IN_URL.sub(r"\g<scheme>***@", text)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from unbraid.trainers.runs.events import Event
     from unbraid.trainers.runs.summary import Summary
 
 EVENTS_SHOWN = 8
@@ -50,11 +51,10 @@ def status_lines(run: Summary) -> list[str]:
     return lines
 
 
-def event_lines(events: Iterable[dict[str, Any]]) -> list[str]:
+def event_lines(events: Iterable[Event]) -> list[str]:
     """Format the newest events of a run, one a line, oldest first, under a heading; no line where nothing happened."""
     entries = [
-        f"  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(event['time']))}  {event['kind']}: {event['message']}"
-        for event in events
+        f"  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(event.time))}  {event.kind}: {event.message}" for event in events
     ]
     if not entries:
         return []

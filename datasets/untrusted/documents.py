@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import yaml
@@ -22,7 +21,7 @@ DEEPEST_YAML = 30
 SHOWN = 80
 """Characters of a wrong value in a message."""
 
-Text = Annotated[str, StringConstraints(max_length=10_000)]
+Text = Annotated[str, StringConstraints(max_length=1_000_000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -32,9 +31,14 @@ Seconds = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
 Document = TypeVar("Document")
 
 
-@cache
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    """Return the validator of a type, which takes some milliseconds to make."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def parse_json(content: bytes | memoryview, kind: type[Document], where: str, limit: int = LARGEST_RECORD) -> Document:
@@ -70,14 +74,14 @@ def check_document(value: Any, kind: type[Document], where: str) -> Document:
     return document
 
 
-def parse_yaml(text: str, limit: int = LARGEST_YAML) -> Any:
+def parse_yaml(text: str | bytes, limit: int = LARGEST_YAML) -> Any:
     """Parse YAML without aliases: a few hundred bytes of them take all memory.
 
     Raises:
         yaml.YAMLError: when the text is larger, nested deeper, not YAML, or has aliases or numbers and dates that cannot be.
     """
     if len(text) > limit:
-        raise yaml.YAMLError(f"{len(text):,} characters, at most {limit:,} are read")
+        raise yaml.YAMLError(f"has {len(text):,} bytes, at most {limit:,} are read")
     try:
         return yaml.load(text, _Loader)  # noqa: S506  # it is a SafeLoader
     except (ValueError, RecursionError, OverflowError) as error:
@@ -91,7 +95,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"an alias (*{self.peek_event().anchor}) is not read: write its value out")
+            event: yaml.AliasEvent = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError(f"an alias (*{event.anchor}) is not read: write its value out")
         if self._depth >= DEEPEST_YAML:
             raise yaml.YAMLError(f"nested deeper than {DEEPEST_YAML} levels")
         self._depth += 1

@@ -18,3 +18,8 @@ def printable(text: str) -> str:
 def without_password(text: str) -> str:
     """Return text with ``USER:PASSWORD@`` left out of all URLs in it."""
     return _USER_IN_URL.sub(r"\g<scheme>***@", text)
+
+
+def in_one_line(text: object, limit: int = 300) -> str:
+    """Put an error's message, or a server's answer, on one printable line of at most ``limit`` characters."""
+    return printable(" ".join(str(text).split()))[:limit] or type(text).__name__

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.store import Store, open_below, open_store
 from unbraid.datasets.store.retry import default_backoff
 from unbraid.trainers.config.schema import SystemConfig, differences, effects
 from unbraid.trainers.errors import ConfigError
@@ -16,8 +16,11 @@ def open_run(storage: str, name: str, create: bool = False, retry_seconds: float
     Args:
         create: make it when it is missing.
         retry_seconds: for which requests to a server that does not answer are repeated.
+
+    Raises:
+        DataError: when the name leaves the storage, or the run's folder is a link.
     """
-    return open_store(f"{storage.rstrip('/')}/{name}", create=create, backoff=default_backoff(retry_seconds))
+    return open_below(storage, name, create, default_backoff(retry_seconds))
 
 
 def find_run(reference: str, storage: str) -> Store:

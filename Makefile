@@ -30,8 +30,9 @@ campaign: setup
 	$(BIN)/unbraid data pack mnist
 	$(BIN)/unbraid tune infogan-mnist-weights-small
 
+# Two processes, each with an S3 server and a Ray of its own: tests wait much of their time.
 test: setup host-packages
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # What takes minutes each and is not run at every landing.
 test-slow: setup host-packages

@@ -23,6 +23,9 @@ from unbraid.datasets.store import Store, open_store
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's programs first
 os.environ["RAY_AUTH_MODE"] = "token"  # Ray looks when it is imported, which some tests do before the services are up
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores, and so do all that they start
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 TRAIN, TEST, SHARD = 1600, 150, 50
 FIELDS = {"image": image_field((1, 28, 28)), "label": label_field()}
 

@@ -143,6 +143,7 @@ def exporter(services: LocalServices) -> str:
     return f"127.0.0.1:{done.stdout.split()[-1]}"
 
 
+@pytest.mark.slow
 @needs_prometheus
 def test_prometheus_finds_every_metric_of_rules_and_panels_in_a_real_run_and_alerts_on_one_that_diverges(
     prometheus: Prometheus, digits_url: str, tmp_path: Path

@@ -47,6 +47,7 @@ def test_an_own_preset_goes_along_with_the_tree_of_a_job(services: LocalServices
     assert f"{tmp_path}/no-data/index.json: no such file" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_trials_of_a_campaign_find_an_own_preset(
     services: LocalServices, digits_folder: Path, own: Path, tmp_path: Path
 ) -> None:

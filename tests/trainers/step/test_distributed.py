@@ -88,7 +88,7 @@ def alone(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return trained(folder, 1, 0)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_workers_end_with_the_weights_of_one(
     workers: int, alone: dict[str, Tensor], tmp_path: Path, digits_folder: Path
 ) -> None:

@@ -16,6 +16,7 @@ from unbraid.trainers.step import precision
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.precision import autocast, full_precision, resolve_precision
 from unbraid.trainers.system import System, build_system
+from unbraid.trainers.systems.infogan import system as infogan_system
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,3 +75,16 @@ def test_other_systems_compute_in_the_type_that_is_asked_for(
     for config in [*configs, cdd_config(pairs_url, tmp_path, f"run.precision={name}")]:
         with open_stream(config, World(), Position()) as stream:
             assert types_of_outputs(build_system(config, CPU, World()), next(stream)) == {wanted}, config.system
+
+
+def test_infogans_random_changes_are_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coordinates in bfloat16 would move an image by whole pixels."""
+    seen: set[tuple[torch.dtype, bool]] = set()
+
+    def observed(images: torch.Tensor, *arguments: object) -> torch.Tensor:
+        seen.add((images.dtype, torch.is_autocast_enabled("cpu")))
+        return images
+
+    monkeypatch.setattr(infogan_system, "random_affine", observed)
+    infogan("run.precision=bfloat16", "augment.enabled=true").step(batch())
+    assert seen == {(torch.float32, False)}

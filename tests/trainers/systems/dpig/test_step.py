@@ -61,6 +61,24 @@ def test_stage_one_minimises_weighted_l1_and_adversarial_loss(
     assert ("loss/g" in scalars) == (adversarial > 0)
 
 
+def test_a_player_leaves_no_gradient_in_the_other(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
+    """A gradient that stays would reach the other's next step, or, on several workers, an all-reduce that nobody waits for."""
+    one, two = appearance(people_url, tmp_path), mapping(people_url, trained_dpig)
+    images, keypoints = normalised(first_batch(people_url, 4)["image"]), first_batch(people_url, 4)["keypoints"]
+    one._update_generator(images, one.generator(images, keypoints))
+    two._update_mappings(6)
+    for player in (one.discriminator, two.critics):
+        assert all(parameter.grad is None for parameter in player.network.parameters())
+
+
+def test_a_checkpoint_holds_what_is_trained_its_averages_and_what_it_started_from(
+    trained_dpig: Path, people_url: str, tmp_path: Path
+) -> None:
+    assert set(appearance(people_url, tmp_path).networks) == {"generator", "generator_ema", "discriminator"}
+    stages = {"generator", "pose_autoencoder"}
+    assert set(mapping(people_url, trained_dpig).networks) == {"mappings", "mappings_ema", "critics"} | stages
+
+
 def test_the_discriminator_of_stage_one_minimises_half_its_cross_entropy(
     people_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,23 +118,23 @@ def parse_sample(content: memoryview) -> Sample:
         ValueError: when the content is not a sequence of complete members of one key.
     """
     sample: Sample = {}
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-        try:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             members = archive.getmembers()
-        except tarfile.TarError as error:
-            raise ValueError(error) from None
-        for member in members:
-            if not member.isfile():
-                raise ValueError(f"member {member.name!r} is not a regular file")
-            folder, slash, file = member.name.rpartition("/")
-            stem, _, extension = file.partition(".")
-            key = (folder + slash + stem).encode()
-            if sample.setdefault("__key__", key) != key:
-                raise ValueError(f"members of {sample['__key__'].decode()!r} and {key.decode()!r} are mixed")
-            body = content[member.offset_data : member.offset_data + member.size]
-            if len(body) != member.size:
-                raise ValueError(f"member {member.name!r} is cut off")
-            sample[extension] = bytes(body)
+    except tarfile.TarError as error:
+        raise ValueError(error) from None
+    for member in members:
+        if not member.isfile():
+            raise ValueError(f"member {member.name!r} is not a regular file")
+        folder, slash, file = member.name.rpartition("/")
+        stem, _, extension = file.partition(".")
+        key = (folder + slash + stem).encode(errors="replace")
+        if sample.setdefault("__key__", key) != key:
+            raise ValueError(f"members of {sample['__key__'].decode()!r} and {key.decode()!r} are mixed")
+        body = content[member.offset_data : member.offset_data + member.size]
+        if len(body) != member.size:
+            raise ValueError(f"member {member.name!r} is cut off")
+        sample[extension] = bytes(body)
     if not sample:
         raise ValueError("no members")
     return sample

@@ -16,6 +16,7 @@ from unbraid.cluster.doctor.findings import (
     about_disks,
     about_gpus,
     about_network,
+    about_ports,
     about_ray,
     about_reads,
     about_resources,
@@ -59,6 +60,7 @@ def examine(config: SystemConfig, address: str) -> list[Finding]:
         about_reads(config, answers),
         *about_data(config),
         *about_disks(answers),
+        about_ports(answers),
         about_clocks(checks),
         about_network(config, checks, answers),
     ]

@@ -47,6 +47,14 @@ def test_the_control_stores_private_names_exist() -> None:
     assert isinstance(autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION, int)  # type: ignore[attr-defined]
 
 
+def test_the_private_names_that_keep_a_cluster_to_this_user_exist() -> None:
+    from ray import init
+    from ray._private import ray_constants
+
+    assert list(ray_internals.ON_LOOPBACK) == [ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
+    assert "_temp_dir" in str(inspect.getsource(init))  # passed as **kwargs
+
+
 def test_a_real_cluster_answers_by_them(services: LocalServices) -> None:
     import ray
     from ray.job_submission import JobSubmissionClient

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.passwords import without_password
 
 
 def in_one_line(text: object, limit: int = 300) -> str:
@@ -12,7 +13,10 @@ def in_one_line(text: object, limit: int = 300) -> str:
 
 
 class TrainingError(Exception):
-    """The base of all these errors."""
+    """The base of all these errors. URLs in messages lose their user and password: messages are printed and stored."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(without_password(str(message)))
 
 
 class ConfigError(TrainingError):

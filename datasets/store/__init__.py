@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.passwords import NO_PASSWORDS, has_password
 from unbraid.datasets.store.folder import FolderStore
 from unbraid.datasets.store.protocol import Store, StoreStatistics
 from unbraid.datasets.store.retry import Backoff
@@ -22,6 +23,8 @@ def open_store(url: str, create: bool = False, backoff: Backoff | None = None) -
     Raises:
         DataError: on a malformed URL, a missing bucket, wrong keys or a server that does not answer.
     """
+    if has_password(url):
+        raise DataError(f"{url}: {NO_PASSWORDS}")
     scheme, separator, rest = url.partition("://")
     if not separator:
         return FolderStore(Path(url).expanduser(), create)

@@ -2,22 +2,16 @@
 
 import re
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
-"""Control characters other than tab and newline, and those that change the direction of text."""
-_USER_IN_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]*@")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
+"""Control characters other than tab and newline, those that change the direction of text, and bytes that are not UTF-8."""
 
 
 def printable(text: str) -> str:
-    """Write control characters as escapes, such as ``\\x1b``, so that a terminal does not obey them.
+    """Write control characters as escapes, such as ``\\x1b``, which a terminal shows and does not act on.
 
     Tabs and newlines stay.
     """
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
-
-
-def without_password(text: str) -> str:
-    """Return text with ``USER:PASSWORD@`` left out of all URLs in it."""
-    return _USER_IN_URL.sub(r"\g<scheme>***@", text)
 
 
 def in_one_line(text: object, limit: int = 300) -> str:

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from unbraid.datasets.untrusted.folders import own_temporary_folder, private_folder
 
@@ -79,6 +80,25 @@ def ray_version_of(client: JobSubmissionClient) -> str:
     answer = client._do_request("GET", "/api/version")
     answer.raise_for_status()
     return str(answer.json()["ray_version"])
+
+
+def job_details(client: JobSubmissionClient, identifier: str = "") -> bytes:
+    """Ask a job server for one job, or for all, as JSON. The client's own methods give no list that has one malformed job.
+
+    Raises:
+        RuntimeError: when the server refuses, with its answer.
+    """
+    answer = client._do_request("GET", f"/api/jobs/{quote(identifier, safe='')}")
+    if answer.status_code != 200:
+        client._raise_error(answer)
+    return bytes(answer.content)
+
+
+def package_uri(package: Path) -> str:
+    """Return the name that Ray gives a zip when it uploads it: a digest of its content."""
+    from ray._private.runtime_env.packaging import get_uri_for_package
+
+    return str(get_uri_for_package(package))
 
 
 def control_store_address(named: str) -> str:

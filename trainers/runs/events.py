@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import Store
 from unbraid.datasets.untrusted.documents import Name, Seconds, Text, parse_json
 
@@ -18,7 +19,8 @@ def event_entry(kind: str, message: str) -> tuple[str, bytes]:
     """Key and content of an event that happens now."""
     now = time.time()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}"
-    return f"{EVENTS}/{stamp}-{kind}.json", json.dumps({"time": round(now, 3), "kind": kind, "message": message}).encode()
+    content = {"time": round(now, 3), "kind": kind, "message": without_password(message)}
+    return f"{EVENTS}/{stamp}-{kind}.json", json.dumps(content).encode()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic reads none but this one before Python 3.12
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import Store
 from unbraid.datasets.untrusted.documents import Count, Name, Seconds, Text, parse_json
 from unbraid.trainers.config.presets import read_yaml
@@ -150,7 +151,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "machine": platform.machine(),
-        "argv": sys.argv[1:],
+        "argv": [without_password(word) for word in sys.argv[1:]],
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
+from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import FolderStore, Store
 from unbraid.datasets.threads import WatchedThread
 from unbraid.trainers.runs.delivery import Delivery, Outage
@@ -136,6 +137,7 @@ class StorageRecorder:
 
     def event(self, kind: str, message: str) -> None:
         """Record an event that a person should know of, and print it; may be called from any thread."""
+        message = without_password(message)
         print(f"{kind}: {message}", file=sys.stderr, flush=True)  # noqa: T201  # a worker's output is the job's log
         self._delivery.add(*event_entry(kind, message))
 

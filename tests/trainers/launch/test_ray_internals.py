@@ -29,11 +29,14 @@ PRIVATE = ("ray.core.generated", "ray.dashboard", "ray.train.v2")
 
 
 def test_the_job_servers_private_names_exist() -> None:
+    from ray._private.runtime_env.packaging import get_uri_for_package
     from ray.dashboard.utils import ray_address_to_api_server_url
     from ray.job_submission import JobSubmissionClient
 
     assert list(inspect.signature(ray_address_to_api_server_url).parameters) == ["address"]
     assert list(inspect.signature(JobSubmissionClient._do_request).parameters)[:3] == ["self", "method", "endpoint"]
+    assert list(inspect.signature(JobSubmissionClient._raise_error).parameters) == ["self", "r"]
+    assert list(inspect.signature(get_uri_for_package).parameters) == ["package"]
 
 
 def test_the_control_stores_private_names_exist() -> None:

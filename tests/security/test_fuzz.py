@@ -152,10 +152,13 @@ READERS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_any_content_gives_an_answer_or_one_clear_error(name: str, folder: Path) -> None:
+def test_any_content_gives_an_answer_or_one_clear_error(
+    name: str, folder: Path, record_property: Callable[[str, object], None]
+) -> None:
     file, kind, read = READERS[name]
     path = folder / file
     whole = path.read_bytes()
+    seconds: list[float] = []
 
     @settings(
         max_examples=12 if name == "campaign" else 60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -169,7 +172,8 @@ def test_any_content_gives_an_answer_or_one_clear_error(name: str, folder: Path)
         except CLEAR as error:
             assert str(error)
             assert "\x1b" not in str(error)
-        assert time.monotonic() - started < MOST_SECONDS
+        seconds.append(time.monotonic() - started)
+        assert seconds[-1] < MOST_SECONDS
 
     tracemalloc.start()
     try:
@@ -179,6 +183,8 @@ def test_any_content_gives_an_answer_or_one_clear_error(name: str, folder: Path)
     finally:
         tracemalloc.stop()
         path.write_bytes(whole)
+    for recorded, value in (("megabytes", peak), ("seconds", max(seconds)), ("examples", len(seconds))):
+        record_property(recorded, value)
     assert peak < MOST_MB
 
 

@@ -142,9 +142,15 @@ class Index:
 
 
 def write_index(store: Store, index: Index) -> None:
-    """Write ``index.json``. It is written last, so that an incomplete set has none."""
+    """Write ``index.json``. It is written last, so that an incomplete set has none.
+
+    Raises:
+        DataError: when it could not be read again, because a value is too long or out of its range.
+    """
     content = {"format": FORMAT, "version": VERSION, "digest": index.digest, **asdict(index)}
-    store.put(INDEX_KEY, json.dumps(content, separators=(",", ":")).encode())
+    encoded = json.dumps(content, separators=(",", ":")).encode()
+    parse_json(encoded, Index, f"{store.url}/{INDEX_KEY}", LARGEST_JSON)
+    store.put(INDEX_KEY, encoded)
 
 
 @dataclass(frozen=True)

@@ -113,16 +113,17 @@ class Index:
 
     @property
     def digest(self) -> str:
-        """Hex digest of every sample's content, and of the order, names and sizes of shards.
+        """Hex digest of every sample's content, of the order, names and sizes of shards, and of how samples are decoded.
 
         Each sample's SHA-256 is in its shard's table, whose own is in here; reading checks both. So whoever exchanges a sample
         changes the digest, or is found out.
         """
-        content = {
+        fields = [(name, f.kind, f.members, f.shape) for name, f in self.fields.items()]
+        splits = {
             split: [(s.name, s.sha256, s.count, s.table_sha256) for s in shards]
             for split, shards in sorted(self.splits.items())
         }
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return hashlib.sha256(json.dumps({"fields": fields, "splits": splits}).encode()).hexdigest()
 
     @property
     def image_shapes(self) -> dict[str, tuple[int, ...] | None]:

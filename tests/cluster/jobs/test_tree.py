@@ -9,7 +9,8 @@ import pytest
 
 import unbraid
 from unbraid.cluster.commands.job_request import job_request
-from unbraid.cluster.jobs.listing import TreeError, list_tree
+from unbraid.cluster.jobs.key_files import matches, may_hold_keys
+from unbraid.cluster.jobs.listing import DATA, TreeError, list_tree
 from unbraid.cluster.jobs.rayjob import manifests_folder
 from unbraid.cluster.jobs.server import JobError
 from unbraid.cluster.jobs.tree import checkout, requirements, upload_files, zip_tree, zipped_tree
@@ -45,6 +46,14 @@ def packed(tree: Path | None, target: Path, limit_mb: float = 50) -> str:
 def test_keys_and_data_stay_here_even_when_they_are_tracked(tree: Path) -> None:
     names = {str(name) for name in list_tree(tree).taken}
     assert names - {".gitignore"} == {"package/code.py", "pyproject.toml", "unbraid/__init__.py"}
+
+
+def test_no_file_of_this_project_is_taken_for_keys_or_data() -> None:
+    """A module that stays here fails every job."""
+    folders = ("models", "datasets", "trainers", "cluster", "k8s", "docs", "tests", "benchmarks")
+    names = [path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    assert len(names) > 500
+    assert [name for name in names if may_hold_keys(name) or matches(name, DATA)] == []
 
 
 def test_the_same_tree_gives_the_same_zip(tree: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def base(server: RayJobServer) -> Iterator[str]:
     yield name
     for job in server.attempts(name):
         if not job.is_over:
-            server.stop(job.id)
+            server._client.stop_job(job.id)  # not waiting for its end
 
 
 def ended(server: RayJobServer, job: Job) -> Job:

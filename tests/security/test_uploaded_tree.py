@@ -19,7 +19,7 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import open_store
 from unbraid.trainers.runs.events import event_entry
-from unbraid.trainers.runs.record import provenance
+from unbraid.trainers.runs.record import RUN_KEY, provenance, read_run, write_end, write_run
 
 SECRET = "AKIA-the-secret-of-this-test"  # noqa: S105  # what must not travel
 
@@ -321,6 +321,14 @@ def test_a_password_of_the_endpoint_is_in_no_error(monkeypatch: pytest.MonkeyPat
 def test_the_record_of_a_run_repeats_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["unbraid", "train", "x", "--address", "ray://me:very-secret@head:10001"])
     assert provenance()["argv"] == ["train", "x", "--address", "ray://***@head:10001"]
+
+
+def test_why_a_run_has_ended_is_stored_without_a_password_and_can_be_read(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    write_run(store, {"command": "train x"})
+    write_end(store, RuntimeError("no answer of http://me:very-secret@host:80/x " + "x" * 20_000))
+    assert "http://***@host:80/x" in read_run(store)["message"]
+    assert b"secret" not in store.get(RUN_KEY)
 
 
 def test_events_repeat_no_password() -> None:

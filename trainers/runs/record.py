@@ -27,6 +27,8 @@ CONFIG_KEY = "config.yaml"
 RUN_KEY = "run.json"
 METRICS_KEY = "metrics.jsonl"
 REPORT_KEY = "report.png"
+LONGEST_MESSAGE = 10_000
+"""Characters of why a run has ended, as many as are read."""
 PACKAGES = ("unbraid", "torch", "ray", "webdataset", "kornia")
 """Packages whose versions are recorded."""
 
@@ -99,7 +101,7 @@ def read_run(store: Store) -> RunRecord:
 def write_run(store: Store, change: Mapping[str, Any]) -> None:
     """Set fields of ``run.json``; the others keep their values."""
     content = dict(read_run(store)) if store.exists(RUN_KEY) else {}
-    store.put(RUN_KEY, json.dumps(content | dict(change), indent=2).encode())
+    store.put(RUN_KEY, without_password(json.dumps(content | dict(change), indent=2)).encode())
 
 
 def run_status(store: Store) -> Status | None:
@@ -120,7 +122,7 @@ def write_end(store: Store, error: Exception) -> None:
     if isinstance(error.__cause__, SupersededError):
         return
     status: Status = "stopped" if isinstance(error.__cause__, StoppedError) else "failed"
-    write_run(store, {"status": status, "message": str(error), "ended": time.time()})
+    write_run(store, {"status": status, "message": str(error)[:LONGEST_MESSAGE], "ended": time.time()})
 
 
 def read_metrics(store: Store) -> list[Line]:

@@ -23,6 +23,7 @@ import yaml
 from pydantic import ConfigDict, JsonValue
 from typing_extensions import TypedDict  # pydantic reads none but this one before Python 3.12
 
+from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import Store, open_below, open_store
 from unbraid.datasets.untrusted.documents import Count, Name, Seconds, Text, parse_json
 from unbraid.trainers.config.schema import absolute, differences, effects
@@ -124,7 +125,7 @@ class Journal:
 
     def set_status(self, **change: Any) -> None:
         """Set fields of ``campaign.json``."""
-        self.store.put(STATUS_KEY, json.dumps(dict(self.status()) | change, indent=2).encode())
+        self.store.put(STATUS_KEY, without_password(json.dumps(dict(self.status()) | change, indent=2)).encode())
 
     def write_configuration(self, configuration: Configuration) -> None:
         """Write a configuration's values, before its first trial starts, and whatever changes later."""
@@ -139,7 +140,7 @@ class Journal:
     def write_trial(self, trial: Trial) -> None:
         """Write a trial's state and scores."""
         self.trials_with_files.add(trial.name)
-        self.store.put(f"{TRIALS}{trial.name}/trial.json", json.dumps(asdict(trial), indent=2).encode())
+        self.store.put(f"{TRIALS}{trial.name}/trial.json", without_password(json.dumps(asdict(trial), indent=2)).encode())
 
     def trial_store(self, name: str) -> Store:
         """The store of a trial's run."""

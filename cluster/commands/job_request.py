@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from unbraid.cluster.commands.tune import run as tune_run
 from unbraid.cluster.commands.tune import tune
 from unbraid.cluster.jobs.listing import list_tree
 from unbraid.cluster.jobs.request import KINDS, JobRequest, submission_id
-from unbraid.datasets.passwords import NO_PASSWORDS, has_password
+from unbraid.cluster.jobs.server import require_no_password
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import provenance
 
@@ -44,9 +45,7 @@ def job_request(command: Sequence[str], tree: Path | None, same_machine: bool, u
     kind, *arguments = command
     if kind not in KINDS:
         raise click.UsageError(f"{kind!r} does not run on a cluster; train, tune, data and eval do")
-    for argument in arguments:
-        if has_password(argument):  # the cluster stores the command, and shows it to everybody
-            raise ConfigError(f"{argument}: {NO_PASSWORDS}")
+    require_no_password(shlex.join(command))
     if not uploaded:
         return _request(kind, submission_id(kind, arguments[0] if arguments else "command", *arguments), tuple(command), {})
     parameters = COMMANDS[kind].make_context(kind, list(arguments)).params

@@ -10,7 +10,7 @@ from typing import Any
 
 from unbraid.cluster.jobs.answers import kubernetes_job
 from unbraid.cluster.jobs.kubectl import NAMESPACE, LogFollower, kubectl, require_kubectl
-from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, UnreachableError, require_same
+from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, UnreachableError, require_no_password, require_same
 from unbraid.trainers.errors import in_one_line
 
 RESOURCE = "rayjobs.ray.io"
@@ -53,6 +53,7 @@ class KubeJobServer:
         job = kubernetes_job(manifest)
         if job.problem:
             raise JobError(f"job {job.id} cannot be submitted, because it could not be read later: {job.problem}")
+        require_no_password(job.entrypoint)
         name, wanted = job.id, job.work
         there = {job.id: job for job in self.jobs()}.get(name)
         if there is not None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unbraid.cluster.jobs.answers import Metadata, ray_jobs
-from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, Work, require_same
+from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, Work, require_no_password, require_same
 from unbraid.cluster.local.services import JOB_VARIABLE
 from unbraid.datasets.untrusted.documents import LARGEST_JSON, check_document, parse_json
 from unbraid.trainers.errors import in_one_line
@@ -73,6 +73,7 @@ class RayJobServer:
             JobError: when a job of that name runs another command or another tree, or is another user's.
         """
         entrypoint = shlex.join(command)
+        require_no_password(entrypoint)
         stored: dict[str, str] = check_document(dict(metadata), Metadata, "the job's metadata")
         wanted = Work(entrypoint, stored.get("user", ""), stored.get("tree", ""), _package_of(runtime_env))
         attempts = self.attempts(base)

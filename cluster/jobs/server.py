@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from unbraid.datasets.passwords import NO_PASSWORDS, has_password
 from unbraid.trainers.errors import TrainingError, in_one_line
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
@@ -91,6 +92,16 @@ class Job:
             return ""
         errors = [line.strip() for line in self.message.splitlines() if line.strip().startswith(("Error: ", "ERROR: "))]
         return errors[-1] if errors else in_one_line(self.message)
+
+
+def require_no_password(entrypoint: str) -> None:
+    """Check that a command has no password in a URL: a job server stores the command, and shows it to everybody.
+
+    Raises:
+        JobError: when it has one.
+    """
+    if has_password(entrypoint):
+        raise JobError(f"{entrypoint}: {NO_PASSWORDS}")
 
 
 def require_same(job: Job, wanted: Work, option: str) -> None:

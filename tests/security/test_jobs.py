@@ -105,6 +105,17 @@ def test_a_strangers_attempt_neither_hides_ones_own_nor_lends_it_a_tree(
     assert again.work.owner == "ada"
 
 
+def test_a_command_with_a_password_is_not_stored_with_the_cluster(server: RayJobServer, base: str) -> None:
+    """By no command, `doctor` included."""
+    with pytest.raises(JobError, match=r"data\.url=s3://\*\*\*@bucket.*has a user and a password in it"):
+        server.submit(base, ["true", "data.url=s3://AKIA:very-secret@bucket"], {}, {"base": base})
+    assert server.attempts(base) == []
+    address = server._client.get_address()
+    result = CliRunner().invoke(main, ["doctor", "infogan-mnist", "data.url=s3://AKIA:very-secret@b/x", "--address", address])
+    assert result.exit_code == 1, result.output
+    assert "very-secret" not in result.output
+
+
 HOSTILE: dict[str, dict[str, str]] = {
     "run-without-storage": {"run": "x"},
     "run-of-nowhere": {"run": "x", "storage": "gopher://x/y"},

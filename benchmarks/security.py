@@ -7,6 +7,7 @@ tried with that user's rights; elsewhere they are skipped, and counted so.
 from __future__ import annotations
 
 import os
+import ssl
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import xml.etree.ElementTree as ElementTree
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,9 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Figures
 from benchmarks.loader import distinct_images, write_set
+from unbraid.cluster.local.listeners import listeners_below
+from unbraid.cluster.local.ports import LOOPBACK
+from unbraid.cluster.local.services import LocalServices
 from unbraid.datasets.shards.table import Table
 from unbraid.datasets.store import FolderStore
 from unbraid.datasets.stream.stream import SampleStream
@@ -60,6 +65,55 @@ def failures(cases: list[ElementTree.Element]) -> int:
 def properties(cases: list[ElementTree.Element], name: str) -> list[float]:
     """Return the values that tests have recorded under a name."""
     return [float(p.get("value") or 0) for case in cases for p in case.iter("property") if p.get("name") == name]
+
+
+def ports(figures: Figures) -> None:
+    """Start the local services in a folder of their own, and ask every port for what anybody may ask."""
+    with tempfile.TemporaryDirectory() as folder:
+        services = LocalServices(Path(folder) / "local")
+        services.up(report=lambda line: None)
+        try:
+            for name, service in services.status().items():
+                listening = listeners_below(service.pid)
+                wide = sorted({listener.program for listener in listening if not listener.on_loopback})
+                answering = sorted({listener.program for listener in listening if answers_anybody(listener.port)})
+                figures.figure(f"{name}_ports", len(listening), "ports that listen", digits=0)
+                figures.figure(
+                    f"{name}_ports_beyond_loopback",
+                    sum(not listener.on_loopback for listener in listening),
+                    f"ports ({', '.join(wide) or 'none'})",
+                    "0" if name == "s3" else None,
+                    digits=0,
+                )
+                figures.figure(
+                    f"{name}_ports_that_answer_anybody",
+                    sum(answers_anybody(listener.port) for listener in listening),
+                    f"ports ({', '.join(answering) or 'none'})",
+                    "0" if name == "s3" else None,
+                    digits=0,
+                )
+        finally:
+            services.down(report=lambda line: None)
+
+
+def answers_anybody(port: int) -> bool:
+    """Tell whether a port gives content to a request without a key, a token or a certificate."""
+    believing = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a stranger does not care who answers
+    believing.check_hostname, believing.verify_mode = False, ssl.CERT_NONE
+    for tls in (False, True):
+        for path in ("/", "/metrics", "/status", "/buckets/"):
+            plain = HTTPConnection(LOOPBACK, port, timeout=3)
+            connection = HTTPSConnection(LOOPBACK, port, timeout=3, context=believing) if tls else plain
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                if 200 <= answer.status < 300 and answer.read(1):
+                    return True
+            except (OSError, HTTPException):
+                continue
+            finally:
+                connection.close()
+    return False
 
 
 @contextmanager
@@ -110,11 +164,13 @@ def hashes(figures: Figures) -> None:
 
 
 def main() -> None:
-    """Run both parts."""
+    """Run all parts."""
     figures = Figures("security", "0")
     os.chdir(ROOT)
     if figures.wants("attacks"):
         attacks(figures)
+    if figures.wants("ports"):
+        ports(figures)
     if figures.wants("hashes"):
         hashes(figures)
 

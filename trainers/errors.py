@@ -7,11 +7,6 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.passwords import without_password
 
 
-def in_one_line(text: object, limit: int = 300) -> str:
-    """Put an error's message, or a server's answer, on one line of at most ``limit`` characters."""
-    return " ".join(str(text).split())[:limit] or type(text).__name__
-
-
 class TrainingError(Exception):
     """The base of all these errors. URLs in messages lose their user and password: messages are printed and stored."""
 

@@ -20,7 +20,7 @@ from unbraid.cluster.commands.tables import (
     status_lines,
 )
 from unbraid.datasets.errors import DataError
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
 
 if TYPE_CHECKING:
     from unbraid.cluster.jobs.server import Job

@@ -25,7 +25,7 @@ from unbraid.cluster.doctor.findings import (
 )
 from unbraid.cluster.jobs.ray import require_listener
 from unbraid.cluster.jobs.server import JobError
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
 
 if TYPE_CHECKING:
     from unbraid.trainers.config.schema import SystemConfig

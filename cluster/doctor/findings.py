@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from unbraid.cluster.jobs.tree import checkout
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
 
 if TYPE_CHECKING:
     from unbraid.trainers.config.schema import SystemConfig

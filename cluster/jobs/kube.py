@@ -11,7 +11,7 @@ from typing import Any
 from unbraid.cluster.jobs.answers import kubernetes_job
 from unbraid.cluster.jobs.kubectl import NAMESPACE, LogFollower, kubectl, require_kubectl
 from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, UnreachableError, require_no_password, require_same
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
 
 RESOURCE = "rayjobs.ray.io"
 LONGEST_NAME = 47

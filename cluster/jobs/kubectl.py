@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from unbraid.cluster.jobs.server import JobError, UnreachableError
 from unbraid.datasets.threads import WatchedThread
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
 
 NAMESPACE = "unbraid"
 NO_KUBERAY = ('resource type "rayjobs"', "no matches for kind", "could not find the requested resource")

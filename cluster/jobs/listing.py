@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unbraid.cluster.jobs.key_files import is_private_key, matches, may_hold_keys
-from unbraid.trainers.errors import TrainingError, in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
+from unbraid.trainers.errors import TrainingError
 
 DATA = ("*.tar", "*.tar.gz", "*.tgz", "*.zip", "*.pt", "*.pth", "*.ckpt", "*.safetensors", "*-ubyte", "*-ubyte.gz", "*.mat")
 """Names of files with data and weights, which belong on S3."""

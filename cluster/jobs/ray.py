@@ -21,7 +21,7 @@ from unbraid.cluster.jobs.answers import Metadata, ray_jobs
 from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, Work, require_no_password, require_same
 from unbraid.cluster.local.services import JOB_VARIABLE
 from unbraid.datasets.untrusted.documents import LARGEST_JSON, check_document, parse_json
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.launch.ray_internals import job_details, job_server_url, package_uri, ray_version_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from unbraid.datasets.passwords import NO_PASSWORDS, has_password
-from unbraid.trainers.errors import TrainingError, in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
+from unbraid.trainers.errors import TrainingError
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 

@@ -16,7 +16,8 @@ from ray.train import UserCallback, WorkerGroupError
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.threads import WatchedThread
-from unbraid.trainers.errors import RunError, StoppedError, SupersededError, in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
+from unbraid.trainers.errors import RunError, StoppedError, SupersededError
 from unbraid.trainers.launch.failure import read_failure
 from unbraid.trainers.launch.ray_internals import PROCESS_GROUP_SHUTDOWN_SECONDS, split_worker_info
 from unbraid.trainers.runs.events import event_entry

@@ -23,7 +23,8 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import FolderStore, Store, open_store
 from unbraid.datasets.store.retry import FAST_RETRY
 from unbraid.datasets.untrusted.documents import Count, Seconds, Sha256, parse_json
-from unbraid.trainers.errors import CheckpointError, in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
+from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.scratch import scratch_folder
 from unbraid.trainers.system import System
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.config.schema import SystemConfig
-from unbraid.trainers.errors import in_one_line
 from unbraid.trainers.runs.checkpoint import complete_steps, read_manifest
 from unbraid.trainers.runs.lease import EXPIRY_SECONDS, newest
 from unbraid.trainers.runs.open import open_run

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,10 @@ SCRATCH = "from unbraid.trainers.runs.scratch import scratch_folder\nwith scratc
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for temporary files, as /tmp is: everybody may write there."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    temporary = Path(tempfile.gettempdir())
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == temporary or not folder.is_relative_to(temporary):
+            break
         folder.chmod(0o755)
     made = tmp_path / "shared"
     made.mkdir()

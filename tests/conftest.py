@@ -20,9 +20,11 @@ from unbraid.datasets.shards.index import Index, write_index
 from unbraid.datasets.shards.tar import write_shard
 from unbraid.datasets.sources.source import image_field, label_field
 from unbraid.datasets.store import Store, open_store
+from unbraid.trainers.launch.ray_internals import ON_LOOPBACK
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's programs first
-os.environ["RAY_AUTH_MODE"] = "token"  # Ray looks when it is imported, which some tests do before the services are up
+# Ray looks when it is imported, which some tests do before the services are up.
+os.environ |= {"RAY_AUTH_MODE": "token", **ON_LOOPBACK}
 if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores, and so do all that they start
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)

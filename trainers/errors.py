@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from unbraid.datasets.errors import DataError
-
-
-def in_one_line(text: object, limit: int = 300) -> str:
-    """Put an error's message, or a server's answer, on one line of at most ``limit`` characters."""
-    return " ".join(str(text).split())[:limit] or type(text).__name__
+from unbraid.datasets.passwords import without_password
 
 
 class TrainingError(Exception):
-    """The base of all these errors."""
+    """The base of all these errors. URLs in messages lose their user and password: messages are printed and stored."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(without_password(str(message)))
 
 
 class ConfigError(TrainingError):

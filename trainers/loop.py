@@ -22,6 +22,7 @@ from unbraid.trainers.monitor.rates import Rates
 from unbraid.trainers.runs.checkpoint import Checkpoints, expected_bytes, load_system_state, system_state
 from unbraid.trainers.runs.checkpoint_writer import CheckpointWriter
 from unbraid.trainers.runs.monitor import RunMonitor
+from unbraid.trainers.runs.open import require_same_set
 from unbraid.trainers.runs.record import REPORT_KEY, read_run, write_run
 from unbraid.trainers.runs.recorder import Recorder, SilentRecorder, StorageRecorder
 from unbraid.trainers.step.distributed import World, share_buffers
@@ -219,7 +220,12 @@ def _opened(
 
 
 def _note_start(store: Store, data_digest: str) -> int:
-    """Write down that the run trains; returns for which time."""
+    """Write down that the run trains; returns for which time.
+
+    Raises:
+        ConfigError: when it trained on another set before.
+    """
+    require_same_set(store, data_digest)
     starts: int = read_run(store).get("starts", 0) + 1
     write_run(store, {"status": "running", "data_digest": data_digest, "starts": starts})
     return starts

@@ -15,6 +15,7 @@ import click
 from unbraid.cluster.commands.kinds import KindGroup, help_of, options_of
 from unbraid.cluster.local.services import use_local_services
 from unbraid.datasets.sources.kinds import FetchKind, MakeKind, PackKind, load_kind, name_with_size
+from unbraid.datasets.untrusted.terminal import rewrite_line
 
 if TYPE_CHECKING:
     from unbraid.datasets.sources.source import Source
@@ -225,4 +226,4 @@ def one_line() -> Callable[[str], None]:
     """Return a report function, which rewrites its line on a terminal."""
     if not sys.stdout.isatty():
         return click.echo
-    return lambda text: click.echo(f"\r\x1b[2K{text}", nl=False)
+    return lambda text: rewrite_line(sys.stdout, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 import time
@@ -81,7 +82,7 @@ def _examine_by_job(address: str, arguments: Sequence[str], as_json: bool) -> in
     options = ["--address", JOINED, *(["--json"] if as_json else [])]
     command = ["python", "-m", "unbraid.cluster.cli", "doctor", *options, *arguments]
     with zipped_tree(checkout()) as (environment, _):
-        job, _ = server.submit(base, command, environment, {"kind": "doctor", "base": base})
+        job, _ = server.submit(base, command, environment, {"kind": "doctor", "base": base, "user": getpass.getuser()})
     output: list[str] = []
     ended = server.follow(job.id, output.append, lambda text: click.echo(text, err=True))
     text = "".join(output)

@@ -18,7 +18,8 @@ import click
 from unbraid.cluster.jobs.ray import require_listener
 from unbraid.cluster.jobs.request import KINDS
 from unbraid.cluster.local.ports import LOOPBACK
-from unbraid.trainers.errors import TrainingError, in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
+from unbraid.trainers.errors import TrainingError
 
 POLL_SECONDS = 0.5
 IDLE = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from unbraid.cluster.commands.meaning import requested_campaign, requested_runs
 from unbraid.cluster.commands.train import train
 from unbraid.cluster.commands.tune import run as tune_run
 from unbraid.cluster.commands.tune import tune
+from unbraid.cluster.jobs.listing import list_tree
 from unbraid.cluster.jobs.request import KINDS, JobRequest, submission_id
-from unbraid.cluster.jobs.tree import files_of
+from unbraid.cluster.jobs.server import require_no_password
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import provenance
 
@@ -43,6 +45,7 @@ def job_request(command: Sequence[str], tree: Path | None, same_machine: bool, u
     kind, *arguments = command
     if kind not in KINDS:
         raise click.UsageError(f"{kind!r} does not run on a cluster; train, tune, data and eval do")
+    require_no_password(shlex.join(command))
     if not uploaded:
         return _request(kind, submission_id(kind, arguments[0] if arguments else "command", *arguments), tuple(command), {})
     parameters = COMMANDS[kind].make_context(kind, list(arguments)).params
@@ -106,7 +109,7 @@ def _name_in_tree(file: Path, tree: Path | None, what: str) -> str:
             "Put the file into a folder and name that with --working-dir"
         )
     path, root = file.resolve(), tree.resolve()
-    if not path.is_relative_to(root) or path.relative_to(root) not in files_of(tree):
+    if not path.is_relative_to(root) or path.relative_to(root) not in list_tree(tree).taken:
         raise ConfigError(
             f"{what} {file}: does not go to the cluster, which sees only what git would keep of {tree}: copy it there, "
             "outside of what .gitignore names"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,11 +20,17 @@ from unbraid.cluster.commands.tables import (
     status_lines,
 )
 from unbraid.datasets.errors import DataError
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
 
 if TYPE_CHECKING:
     from unbraid.cluster.jobs.server import Job
     from unbraid.trainers.runs.summary import Summary
+
+READERS = 16
+"""Runs that are read at a time."""
+SHOWN = 100
+"""Characters of why a run cannot be read."""
+LONGEST_COMMAND = 10_000
 
 
 @click.group()
@@ -53,16 +60,16 @@ def list_jobs(address: str | None, kube: bool, as_json: bool) -> None:
     server = job_server(address, kube)
     from unbraid.trainers.runs.progress import aligned
 
-    found = server.jobs()
-    runs = [_summary(job) for job in found]
+    with ThreadPoolExecutor(READERS) as readers:
+        found = list(readers.map(_state, server.jobs()))
     if as_json:
-        click.echo(json.dumps([_as_dict(job, run) for job, run in zip(found, runs, strict=True)], indent=2))
+        click.echo(json.dumps([_as_dict(state) for state in found], indent=2))
         return
     if not found:
         click.echo(f"no jobs on {server.address} yet; `unbraid submit train …` starts one")
         return
     head = ("JOB", "STATUS", "BY", "STARTED", *STATUS_HEAD, "")
-    click.echo(aligned([head, *(_row(job, run) for job, run in zip(found, runs, strict=True))]))
+    click.echo(aligned([head, *map(_row, found)]))
 
 
 @jobs.command()
@@ -78,12 +85,11 @@ def status(job: str | None, address: str | None, kube: bool, as_json: bool) -> N
       unbraid jobs status train-mine-1a2b3c4d
     """
     server = job_server(address, kube)
-    found = job_or_newest(server, job)
-    run = _summary(found)
+    found = _state(job_or_newest(server, job))
     if as_json:
-        click.echo(json.dumps(_as_dict(found, run), indent=2))
+        click.echo(json.dumps(_as_dict(found), indent=2))
         return
-    click.echo(_status_text(found, run))
+    click.echo(_status_text(found))
 
 
 @jobs.command()
@@ -118,7 +124,7 @@ def stop(job: str, address: str | None, kube: bool) -> None:
     """
     server = job_server(address, kube)
     found = server.stop(job)
-    run = _summary(found)
+    run = _state(found).run
     saved = f"; its checkpoint of update {run.checkpoint} is complete" if run and run.checkpoint is not None else ""
     again = "submit the same again" if kube else f"unbraid jobs retry {found.id}"
     click.echo(f"job {found.id} is {found.status.lower()}{saved}\ngo on: {again}")
@@ -138,35 +144,53 @@ def retry(job: str, detach: bool, address: str | None, kube: bool) -> None:
     """
     server = job_server(address, kube)
     found = server.retry(job)
-    click.echo(f"job {found.id} on {server.address}")
+    owner = found.metadata.get("user")
+    click.echo(f"job {found.id} on {server.address}" + (f", as {owner} submitted it" if owner else ""))
     if not detach:
         sys.exit(follow(server, found.id))
 
 
-def _summary(job: Job) -> Summary | None:
-    """Read how far the job's run is; None when it has no run, or its storage cannot be read from here."""
+class JobState(NamedTuple):
+    """A job, and how far its run is.
+
+    Attributes:
+        run: None when it has none, or its storage cannot be read from here.
+        problem: why its run cannot be read, where that is not for a storage that has no such run.
+    """
+
+    job: Job
+    run: Summary | None
+    problem: str = ""
+
+
+def _state(job: Job) -> JobState:
+    """Read how far a job's run is. Anybody may have written the job and the run: neither ends the list of all jobs."""
     if "run" not in job.metadata:
-        return None
+        return JobState(job, None)
     from unbraid.trainers.runs.open import open_run
     from unbraid.trainers.runs.summary import summarise
 
     try:
-        return summarise(open_run(job.metadata["storage"], job.metadata["run"]), job.metadata["run"])
-    except DataError:
-        return None
+        return JobState(job, summarise(open_run(job.metadata["storage"], job.metadata["run"]), job.metadata["run"]))
+    except Exception as error:  # whatever a stranger's files have caused
+        problem = "" if isinstance(error, DataError) and "no such" in str(error) else in_one_line(error, SHOWN)
+        return JobState(job, None, f"its run cannot be read: {problem}" if problem else "")
 
 
-def _row(job: Job, run: Summary | None) -> tuple[str, ...]:
+def _row(state: JobState) -> tuple[str, ...]:
+    job, run, problem = state
     cells = status_cells(run) if run else StatusCells()
-    return (job.id, job.status, job.metadata.get("user", "-"), clock_time(job.started), *cells, job.cause)
+    return (job.id, job.status, job.metadata.get("user", "-"), clock_time(job.started), *cells, job.cause or problem)
 
 
-def _status_text(job: Job, run: Summary | None) -> str:
+def _status_text(state: JobState) -> str:
     from unbraid.trainers.runs.events import read_events
     from unbraid.trainers.runs.summary import store_of
 
+    job, run, problem = state
     ended = f", ended {clock_time(job.ended)}" if job.ended else ""
-    lines = [f"job {job.id}: {job.status}", f"command: {job.entrypoint}", f"started {clock_time(job.started)}{ended}"]
+    command = in_one_line(job.entrypoint, LONGEST_COMMAND)
+    lines = [f"job {job.id}: {job.status}", f"command: {command}", f"started {clock_time(job.started)}{ended}"]
     if job.cause:
         lines.append(f"cause: {job.cause}")
     elif job.status == "PENDING":
@@ -174,17 +198,21 @@ def _status_text(job: Job, run: Summary | None) -> str:
     commit = job.metadata.get("git_commit", "")[:10]
     if commit:
         changes = " with changes" if job.metadata.get("git_dirty") == "true" else ""
-        lines.append(f"tree {commit}{changes}, by {job.metadata['user']}")
+        digest = f" ({job.work.tree[:12]})" if job.work.tree else ""
+        lines.append(f"tree {commit}{changes}{digest}, by {job.work.owner or '-'}")
+    if problem:
+        lines.append(problem)
     if run is not None:
         lines += [*status_lines(run), *event_lines(read_events(store_of(run)))]
     return "\n".join(lines)
 
 
-def _as_dict(job: Job, run: Summary | None) -> dict[str, Any]:
+def _as_dict(state: JobState) -> dict[str, Any]:
+    job = state.job
     content: dict[str, Any] = {
-        "id": job.id, "status": job.status, "cause": job.cause, "entrypoint": job.entrypoint, "started": job.started,
-        "ended": job.ended, "metadata": dict(job.metadata),
+        "id": job.id, "status": job.status, "cause": job.cause or state.problem, "entrypoint": job.entrypoint,
+        "started": job.started, "ended": job.ended, "metadata": dict(job.metadata),
     }  # fmt: skip
-    if run is not None:
-        content["run"] = run.as_dict()
+    if state.run is not None:
+        content["run"] = state.run.as_dict()
     return content

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 import click
 
+from unbraid.cluster.local.listeners import Listener
 from unbraid.cluster.local.services import LocalServices
 
 
@@ -23,7 +25,7 @@ def local() -> None:
 @click.option("--s3-port", default=0, help="0 takes any free port.")
 @click.option("--ray-port", default=0, help="0 takes any free port.")
 def up(s3_port: int, ray_port: int) -> None:
-    """Start what is not running.
+    """Start what is not running: for this user only, and on loopback.
 
     \b
     Example:
@@ -35,7 +37,7 @@ def up(s3_port: int, ray_port: int) -> None:
 @local.command()
 @click.option("--env", "as_environment", is_flag=True, help="Print shell exports for other programs; holds the secret key.")
 def status(as_environment: bool) -> None:
-    """Print what is running; exits 1 when a service has died.
+    """Print what is running and who can reach it; exits 1 when a service has died.
 
     \b
     Examples:
@@ -52,6 +54,22 @@ def status(as_environment: bool) -> None:
         click.echo(f"{name:4} up   127.0.0.1:{service.port}  pid {service.pid}")
     if not running:
         click.echo("nothing is running; `unbraid local up` starts S3 and Ray")
+        return
+    click.echo(reach_text(services.listeners(), str(services.folder)))
+
+
+def reach_text(listeners: Sequence[Listener], folder: str) -> str:
+    """Say who can reach the services' ports, and what they want to see.
+
+    Args:
+        folder: of the services, which holds the keys.
+    """
+    keys = f"S3 wants the keys in {folder}/s3.json, Ray the token in {folder}/ray_token; Ray's metrics want nothing"
+    beyond = [listener for listener in listeners if not listener.on_loopback]
+    if not beyond:
+        return f"all {len(listeners)} ports are on loopback: this machine's users reach them; {keys}"
+    named = ", ".join(map(str, beyond))
+    return f"{len(beyond)} of {len(listeners)} ports are not on loopback, the network reaches them: {named}; {keys}"
 
 
 @local.command()

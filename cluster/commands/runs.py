@@ -39,7 +39,7 @@ def list_runs(storage: str, as_json: bool) -> None:
       unbraid runs list --storage s3://bucket/runs
     """
     use_local_services()
-    from unbraid.trainers.runs.summary import run_names, summaries
+    from unbraid.trainers.runs.summary import Summary, Unreadable, run_names, summaries
 
     found = sorted(summaries(storage, run_names(storage)), key=lambda run: -run.started)
     if as_json:
@@ -48,8 +48,12 @@ def list_runs(storage: str, as_json: bool) -> None:
         click.echo(f"no runs in {storage}")
     else:
         head = ("RUN", "STATUS", "SYSTEM", *STATUS_HEAD, "MEASURE")
-        rows = [(run.name, run.status, run.config.system, *status_cells(run), _primary_metric(run)) for run in found]
+        rows = [_cells(run) for run in found if isinstance(run, Summary)]
+        rows += [(run.name, run.status, *[""] * (len(head) - 2)) for run in found if isinstance(run, Unreadable)]
         click.echo(aligned([head, *rows]))
+        for run in found:
+            if isinstance(run, Unreadable):
+                click.echo(f"{run.name}: {run.message}", err=True)
 
 
 @runs.command()
@@ -146,6 +150,11 @@ def _summary(storage: str, name: str) -> Summary:
         if "no such" not in str(error):
             raise
         raise ConfigError(f"{storage} holds no run {name!r}{nearest(name, run_names(storage))}") from None
+
+
+def _cells(run: Summary) -> tuple[str, ...]:
+    """Format one run as a row."""
+    return (run.name, run.status, run.config.system, *status_cells(run), _primary_metric(run))
 
 
 def _primary_metric(run: Summary) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 @click.option("--working-dir", type=click.Path(path_type=Path), help="Tree to upload. Default: the one this command runs from.")
 @click.option("--no-upload", is_flag=True, help="Use the unbraid that is installed on the cluster.")
 @click.option("--install", is_flag=True, help="Install the tree's requirements, pinned by constraints.txt, first.")
+@click.option(
+    "--include", metavar="PATTERN", multiple=True, help="Upload such files although they may hold keys or data. Repeatable."
+)
 @click.option("--max-mb", default=50.0, show_default=True, help="Refuse to upload more.")
 @detach_option
 @kube_option
@@ -41,6 +44,7 @@ def submit(
     working_dir: Path | None,
     no_upload: bool,
     install: bool,
+    include: tuple[str, ...],
     max_mb: float,
     detach: bool,
     kube: bool,
@@ -52,9 +56,9 @@ def submit(
 ) -> None:
     """Run train, tune, data or eval as a job on a Ray cluster, and follow it to its end.
 
-    The working tree is uploaded, without what .gitignore names, keys or data; where unbraid is installed without its checkout,
-    the package alone. The same command submitted twice is one job: the second call attaches to it; when the first has failed,
-    it goes on from the newest checkpoint. Ctrl-C detaches.
+    The working tree is uploaded, without what .gitignore names, and without files that may hold keys or data, which are named;
+    where unbraid is installed without its checkout, the package alone. The same command and tree submitted twice are one job:
+    the second call attaches to it; when the first has failed, it goes on from the newest checkpoint. Ctrl-C detaches.
 
     \b
     Examples:
@@ -69,8 +73,10 @@ def submit(
     if kube:
         from unbraid.cluster.jobs.rayjob import PodOptions
 
-        if address or install or no_upload:
-            raise click.UsageError("--address, --install and --no-upload are for a Ray cluster that is running, not for --kube")
+        if address or install or no_upload or include:
+            raise click.UsageError(
+                "--address, --install, --include and --no-upload are for a Ray cluster that is running, not for --kube"
+            )
         manifest = rayjob(command, tree, overlay or "gpu", PodOptions(workers, gpus_per_worker, image))
         if dry_run:
             import yaml
@@ -82,34 +88,47 @@ def submit(
         if dry_run or overlay or workers or gpus_per_worker is not None or image:
             raise click.UsageError("--overlay, --workers, --gpus-per-worker, --image and --dry-run are for --kube")
         where = cluster_address(address, use_local_services())
-        server, job = submit_to_ray(command, where, tree, not no_upload, install, max_mb)
+        server, job = submit_to_ray(command, where, tree, None if no_upload else UploadOptions(include, max_mb), install)
     if detach:
         click.echo(f"follow it: unbraid jobs logs {server.option}-f {job.id}")
         return
     sys.exit(follow(server, job.id))
 
 
+class UploadOptions(NamedTuple):
+    """What is uploaded of a tree.
+
+    Attributes:
+        include: patterns of files that are uploaded although they may hold keys or data.
+        max_mb: more is refused.
+    """
+
+    include: Sequence[str]
+    max_mb: float
+
+
 def submit_to_ray(
-    command: Sequence[str], address: str, tree: Path | None, upload: bool, install: bool, max_mb: float
+    command: Sequence[str], address: str, tree: Path | None, upload: UploadOptions | None, install: bool
 ) -> tuple[JobServer, Job]:
     """Start a command on a Ray cluster, or attach to it where it runs already.
 
     Args:
         tree: working tree; None: the package ``unbraid`` alone.
-        upload: send the tree along; otherwise the cluster's own unbraid runs.
+        upload: how the tree is sent along; None: the cluster's own unbraid runs.
         install: install the tree's requirements first.
     """
     from unbraid.cluster.commands.job_request import job_request
     from unbraid.cluster.jobs.ray import RayJobServer
     from unbraid.cluster.jobs.tree import requirements, zipped_tree
 
-    request = job_request(command, tree, is_on_this_machine(address), upload)
+    request = job_request(command, tree, is_on_this_machine(address), uploaded=upload is not None)
     server = RayJobServer(address)
     metadata = dict(request.metadata)
     runtime_env: dict[str, Any] = {"pip": requirements(tree)} if install else {}
     with ExitStack() as stack:
-        if upload:
-            environment, metadata["tree"] = stack.enter_context(zipped_tree(tree, max_mb))
+        if upload is not None:
+            zipped = zipped_tree(tree, upload.max_mb, upload.include, lambda line: click.echo(line, err=True))
+            environment, metadata["tree"] = stack.enter_context(zipped)
             runtime_env |= environment
         entrypoint = ["python", "-m", "unbraid.cluster.cli", *request.arguments]
         job, is_new = server.submit(request.base, entrypoint, runtime_env, metadata)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from unbraid.trainers.runs.events import Event
     from unbraid.trainers.runs.summary import Summary
 
 EVENTS_SHOWN = 8
@@ -40,8 +41,9 @@ def status_cells(run: Summary) -> StatusCells:
 def status_lines(run: Summary) -> list[str]:
     """Describe a run in two or three lines: where it is, how far, and which launch trains it."""
     cells = status_cells(run)
+    message = f", {_continued(run.message)}" if run.message else ""
     lines = [
-        f"run {run.name} in {run.url}: {run.status}{', ' + run.message if run.message else ''}",
+        f"run {run.name} in {run.url}: {run.status}{message}",
         f"update {cells.update}  {cells.images} images/s  left {cells.left}  checkpoint {cells.checkpoint}  "
         f"started {run.starts} times",
     ]
@@ -50,15 +52,21 @@ def status_lines(run: Summary) -> list[str]:
     return lines
 
 
-def event_lines(events: Iterable[dict[str, Any]]) -> list[str]:
+def event_lines(events: Iterable[Event]) -> list[str]:
     """Format the newest events of a run, one a line, oldest first, under a heading; no line where nothing happened."""
     entries = [
-        f"  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(event['time']))}  {event['kind']}: {event['message']}"
+        f"  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(event.time))}  {_continued(event.kind)}: "
+        f"{_continued(event.message)}"
         for event in events
     ]
     if not entries:
         return []
     return [f"what happened{', the newest' if len(entries) > EVENTS_SHOWN else ''}:", *entries[-EVENTS_SHOWN:]]
+
+
+def _continued(message: object) -> str:
+    """Indent the further lines of a message, so that none looks like a line of ours."""
+    return "\n    ".join(str(message).splitlines())
 
 
 def duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ import click
 from unbraid.cluster.commands.meaning import requested_runs
 from unbraid.cluster.commands.options import overrides_argument, ray_address_option
 from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
+from unbraid.datasets.passwords import without_password
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -77,7 +78,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
     from unbraid.trainers.runs.record import write_end
 
     assert config.run.name is not None
-    store = preflight(config, " ".join(sys.argv[1:]))
+    store = preflight(config, without_password(" ".join(sys.argv[1:])))
     if is_finished(config, store):
         click.echo(f"run {config.run.name} is finished; a larger run.updates goes on with it, another run.name starts anew")
     else:

@@ -13,6 +13,7 @@ import click
 from unbraid.cluster.commands.meaning import requested_campaign
 from unbraid.cluster.commands.options import campaign_storage_option, campaigns_storage_option, ray_address_option
 from unbraid.cluster.local.services import use_local_services
+from unbraid.datasets.passwords import without_password
 
 if TYPE_CHECKING:
     from unbraid.trainers.search.campaign.file import Campaign
@@ -89,7 +90,7 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     from unbraid.trainers.search.trials.driver import run_campaign
 
     check_inputs(corner_config(campaign))
-    journal = Journal.claim(campaign, " ".join(sys.argv[1:]))
+    journal = Journal.claim(campaign, without_password(" ".join(sys.argv[1:])))
     click.echo(f"campaign {campaign.name} → {journal.store.url}")
     started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))
     table = LiveTable(campaign, lambda: earlier + time.monotonic() - started, sys.stdout)

@@ -16,6 +16,7 @@ from unbraid.cluster.doctor.findings import (
     about_disks,
     about_gpus,
     about_network,
+    about_ports,
     about_ray,
     about_reads,
     about_resources,
@@ -24,7 +25,7 @@ from unbraid.cluster.doctor.findings import (
 )
 from unbraid.cluster.jobs.ray import require_listener
 from unbraid.cluster.jobs.server import JobError
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
 
 if TYPE_CHECKING:
     from unbraid.trainers.config.schema import SystemConfig
@@ -59,6 +60,7 @@ def examine(config: SystemConfig, address: str) -> list[Finding]:
         about_reads(config, answers),
         *about_data(config),
         *about_disks(answers),
+        about_ports(answers),
         about_clocks(checks),
         about_network(config, checks, answers),
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from unbraid.cluster.jobs.tree import checkout
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.text import in_one_line
 
 if TYPE_CHECKING:
     from unbraid.trainers.config.schema import SystemConfig
@@ -205,6 +205,20 @@ def _sizes(subject: str, sizes: Mapping[str, int], least: int, remedy: str) -> F
     text = "; ".join(f"{node}: {size / (1 << 30):.1f} GiB" for node, size in sizes.items())
     short = any(size < least for size in sizes.values())
     return Finding(subject, "warn" if short else "pass", text, remedy if short else "", sizes)
+
+
+def about_ports(answers: Answers) -> Finding:
+    """Name the ports of Ray and SeaweedFS that the network reaches, and check that Ray's want the token."""
+    facts = answers.successful("facts")
+    opened = {node: answer["listeners"] for node, answer in facts.items() if answer["listeners"]}
+    if not opened:
+        return Finding("ports", "pass", "all of Ray's and SeaweedFS's are on loopback")
+    text = "; ".join(f"{node}: {', '.join(listeners)}" for node, listeners in opened.items())
+    figures = {"opened": opened}
+    if not all(facts[node]["token"] for node in opened):
+        remedy = "start Ray with RAY_AUTH_MODE=token: who reaches these ports runs code as you"
+        return Finding("ports", "warn", f"not on loopback, and without a token: {text}", remedy, figures)
+    return Finding("ports", "pass", f"not on loopback, they want the token, metrics do not: {text}", "", figures)
 
 
 def about_clocks(checks: Mapping[str, Any]) -> Finding:

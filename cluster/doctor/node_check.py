@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from unbraid.cluster.local.listeners import listeners_of_node
+
 PACKAGES = ("torch", "ray", "webdataset", "kornia", "boto3", "numpy")
 TRANSFER_BYTES = 16 << 20
 REDUCED_BYTES = 32 << 20
@@ -26,7 +28,7 @@ class NodeCheck:
         return time.time()
 
     def facts(self, folder: str) -> dict[str, Any]:
-        """Read versions, memory and disk.
+        """Read versions, memory, disk, and the ports that Ray and SeaweedFS open to the network.
 
         Args:
             folder: where training writes; "" when that is not a folder.
@@ -42,6 +44,8 @@ class NodeCheck:
             "disk": str(disk),
             "disk_free": shutil.disk_usage(disk).free,
             "shm_total": shutil.disk_usage(shm).total if shm.exists() else 0,
+            "listeners": [str(listener) for listener in listeners_of_node() if not listener.on_loopback],
+            "token": os.environ.get("RAY_AUTH_MODE") == "token",
         }
 
     def gpus(self) -> list[dict[str, Any]]:

@@ -6,15 +6,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
+from unbraid.cluster.jobs.answers import kubernetes_job
 from unbraid.cluster.jobs.kubectl import NAMESPACE, LogFollower, kubectl, require_kubectl
-from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, UnreachableError
-from unbraid.trainers.errors import in_one_line
+from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, UnreachableError, require_no_password, require_same
+from unbraid.datasets.untrusted.text import in_one_line
 
-PREFIX = "unbraid.io/"
-"""Of this project's labels and annotations."""
 RESOURCE = "rayjobs.ray.io"
 LONGEST_NAME = 47
 """KubeRay refuses longer names, because it makes the names of pods from them."""
@@ -50,19 +48,25 @@ class KubeJobServer:
             The job, and whether it is new.
 
         Raises:
-            JobError: when a RayJob of that name runs another command, or Kubernetes refuses.
+            JobError: when a RayJob of that name runs another command or image, or is another user's, or Kubernetes refuses.
         """
-        name = manifest["metadata"]["name"]
+        job = kubernetes_job(manifest)
+        if job.problem:
+            raise JobError(f"job {job.id} cannot be submitted, because it could not be read later: {job.problem}")
+        require_no_password(job.entrypoint)
+        name, wanted = job.id, job.work
         there = {job.id: job for job in self.jobs()}.get(name)
-        if there is not None and there.status in ("PENDING", "RUNNING", "SUCCEEDED"):
-            if there.entrypoint == manifest["spec"]["entrypoint"]:
-                return there, False
-            if not there.is_over:
-                raise JobError(
-                    f"job {name} runs with other arguments:\n  {there.entrypoint}\nstop it first (unbraid jobs stop --kube "
-                    f"{name}), or give this run another run.name"
-                )
         if there is not None:
+            if not there.is_over:
+                require_same(there, wanted, self.option)
+            if not there.is_over or (there.status == "SUCCEEDED" and there.work == wanted):
+                return there, False
+            if there.work.owner != wanted.owner:
+                raise JobError(
+                    f"job {name} was submitted by {there.work.owner or 'a user that it does not name'}, not by you "
+                    f"({wanted.owner}), and is {there.status}: go on with it as it is (unbraid jobs retry --kube {name}), or "
+                    "give this run another run.name or run.storage"
+                )
             self._delete(name)
         path = f"/apis/ray.io/v1/namespaces/{self.namespace}/rayjobs?fieldValidation=Strict"
         self._kubectl("create", "--raw", path, "-f", "-", content=json.dumps(manifest))
@@ -75,7 +79,7 @@ class KubeJobServer:
             JobError: when the job is not over, or has succeeded.
         """
         resource = self._get(identifier)
-        old = job_of(resource)
+        old = kubernetes_job(resource)
         if not old.is_over:
             raise JobError(
                 f"job {old.id} is {old.status}: there is nothing to retry; follow it: unbraid jobs logs --kube -f {old.id}"
@@ -112,12 +116,12 @@ class KubeJobServer:
         Raises:
             UnknownJobError: when there is no such RayJob, naming the newest that exist.
         """
-        return job_of(self._get(identifier))
+        return kubernetes_job(self._get(identifier))
 
     def jobs(self) -> list[Job]:
         """List all RayJobs of the namespace, newest first."""
         found = json.loads(self._kubectl("get", RESOURCE, "-n", self.namespace, "-o", "json"))
-        return sorted((job_of(item) for item in found["items"]), key=lambda job: -job.started)
+        return sorted((kubernetes_job(item) for item in found["items"]), key=lambda job: -job.started)
 
     def logs(self, identifier: str) -> str:
         """Return what the driver has printed so far; "" before the head pod runs and after it is gone."""
@@ -162,7 +166,7 @@ class KubeJobServer:
             The job, and what it waits for; "" once it runs.
         """
         resource = self._get(identifier)
-        job = job_of(resource)
+        job = kubernetes_job(resource)
         pod = None if job.is_over else self._head(resource)
         if pod:
             output.follow(pod)
@@ -215,46 +219,6 @@ class KubeJobServer:
         return kubectl(*arguments, content=content, namespace=self.namespace)
 
 
-def job_of(resource: Mapping[str, Any]) -> Job:
-    """Convert a RayJob to a job: the status is KubeRay's where the RayJob has ended, and the Ray job's while it runs."""
-    metadata, spec, status = resource["metadata"], resource["spec"], resource.get("status", {})
-    deployment, job = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
-    if deployment == "Failed":
-        state = "FAILED"
-    elif deployment == "Complete":
-        state = job or "SUCCEEDED"
-    elif deployment == "Running" and job:
-        state = job
-    else:
-        state = "PENDING"
-    words = [status.get("reason", ""), status.get("message", "")]
-    if state == "PENDING" and not any(words):
-        words = [deployment or ("waits for its queue" if spec.get("suspend") else "waits for KubeRay")]
-    again = status.get("failed", 0)
-    if again and state == "PENDING":
-        words.append(f"(attempt {again + 1} of {spec.get('backoffLimit', 0) + 1})")
-    return Job(
-        id=metadata["name"],
-        status=state,
-        message=": ".join(word for word in words if word),
-        entrypoint=spec["entrypoint"],
-        metadata=metadata_of(metadata.get("annotations", {})),
-        started=_seconds(status.get("startTime") or metadata.get("creationTimestamp")),
-        ended=_seconds(status.get("endTime")),
-        exit_code=None,
-    )
-
-
-def metadata_of(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Convert annotations to the metadata of a job."""
-    return {key.removeprefix(PREFIX).replace("-", "_"): value for key, value in annotations.items() if key.startswith(PREFIX)}
-
-
-def annotations_of(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Convert the metadata of a job to annotations."""
-    return {PREFIX + key.replace("_", "-"): value for key, value in metadata.items()}
-
-
 def require_name(name: str) -> None:
     """Check that a RayJob can have a name.
 
@@ -280,7 +244,3 @@ def _causes(status: Mapping[str, Any]) -> list[str]:
         if waiting.get("message"):
             causes.append(f"{waiting.get('reason', '')}: {waiting['message']}")
     return causes
-
-
-def _seconds(stamp: str | None) -> float:
-    return datetime.fromisoformat(stamp).timestamp() if stamp else 0.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from unbraid.cluster.jobs.server import JobError, UnreachableError
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.threads import WatchedThread
+from unbraid.datasets.untrusted.text import in_one_line
 
 NAMESPACE = "unbraid"
 NO_KUBERAY = ('resource type "rayjobs"', "no matches for kind", "could not find the requested resource")
@@ -83,7 +83,7 @@ class LogFollower:
         self._last = ("", "")
         """Time of the newest line that was passed on: the second, and its nine decimal digits."""
         self._process: subprocess.Popen[str] | None = None
-        self._reader: threading.Thread | None = None
+        self._reader: WatchedThread | None = None
 
     def follow(self, pod: str) -> None:
         """Pass on a pod's output in a thread; repeated, it opens the stream again if that has ended."""
@@ -91,10 +91,11 @@ class LogFollower:
             return
         self.close()
         self._pod = pod
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             ["kubectl", *self._arguments(), "-f"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._process = process
+        self._reader = WatchedThread(lambda: self._read(process), "follow-pod")
         self._reader.start()
 
     def finish(self) -> None:

@@ -14,11 +14,15 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError
+from unbraid.cluster.jobs.answers import Metadata, ray_jobs
+from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, Work, require_no_password, require_same
 from unbraid.cluster.local.services import JOB_VARIABLE
-from unbraid.trainers.errors import in_one_line
+from unbraid.datasets.untrusted.documents import LARGEST_JSON, check_document, parse_json
+from unbraid.datasets.untrusted.text import in_one_line
+from unbraid.trainers.launch.ray_internals import job_details, job_server_url, package_uri, ray_version_of
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -32,6 +36,9 @@ PAUSES = (0.5, 1.0, 2.0, 4.0)
 """Seconds before the log stream is opened again, after one failure, two, …"""
 UNKNOWN_TIMES = 5
 """A server that denies a job so many times in a row is believed; before, it may still be reading its tables."""
+
+LONGEST_NUMBER = 6
+"""Digits of an attempt's number."""
 
 
 class RayJobServer:
@@ -53,37 +60,38 @@ class RayJobServer:
     def submit(
         self, base: str, command: Sequence[str], runtime_env: Mapping[str, Any], metadata: Mapping[str, str]
     ) -> tuple[Job, bool]:
-        """Start a command, unless an attempt of it runs or has succeeded.
+        """Start a command, unless an attempt of the same work runs, or was the last one and has succeeded.
 
         Args:
             base: names the work; attempts are ``base``, ``base-2``, …
+            metadata: stored with the job; ``user`` and ``tree`` are part of what makes it the same work.
 
         Returns:
             The job, and whether it is new.
 
         Raises:
-            JobError: when a job of that name runs another command.
+            JobError: when a job of that name runs another command or another tree, or is another user's.
         """
         entrypoint = shlex.join(command)
+        require_no_password(entrypoint)
+        stored: dict[str, str] = check_document(dict(metadata), Metadata, "the job's metadata")
+        wanted = Work(entrypoint, stored.get("user", ""), stored.get("tree", ""), _package_of(runtime_env))
         attempts = self.attempts(base)
-        if attempts:
-            newest = attempts[-1]
-            if newest.status in ("PENDING", "RUNNING") and newest.entrypoint != entrypoint:
-                raise JobError(
-                    f"job {newest.id} runs with other arguments:\n  {newest.entrypoint}\nstop it first (unbraid jobs stop "
-                    f"{newest.id}), or give this run another run.name"
-                )
-            if newest.entrypoint == entrypoint and newest.status in ("PENDING", "RUNNING", "SUCCEEDED"):
-                return newest, False
-        identifier = base if not attempts else f"{base}-{len(attempts) + 1}"
+        for attempt in reversed(attempts):
+            if not attempt.is_over:
+                require_same(attempt, wanted, self.option)
+                return attempt, False
+        if attempts and attempts[-1].status == "SUCCEEDED" and attempts[-1].work == wanted:
+            return attempts[-1], False
+        identifier = f"{base}-{_number(base, attempts[-1]) + 1}" if attempts else base
         variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), JOB_VARIABLE: identifier, "PYTHONUNBUFFERED": "1"}
         env = dict(runtime_env) | {"env_vars": {**runtime_env.get("env_vars", {}), **variables}}
         with self._explained():
-            self._client.submit_job(entrypoint=entrypoint, submission_id=identifier, runtime_env=env, metadata=dict(metadata))
+            self._client.submit_job(entrypoint=entrypoint, submission_id=identifier, runtime_env=env, metadata=stored)
         return self.job(identifier), True
 
     def retry(self, identifier: str) -> Job:
-        """Start the command of a job that failed or was stopped as a new attempt.
+        """Start the command of a job that failed or was stopped as a new attempt, with that job's tree and in its user's name.
 
         Raises:
             JobError: when the job or a later attempt is not over, or the job has succeeded.
@@ -97,12 +105,12 @@ class RayJobServer:
             raise JobError(
                 f"job {old.id} has succeeded: there is nothing to retry; for more updates submit it with a larger run.updates"
             )
-        base = old.metadata.get("base", old.id)
+        base = old.metadata.get("base", "")
+        base = base if _number(base, old) else old.id
         attempts = self.attempts(base)
         if attempts and not attempts[-1].is_over:
             raise JobError(f"job {attempts[-1].id} is the retry of {old.id} already, and is {attempts[-1].status}")
-        with self._explained():
-            env = self._client.get_job_info(attempts[-1].id if attempts else old.id).runtime_env or {}
+        env = parse_json(self._record(old.id), dict[str, Any], old.id, LARGEST_JSON).get("runtime_env") or {}
         env = {key: value for key, value in env.items() if not key.startswith("_")}
         return self.submit(base, shlex.split(old.entrypoint), env, old.metadata)[0]
 
@@ -129,8 +137,7 @@ class RayJobServer:
             UnknownJobError: when the cluster has no such job, naming the newest that it has.
         """
         try:
-            with self._explained():
-                return _job(self._client.get_job_info(identifier))
+            return ray_jobs(b"[%b]" % self._record(identifier))[0]
         except JobError as error:
             if "404" not in str(error) and "does not exist" not in str(error):
                 raise
@@ -140,13 +147,12 @@ class RayJobServer:
     def jobs(self) -> list[Job]:
         """List all submitted jobs, newest first."""
         with self._explained():
-            found = [_job(info) for info in self._client.list_jobs() if info.submission_id]
-        return sorted(found, key=lambda job: -job.started)
+            answer = job_details(self._client)
+        return sorted(ray_jobs(answer), key=lambda job: -job.started)
 
     def attempts(self, base: str) -> list[Job]:
         """List the attempts of one piece of work, oldest first."""
-        pattern = re.compile(re.escape(base) + r"(-\d+)?")
-        return sorted((job for job in self.jobs() if pattern.fullmatch(job.id)), key=lambda job: (len(job.id), job.id))
+        return sorted((job for job in self.jobs() if _number(base, job)), key=lambda job: _number(base, job))
 
     def logs(self, identifier: str) -> str:
         """Return all that a job has printed so far."""
@@ -189,6 +195,10 @@ class RayJobServer:
             time.sleep(PAUSES[min(failures, len(PAUSES)) - 1])
             self._reconnect()
 
+    def _record(self, identifier: str) -> bytes:
+        with self._explained():
+            return job_details(self._client, identifier)
+
     async def _stream(self, identifier: str, on_output: Callable[[str], None], shown: int) -> int:
         """Pass on what follows the first ``shown`` characters, until the stream ends.
 
@@ -228,8 +238,6 @@ class RayJobServer:
     def _connect(self) -> JobSubmissionClient:
         import ray
         from ray.job_submission import JobSubmissionClient
-
-        from unbraid.trainers.launch.ray_internals import job_server_url, ray_version_of
 
         for talkative in ("dashboard_sdk", "job.sdk"):  # they set their own level when they are imported
             logging.getLogger(f"ray.dashboard.modules.{talkative}").setLevel(logging.WARNING)
@@ -292,17 +300,16 @@ def require_listener(address: str) -> None:
         raise ConnectionError(str(error)) from None
 
 
-def _job(info: Any) -> Job:
-    return Job(
-        id=info.submission_id,
-        status=str(getattr(info.status, "value", info.status)),
-        message=info.message or "",
-        entrypoint=info.entrypoint,
-        metadata=info.metadata or {},
-        started=(info.start_time or 0) / 1000,
-        ended=(info.end_time or 0) / 1000,
-        exit_code=info.driver_exit_code,
-    )
+def _number(base: str, job: Job) -> int:
+    """Return which attempt of a piece of work a job is, from 1 on; 0 where it is none."""
+    attempt = re.fullmatch(re.escape(base) + rf"(?:-(\d{{1,{LONGEST_NUMBER}}}))?", job.id)
+    return int(attempt[1] or 1) if attempt else 0
+
+
+def _package_of(runtime_env: Mapping[str, Any]) -> str:
+    """Return the name that a cluster gives the tree of a runtime environment; "" without one."""
+    folder = str(runtime_env.get("working_dir") or "")
+    return folder if "://" in folder or not folder else package_uri(Path(folder))
 
 
 def _is_about_token(text: str) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from unbraid.cluster.jobs.kube import LONGEST_NAME, annotations_of, require_name
+from unbraid.cluster.jobs.answers import annotations_of
+from unbraid.cluster.jobs.kube import LONGEST_NAME, require_name
 from unbraid.cluster.jobs.kubectl import kubectl, require_kubectl
 from unbraid.cluster.jobs.request import JobRequest
 from unbraid.cluster.jobs.server import JobError

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from unbraid.trainers.errors import TrainingError, in_one_line
+from unbraid.datasets.passwords import NO_PASSWORDS, has_password
+from unbraid.datasets.untrusted.text import in_one_line
+from unbraid.trainers.errors import TrainingError
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -24,15 +26,34 @@ class UnreachableError(JobError):
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a job runs, and for whom. Only where all of this agrees, two jobs of one name are the same work.
+
+    Attributes:
+        entrypoint: the command.
+        owner: the user who submitted it, as its metadata say.
+        tree: SHA-256 of the uploaded tree, as its metadata say; "" without one.
+        package: where the job's code really comes from: the tree's package on a Ray cluster, images on Kubernetes.
+    """
+
+    entrypoint: str
+    owner: str
+    tree: str
+    package: str
+
+
+@dataclass(frozen=True)
 class Job:
     """One attempt of a command on a cluster.
 
     Attributes:
-        status: Ray's word: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED.
+        status: Ray's word: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED; UNKNOWN where the server names none of these.
         message: the server's, of one line or many.
         metadata: as submitted, see :class:`unbraid.cluster.jobs.request.JobRequest`.
         started, ended: seconds since the epoch, 0 before.
         exit_code: the command's; None when unknown.
+        package: see :class:`Work`.
+        problem: why the server's record of it cannot be read; "" where it can.
     """
 
     id: str
@@ -43,6 +64,13 @@ class Job:
     started: float
     ended: float
     exit_code: int | None
+    package: str = ""
+    problem: str = ""
+
+    @property
+    def work(self) -> Work:
+        """What it runs, and for whom."""
+        return Work(self.entrypoint, self.metadata.get("user", ""), self.metadata.get("tree", ""), self.package)
 
     @property
     def is_over(self) -> bool:
@@ -58,11 +86,55 @@ class Job:
 
     @property
     def cause(self) -> str:
-        """Why it failed, in one line: the command's own error where it printed one."""
+        """Why it failed, or cannot be read, in one line: the command's own error where it printed one."""
+        if self.problem:
+            return in_one_line(self.problem)
         if self.status != "FAILED":
             return ""
         errors = [line.strip() for line in self.message.splitlines() if line.strip().startswith(("Error: ", "ERROR: "))]
         return errors[-1] if errors else in_one_line(self.message)
+
+
+def require_no_password(entrypoint: str) -> None:
+    """Check that a command has no password in a URL: a job server stores the command, and shows it to everybody.
+
+    Raises:
+        JobError: when it has one.
+    """
+    if has_password(entrypoint):
+        raise JobError(f"{entrypoint}: {NO_PASSWORDS}")
+
+
+def require_same(job: Job, wanted: Work, option: str) -> None:
+    """Check that a job which runs is the work that is to be submitted under its name, before somebody attaches to it.
+
+    Args:
+        option: of the job server, see :class:`JobServer`.
+
+    Raises:
+        JobError: naming what differs, and what to do.
+    """
+    found = job.work
+    follow, stop = f"unbraid jobs logs {option}-f {job.id}", f"unbraid jobs stop {option}{job.id}"
+    if job.problem:
+        raise JobError(f"a job {job.id} is there, and {job.cause}: stop it ({stop}), or give this run another run.name")
+    if found.owner != wanted.owner:
+        raise JobError(
+            f"job {job.id} was submitted by {found.owner or 'a user that it does not name'}, not by you ({wanted.owner}), and "
+            f"is {job.status}: follow it as it is ({follow}), or give this run another run.name or run.storage"
+        )
+    if found.entrypoint != wanted.entrypoint:
+        raise JobError(
+            f"job {job.id} runs with other arguments:\n  {found.entrypoint}\nstop it first ({stop}), or give this run another "
+            "run.name"
+        )
+    if found != wanted:
+        named = [work.tree[:12] if found.tree != wanted.tree else work.package for work in (found, wanted)]
+        names = "{} there, {} here".format(*(name or "none" for name in named))
+        raise JobError(
+            f"job {job.id} runs another tree ({names}): follow it as it is ({follow}), or stop it ({stop}) and submit again, "
+            "which goes on from its newest checkpoint"
+        )
 
 
 class JobServer(Protocol):

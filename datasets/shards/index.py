@@ -2,18 +2,44 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, StringConstraints
+from pydantic import Field as Bounded
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
+from unbraid.datasets.untrusted.documents import LARGEST_JSON, Count, Name, Sha256, Text, parse_json
+from unbraid.datasets.untrusted.keys import Key
 
 INDEX_KEY = "index.json"
 FORMAT = "unbraid-shards"
-VERSION = 2
+VERSION = 3
+LARGEST_VALUE = 1 << 26
+"""Numbers in one decoded value: an image of 4700 x 4700."""
 
 FieldKind = Literal["image", "integer", "array"]
+FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+Extension = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]{0,63}$")]
+Length = Annotated[int, Bounded(ge=1, le=LARGEST_VALUE)]
+
+
+def _fits(shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if shape is not None and math.prod(shape) > LARGEST_VALUE:
+        raise ValueError(f"a value of {math.prod(shape):,} numbers is not read, at most {LARGEST_VALUE:,} are")
+    return shape
+
+
+Shape = Annotated[tuple[Length, ...], Bounded(max_length=4)]
+
+
+def _is_tar(name: str) -> str:
+    if not name.endswith(".tar"):
+        raise ValueError("the name of a shard ends with .tar")
+    return name
 
 
 @dataclass(frozen=True)
@@ -28,8 +54,14 @@ class Field:
     """
 
     kind: FieldKind
-    members: tuple[str, ...]
-    shape: tuple[int, ...] | None = ()
+    members: Annotated[tuple[Extension, ...], Bounded(min_length=1, max_length=32)]
+    shape: Annotated[Shape | None, AfterValidator(_fits)] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind == "image" and self.shape is not None and (len(self.shape) != 3 or self.shape[0] not in (1, 3)):
+            raise ValueError(f"an image has the shape (1 or 3, height, width), found {self.shape}")
+        if self.kind == "integer" and self.shape != ():
+            raise ValueError(f"an integer has the shape (), found {self.shape}")
 
 
 @dataclass(frozen=True)
@@ -44,11 +76,11 @@ class Shard:
         table_sha256: of the shard's table, see :mod:`unbraid.datasets.shards.table`, hex.
     """
 
-    name: str
-    bytes: int
-    sha256: str
-    count: int
-    table_sha256: str
+    name: Annotated[Key, AfterValidator(_is_tar)]
+    bytes: Count
+    sha256: Sha256
+    count: Count
+    table_sha256: Sha256
 
     @property
     def table_key(self) -> str:
@@ -70,20 +102,28 @@ class Index:
         recipe: of a synthetic set: its generator, and the numbers from which any sample can be drawn again; else empty.
     """
 
-    name: str
-    fields: Mapping[str, Field]
-    classes: tuple[str, ...]
-    licence: str
-    source: str
-    splits: Mapping[str, tuple[Shard, ...]] = field(default_factory=dict)
-    attributes: tuple[str, ...] = ()
-    recipe: Mapping[str, str | int] = field(default_factory=dict)
+    name: Name
+    fields: Annotated[Mapping[FieldName, Field], Bounded(max_length=64)]
+    classes: Annotated[tuple[Name, ...], Bounded(max_length=100_000)]
+    licence: Text
+    source: Text
+    splits: Annotated[Mapping[Name, tuple[Shard, ...]], Bounded(max_length=64)] = field(default_factory=dict)
+    attributes: Annotated[tuple[Name, ...], Bounded(max_length=10_000)] = ()
+    recipe: Annotated[Mapping[Name, str | int], Bounded(max_length=64)] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """Hex digest of every sample's bytes, and of the order, names and sizes of shards."""
-        content = {split: [(s.name, s.sha256, s.count) for s in shards] for split, shards in sorted(self.splits.items())}
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        """Hex digest of every sample's content, of the order, names and sizes of shards, and of how samples are decoded.
+
+        Each sample's SHA-256 is in its shard's table, whose own is in here; reading checks both. So whoever exchanges a sample
+        changes the digest, or is found out.
+        """
+        fields = [(name, f.kind, f.members, f.shape) for name, f in self.fields.items()]
+        splits = {
+            split: [(s.name, s.sha256, s.count, s.table_sha256) for s in shards]
+            for split, shards in sorted(self.splits.items())
+        }
+        return hashlib.sha256(json.dumps({"fields": fields, "splits": splits}).encode()).hexdigest()
 
     @property
     def image_shapes(self) -> dict[str, tuple[int, ...] | None]:
@@ -103,55 +143,53 @@ class Index:
 
 
 def write_index(store: Store, index: Index) -> None:
-    """Write ``index.json``. It is written last, so that an incomplete set has none."""
+    """Write ``index.json``. It is written last, so that an incomplete set has none.
+
+    Raises:
+        DataError: when it could not be read again, because a value is too long or out of its range.
+    """
     content = {"format": FORMAT, "version": VERSION, "digest": index.digest, **asdict(index)}
-    store.put(INDEX_KEY, json.dumps(content, separators=(",", ":")).encode())
+    encoded = json.dumps(content, separators=(",", ":")).encode()
+    parse_json(encoded, Index, f"{store.url}/{INDEX_KEY}", LARGEST_JSON)
+    store.put(INDEX_KEY, encoded)
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What an index says of itself."""
+
+    format: Name
+    version: int
+    digest: str = ""
 
 
 def read_index(store: Store) -> Index:
     """Read and check ``index.json``.
 
     Raises:
-        DataError: when the index is missing, has another version, or does not agree with its own digest.
+        DataError: when the index is missing, has another version or a value that no index has, or does not agree with its own
+            digest.
     """
     where = f"{store.url}/{INDEX_KEY}"
     try:
-        raw = store.get(INDEX_KEY)
+        raw = store.get(INDEX_KEY, LARGEST_JSON)
     except DataError as error:
         raise DataError(f"{error}\n(a packed data set was expected at {store.url}; `unbraid data pack` makes one)") from error
     try:
-        content: dict[str, Any] = json.loads(raw)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}); pack the set again") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        stamp = parse_json(raw, _Stamp, where, LARGEST_JSON)
+    except DataError as error:
+        raise DataError(f"{error}: not an index of packed shards; `unbraid data pack` makes one") from None
+    if stamp.format != FORMAT:
         raise DataError(f"{where}: not an index of packed shards; `unbraid data pack` makes one")
-    if content.get("version") != VERSION:
+    if stamp.version != VERSION:
         raise DataError(
-            f"{where}: has version {content.get('version')!r}, this unbraid reads version {VERSION}; "
+            f"{where}: has version {stamp.version}, this unbraid reads version {VERSION}; "
             "pack the set again with this unbraid, or use the one that packed it"
         )
     try:
-        index = Index(
-            name=content["name"],
-            fields={name: _field(f) for name, f in content["fields"].items()},
-            classes=tuple(content["classes"]),
-            licence=content["licence"],
-            source=content["source"],
-            splits={split: tuple(_shard(s) for s in shards) for split, shards in content["splits"].items()},
-            attributes=tuple(content["attributes"]),
-            recipe=content.get("recipe", {}),
-        )
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{where}: field {error} is missing or of another type; pack the set again") from None
-    if content.get("digest") != index.digest:
+        index = parse_json(raw, Index, where, LARGEST_JSON)
+    except DataError as error:
+        raise DataError(f"{error}; pack the set again") from None
+    if stamp.digest != index.digest:
         raise DataError(f"{where}: was changed after packing (its digest differs); pack the set again")
     return index
-
-
-def _field(content: Mapping[str, Any]) -> Field:
-    shape = content["shape"]
-    return Field(content["kind"], tuple(content["members"]), None if shape is None else tuple(shape))
-
-
-def _shard(content: Mapping[str, Any]) -> Shard:
-    return Shard(content["name"], content["bytes"], content["sha256"], content["count"], content["table_sha256"])

@@ -51,7 +51,7 @@ def inspect_set(url: str, sheet: Path | None, check: bool, report: Callable[[str
     if check:
         for shards in index.splits.values():
             for shard in shards:
-                problem = check_shard(store, shard)
+                problem = check_shard(store, shard, len(index.fields))
                 if problem is not None:
                     broken += 1
                     report(f"  damaged: {problem}")
@@ -68,7 +68,7 @@ def draw_sheet(url: str, split: str, path: Path) -> None:
     index = read_index(store)
     images: list[NDArray[np.uint8]] = []
     for shard in index.shards(split):
-        samples = read_samples(store, shard, 0, min(shard.count, SHEET_COLUMNS * SHEET_ROWS - len(images)))
+        samples = read_samples(store, shard, len(index.fields), 0, min(shard.count, SHEET_COLUMNS * SHEET_ROWS - len(images)))
         images += [np.concatenate([_shown(s, f) for f in index.fields.values() if f.kind == "image"], axis=1) for s in samples]
         if len(images) >= SHEET_COLUMNS * SHEET_ROWS:
             break

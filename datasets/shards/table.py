@@ -1,4 +1,4 @@
-"""Reads and writes the table beside each shard: the place of every sample and its members in the tar, and checksums.
+"""Reads and writes the table beside each shard: the place of every sample and its members in the tar, and its SHA-256.
 
 With its table, any sample is read by one ranged GET and without a tar library. A table is a plain ``.npy`` file. It is fetched
 when the first sample of its shard is read, so that ``index.json`` stays small for any number of samples, and a rank holds few
@@ -8,20 +8,22 @@ tables at a time.
 import hashlib
 import io
 import tarfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.arrays import LONGEST_HEADER, read_array
 from unbraid.datasets.shards.index import Field, Shard
 from unbraid.datasets.store import Store
 
 ABSENT = 0xFFFFFFFF
 """Stands for the length of a member that a sample does not have."""
+HASH_BYTES = 16
+"""Bytes of each sample's SHA-256 that a table keeps: enough that nobody finds another sample with the same ones."""
 CHECKSUM_ATTEMPTS = 3
 """Bytes that are wrong three times in a row were damaged in the store, not in transfer."""
 
@@ -33,14 +35,13 @@ class Table:
     Attributes:
         offsets: (N,) int64, first byte of each sample's first header.
         sizes: (N,) int64, bytes from there to the next sample.
-        crc32: (N,) uint32, of all samples of the shard up to the end of this one. Any stretch of samples is checked by one
-            call that starts from the value of the sample before it.
+        hashes: (N, 16) uint8, the first bytes of each sample's SHA-256, tar headers included.
         members: (N, F, 2) uint32: for each field, the offset of its content in the sample, and its length.
     """
 
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    crc32: NDArray[np.uint32]
+    hashes: NDArray[np.uint8]
     members: NDArray[np.uint32]
 
     def span(self, first: int, last: int) -> tuple[int, int]:
@@ -48,37 +49,68 @@ class Table:
         start = int(self.offsets[first])
         return start, int(self.offsets[last - 1] + self.sizes[last - 1]) - start
 
-    def is_whole(self, content: memoryview, first: int, last: int) -> bool:
-        """Return whether ``content`` equals what was packed as samples ``first`` to ``last`` (exclusive)."""
-        before = int(self.crc32[first - 1]) if first else 0
-        return zlib.crc32(content, before) == int(self.crc32[last - 1])
+    def whole(self, content: memoryview, first: int, last: int) -> NDArray[np.bool_]:
+        """Return which of samples ``first`` to ``last`` (exclusive) are what was packed, (last − first,).
+
+        Args:
+            content: of these samples.
+        """
+        begins = (self.offsets[first:last] - self.offsets[first]).tolist()
+        found = b"".join([hashlib.sha256(content[b:e]).digest()[:HASH_BYTES] for b, e in pairwise([*begins, len(content)])])
+        if found == self.hashes[first:last].tobytes():
+            return np.ones(last - first, dtype=bool)
+        same: NDArray[np.bool_] = (np.frombuffer(found, np.uint8).reshape(-1, HASH_BYTES) == self.hashes[first:last]).all(1)
+        return same
 
     def encoded(self) -> bytes:
         """Encode the table as the ``.npy`` file that is stored."""
         rows = np.zeros(len(self.offsets), dtype=_dtype(self.members.shape[1]))
-        rows["offset"], rows["size"], rows["crc32"], rows["members"] = self.offsets, self.sizes, self.crc32, self.members
+        rows["offset"], rows["size"], rows["sha256"], rows["members"] = self.offsets, self.sizes, self.hashes, self.members
         buffer = io.BytesIO()
         np.save(buffer, rows, allow_pickle=False)
         return buffer.getvalue()
 
 
 def _dtype(fields: int) -> np.dtype[np.void]:
-    return np.dtype([("offset", "<u8"), ("size", "<u4"), ("crc32", "<u4"), ("members", "<u4", (fields, 2))])
+    return np.dtype([("offset", "<u8"), ("size", "<u4"), ("sha256", "u1", (HASH_BYTES,)), ("members", "<u4", (fields, 2))])
 
 
-def read_table(store: Store, shard: Shard) -> Table:
+def read_table(store: Store, shard: Shard, fields: int) -> Table:
     """Read the table of a shard.
 
+    Args:
+        fields: number of fields of the set.
+
     Raises:
-        DataError: when the table is missing, or is not the one that was packed with this shard.
+        DataError: when the table is missing, is not the one that was packed with this shard, or leads out of the shard.
     """
+    where, dtype = f"{store.url}/{shard.table_key}", _dtype(fields)
     for _ in range(CHECKSUM_ATTEMPTS):
-        content = store.get(shard.table_key)
+        content = store.get(shard.table_key, LONGEST_HEADER + shard.count * dtype.itemsize)
         if hashlib.sha256(content).hexdigest() == shard.table_sha256:
-            rows = np.load(io.BytesIO(content), allow_pickle=False)
-            return Table(rows["offset"].astype(np.int64), rows["size"].astype(np.int64), rows["crc32"], rows["members"])
+            try:
+                rows = read_array(content, (shard.count,), dtype)
+                return _checked(rows, shard)
+            except ValueError as error:
+                raise DataError(f"{where}: {error}; pack the set again") from None
         store.statistics.retried("Checksum")
-    raise DataError(f"{store.url}/{shard.table_key}: is not the table that belongs to {shard.name}; pack the set again")
+    raise DataError(f"{where}: is not the table that belongs to {shard.name}; pack the set again")
+
+
+def _checked(rows: NDArray[np.void], shard: Shard) -> Table:
+    """Convert the rows of a table, all of whose places must lie in its shard, one after the other.
+
+    Raises:
+        ValueError: when they do not.
+    """
+    offsets, sizes = rows["offset"].astype(np.int64), rows["size"].astype(np.int64)
+    members = rows["members"]
+    ends = members.astype(np.int64).sum(2)
+    present = members[:, :, 1] != ABSENT
+    inside = (offsets >= 0).all() and (offsets + sizes <= shard.bytes).all() and (ends <= sizes[:, None])[present].all()
+    if not inside or (offsets[1:] != (offsets + sizes)[:-1]).any():
+        raise ValueError(f"its places are not those of samples in {shard.bytes:,} bytes")
+    return Table(offsets, sizes, rows["sha256"], members)
 
 
 def make_table(content: memoryview, fields: Mapping[str, Field], where: str) -> tuple[Table, list[str]]:
@@ -121,6 +153,6 @@ def make_table(content: memoryview, fields: Mapping[str, Field], where: str) -> 
     starts = np.array(offsets, dtype=np.int64)
     sizes = np.diff(starts, append=end)
     stretches = (content[start : start + size] for start, size in zip(starts.tolist(), sizes.tolist(), strict=True))
-    crc32 = list(accumulate(stretches, lambda crc, stretch: zlib.crc32(stretch, crc), initial=0))
+    hashes = b"".join(hashlib.sha256(stretch).digest()[:HASH_BYTES] for stretch in stretches)
     members = np.stack(rows).astype(np.uint32) if rows else np.zeros((0, len(fields), 2), np.uint32)
-    return Table(starts, sizes, np.array(crc32[1:], dtype=np.uint32), members), list(keys)
+    return Table(starts, sizes, np.frombuffer(hashes, np.uint8).reshape(-1, HASH_BYTES), members), list(keys)

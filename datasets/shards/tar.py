@@ -14,6 +14,7 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import Field, Shard
 from unbraid.datasets.shards.table import Table, make_table, read_table
 from unbraid.datasets.store import Store
+from unbraid.datasets.untrusted.keys import relative_key
 
 BLOCK = tarfile.BLOCKSIZE
 Sample = dict[str, bytes]
@@ -58,6 +59,10 @@ def _write_shard(store: Store, name: str, fields: Mapping[str, Field], samples: 
 
 
 def _require_members(sample: Mapping[str, object], fields: Mapping[str, Field], where: str) -> None:
+    try:
+        relative_key(str(sample["__key__"]))
+    except ValueError as error:
+        raise DataError(f"{where}: the key of a sample: {error}") from None
     for name, field in fields.items():
         if not any(extension in sample for extension in field.members):
             raise DataError(f"{where}: sample {sample['__key__']} has no {' or '.join(field.members)} for the field {name!r}")
@@ -71,19 +76,23 @@ def describe_shard(content: memoryview, name: str, fields: Mapping[str, Field], 
     return Shard(name, len(content), sha256, len(keys), hashlib.sha256(encoded).hexdigest()), encoded
 
 
-def read_samples(store: Store, shard: Shard, first: int, last: int) -> Iterator[Sample]:
+def read_samples(store: Store, shard: Shard, fields: int, first: int, last: int) -> Iterator[Sample]:
     """Read samples ``first`` to ``last`` (exclusive) of a shard, by one ranged GET, in webdataset's form.
+
+    Args:
+        fields: number of fields of the set.
 
     Raises:
         DataError: when a sample's bytes are not the ones that were packed.
     """
-    table = read_table(store, shard)
+    table = read_table(store, shard, fields)
     start, length = table.span(first, last)
     content = memoryview(store.get_range(shard.name, start, length))
+    whole = table.whole(content, first, last)
     for i in range(first, last):
         begin = int(table.offsets[i]) - start
         stretch = content[begin : begin + int(table.sizes[i])]
-        if not table.is_whole(stretch, i, i + 1):
+        if not whole[i - first]:
             raise DataError(damaged(store, shard, table, i))
         try:
             yield parse_sample(stretch)
@@ -109,33 +118,33 @@ def parse_sample(content: memoryview) -> Sample:
         ValueError: when the content is not a sequence of complete members of one key.
     """
     sample: Sample = {}
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-        try:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             members = archive.getmembers()
-        except tarfile.TarError as error:
-            raise ValueError(error) from None
-        for member in members:
-            if not member.isfile():
-                raise ValueError(f"member {member.name!r} is not a regular file")
-            folder, slash, file = member.name.rpartition("/")
-            stem, _, extension = file.partition(".")
-            key = (folder + slash + stem).encode()
-            if sample.setdefault("__key__", key) != key:
-                raise ValueError(f"members of {sample['__key__'].decode()!r} and {key.decode()!r} are mixed")
-            body = content[member.offset_data : member.offset_data + member.size]
-            if len(body) != member.size:
-                raise ValueError(f"member {member.name!r} is cut off")
-            sample[extension] = bytes(body)
+    except tarfile.TarError as error:
+        raise ValueError(error) from None
+    for member in members:
+        if not member.isfile():
+            raise ValueError(f"member {member.name!r} is not a regular file")
+        folder, slash, file = member.name.rpartition("/")
+        stem, _, extension = file.partition(".")
+        key = (folder + slash + stem).encode(errors="replace")
+        if sample.setdefault("__key__", key) != key:
+            raise ValueError(f"members of {sample['__key__'].decode()!r} and {key.decode()!r} are mixed")
+        body = content[member.offset_data : member.offset_data + member.size]
+        if len(body) != member.size:
+            raise ValueError(f"member {member.name!r} is cut off")
+        sample[extension] = bytes(body)
     if not sample:
         raise ValueError("no members")
     return sample
 
 
-def check_shard(store: Store, shard: Shard) -> str | None:
+def check_shard(store: Store, shard: Shard, fields: int) -> str | None:
     """Check size, checksum and number of samples of a stored shard; return what is wrong, or None."""
     try:
-        table = read_table(store, shard)
-        content = store.get(shard.name)
+        table = read_table(store, shard, fields)
+        content = store.get(shard.name, shard.bytes)
     except DataError as error:
         return str(error)
     if len(content) != shard.bytes:

@@ -59,7 +59,7 @@ def read_celeba(
         licence="non-commercial research only",
         origin="Liu et al.: Deep Learning Face Attributes in the Wild, ICCV 2015",
         attributes=attribute_names,
-        left_out=left_out,
+        left_out=[*files.left_out, *left_out],
     )
 
 

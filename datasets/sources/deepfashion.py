@@ -67,7 +67,7 @@ def read_deepfashion(
         splits=splits,
         licence="non-commercial research only",
         origin="Liu et al.: DeepFashion, in-shop clothes retrieval, CVPR 2016",
-        left_out=left_out,
+        left_out=[*files.left_out, *left_out],
     )
 
 

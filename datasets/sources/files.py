@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import lzma
-import shutil
 import tarfile
 import tempfile
 import threading
@@ -14,19 +13,35 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.sources.source import UnusableSampleError
+
+LARGEST_FILE = 256 << 20
+"""Bytes of one member of an archive that are read."""
+LARGEST_RATIO = 200
+"""Times that a compressed tar may grow: archives of images hardly do, a bomb grows a thousandfold."""
+SMALL = 1 << 30
+"""Bytes up to which a compressed tar may grow in any case."""
 
 
 class Files(Protocol):
-    """A collection of files. Names are relative, with forward slashes, sorted; ``where`` names the collection in messages."""
+    """A collection of files.
+
+    Attributes:
+        where: names the collection in messages.
+        names: relative, with forward slashes, sorted.
+        left_out: links out of the collection, each with the reason.
+    """
 
     where: str
     names: list[str]
+    left_out: list[str]
 
     def read(self, name: str) -> bytes:
         """Read a file.
 
         Raises:
             DataError: when it cannot be read.
+            UnusableSampleError: when it is larger than any file of a sample.
         """
         ...
 
@@ -61,11 +76,21 @@ class FolderFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.where = str(root)
-        found = (p.relative_to(root) for p in root.rglob("*") if p.is_file())
-        self.names = sorted(p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts))
+        self.left_out: list[str] = []
+        inside = root.resolve()
+        self.names: list[str] = []
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root)
+            if any(part.startswith(".") for part in name.parts) or not path.is_file():
+                continue
+            if path.resolve().is_relative_to(inside):
+                self.names.append(name.as_posix())
+            else:
+                self.left_out.append(f"{name.as_posix()} is a link out of {root}")
 
     def read(self, name: str) -> bytes:
         try:
+            _require_small(f"{self.root / name}", (self.root / name).stat().st_size)
             return (self.root / name).read_bytes()
         except OSError as error:
             raise DataError(f"{self.root / name}: {error.strerror or error}") from error
@@ -80,11 +105,13 @@ class ZipFiles:
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
+        self.left_out: list[str] = []
         self._archive = zipfile.ZipFile(path)
         self._infos = {info.filename: info for info in self._archive.infolist() if not info.is_dir()}
         self.names = sorted(self._infos)
 
     def read(self, name: str) -> bytes:
+        _require_small(f"{self.where}: {name}", self._infos[name].file_size)  # zipfile unpacks no more than that
         try:
             return self._archive.read(name)  # zipfile locks its file itself
         except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
@@ -100,15 +127,22 @@ class TarFiles:
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
+        self.left_out: list[str] = []
         self._lock = threading.Lock()
         self._file = _uncompressed(path)
         self._infos: dict[str, tarfile.TarInfo] = {}
         with tarfile.open(fileobj=self._file, mode="r:") as archive:
-            self._infos = {info.name.removeprefix("./"): info for info in archive if info.isfile()}
+            for info in archive:
+                name = info.name.removeprefix("./")
+                if info.isfile():
+                    self._infos[name] = info
+                elif info.issym() or info.islnk():
+                    self.left_out.append(f"{name} is a link")
         self.names = sorted(self._infos)
 
     def read(self, name: str) -> bytes:
         info = self._infos[name]
+        _require_small(f"{self.where}: {name}", info.size)
         with self._lock:
             self._file.seek(info.offset_data)
             content = self._file.read(info.size)
@@ -131,9 +165,18 @@ def _uncompressed(path: Path) -> IO[bytes]:
         return path.open("rb")
     unpacked: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as its TarFiles
     with opener(path) as compressed:
-        shutil.copyfileobj(compressed, unpacked)
+        most = max(SMALL, LARGEST_RATIO * path.stat().st_size)
+        while content := compressed.read(1 << 20):
+            if unpacked.tell() + len(content) > most:
+                raise DataError(f"{path}: unpacks to more than {LARGEST_RATIO} times its size; is it an archive of images?")
+            unpacked.write(content)
     unpacked.seek(0)
     return unpacked
+
+
+def _require_small(where: str, size: int) -> None:
+    if size > LARGEST_FILE:
+        raise UnusableSampleError(f"{where}: has {size:,} bytes, at most {LARGEST_FILE:,} are read")
 
 
 def _gzip(path: Path) -> IO[bytes]:

@@ -69,7 +69,9 @@ def read_folder(
         fields["label"] = label_field()
     if columns:
         fields["attributes"] = Field("array", ("attributes.npy",), (len(columns),))
-    return Source(name, fields, splits, classes=classes, attributes=columns, origin=files.where, left_out=left_out)
+    return Source(
+        name, fields, splits, classes=classes, attributes=columns, origin=files.where, left_out=[*files.left_out, *left_out]
+    )
 
 
 def _members(files: Files, name: str, size: tuple[int, int] | None, others: Mapping[str, bytes]) -> Mapping[str, bytes]:

@@ -22,6 +22,8 @@ from unbraid.datasets.sources.source import Item, Source, image_field, label_fie
 
 SPLITS = {"train": "train", "test": "t10k"}
 """Of each split: the prefix of its files."""
+LARGEST_IDX = 2 << 30
+"""Bytes, unpacked: EMNIST's largest has 0.6 GB."""
 _UINT8 = 0x08
 
 
@@ -94,7 +96,13 @@ def read_uncompressed(path: Path) -> bytes:
     """
     try:
         raw = path.read_bytes()
-        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        if raw[:2] != b"\x1f\x8b":
+            return raw
+        with gzip.open(path) as unpacked:
+            content = unpacked.read(LARGEST_IDX + 1)
+        if len(content) > LARGEST_IDX:
+            raise DataError(f"{path}: unpacks to more than {LARGEST_IDX:,} bytes, which no IDX file that is read here has")
+        return content
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -50,6 +50,7 @@ def fit_image(
         UnusableSampleError: when it is not PNG or JPEG, or damaged.
     """
     try:
+        image_shape(content)  # bounded, before any pixel is decoded
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
             image.load()
             extension = "png" if image.format == "PNG" else "jpg"
@@ -80,7 +81,7 @@ def common_shape(read: Callable[[str], bytes], names: Sequence[str], where: str,
     for name in names[:: max(1, len(names) // probes)]:
         try:
             shapes.add(image_shape(read(name)))
-        except ValueError:
+        except (ValueError, UnusableSampleError):
             continue  # reported with its name when it is packed
     if not shapes:
         raise DataError(f"{where}: none of the files that look like images is a PNG or JPEG")

@@ -6,13 +6,14 @@ them as float32 (18, 3): row, column, visible.
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field as Bounded
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.codec import image_shape
@@ -21,8 +22,10 @@ from unbraid.datasets.sources.files import Files
 from unbraid.datasets.sources.images import encode_array, fit_image
 from unbraid.datasets.sources.kinds import Option
 from unbraid.datasets.sources.source import Item, UnusableSampleError, fingerprint
+from unbraid.datasets.untrusted.documents import parse_json
 
 KEYPOINTS = 18
+Coordinates = Annotated[list[Annotated[float, Bounded(ge=-1e6, le=1e6)]], Bounded(min_length=KEYPOINTS, max_length=KEYPOINTS)]
 KEYPOINTS_FIELD = Field("array", ("keypoints.npy",), (KEYPOINTS, 3))
 KEYPOINTS_OPTION = Option("CSV of keypoints, name:[18 rows]:[18 columns] on each line; may be repeated.")
 
@@ -46,8 +49,11 @@ def read_keypoints(paths: Sequence[Path]) -> dict[str, NDArray[np.float32]]:
                 continue
             try:
                 name, rows, columns = (part.strip() for part in line)
-                keypoints[name] = _parsed(json.loads(rows), json.loads(columns))
-            except ValueError as error:
+                where = f"the keypoints of {name}"
+                keypoints[name] = _parsed(
+                    parse_json(rows.encode(), Coordinates, where), parse_json(columns.encode(), Coordinates, where)
+                )
+            except (ValueError, DataError) as error:
                 raise DataError(f"{path}: line {number}: expected name:[18 rows]:[18 columns] ({error})") from None
     return keypoints
 
@@ -76,12 +82,9 @@ def number_field(name: str) -> Field:
     return Field("integer", (f"{name}.id",))
 
 
-def _parsed(rows: object, columns: object) -> NDArray[np.float32]:
+def _parsed(rows: list[float], columns: list[float]) -> NDArray[np.float32]:
     keypoints = np.zeros((KEYPOINTS, 3), np.float32)
-    for axis, values in enumerate((rows, columns)):
-        if not isinstance(values, list) or len(values) != KEYPOINTS:
-            raise ValueError(f"{len(values) if isinstance(values, list) else 'no list of'} values")
-        keypoints[:, axis] = values
+    keypoints[:, 0], keypoints[:, 1] = rows, columns
     keypoints[:, 2] = (keypoints[:, :2] >= 0).all(1)
     keypoints[keypoints[:, 2] == 0, :2] = -1
     return keypoints

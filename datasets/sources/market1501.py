@@ -75,7 +75,7 @@ def read_market1501(
         splits={split: items for split, items in splits.items() if items},
         licence="research only",
         origin="Zheng et al.: Scalable Person Re-identification: A Benchmark, ICCV 2015",
-        left_out=[*left_out, *_without_image(known, files.names)],
+        left_out=[*files.left_out, *left_out, *_without_image(known, files.names)],
     )
 
 

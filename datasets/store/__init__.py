@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.passwords import NO_PASSWORDS, has_password
 from unbraid.datasets.store.folder import FolderStore
 from unbraid.datasets.store.protocol import Store, StoreStatistics
 from unbraid.datasets.store.retry import Backoff
+from unbraid.datasets.untrusted.keys import relative_key
 
-__all__ = ["FolderStore", "Store", "StoreStatistics", "open_store"]
+__all__ = ["FolderStore", "Store", "StoreStatistics", "open_below", "open_store"]
 
 
 def open_store(url: str, create: bool = False, backoff: Backoff | None = None) -> Store:
@@ -21,6 +23,8 @@ def open_store(url: str, create: bool = False, backoff: Backoff | None = None) -
     Raises:
         DataError: on a malformed URL, a missing bucket, wrong keys or a server that does not answer.
     """
+    if has_password(url):
+        raise DataError(f"{url}: {NO_PASSWORDS}")
     scheme, separator, rest = url.partition("://")
     if not separator:
         return FolderStore(Path(url).expanduser(), create)
@@ -34,3 +38,19 @@ def open_store(url: str, create: bool = False, backoff: Backoff | None = None) -
     from unbraid.datasets.store.s3 import S3Store
 
     return S3Store(bucket, prefix.strip("/"), create, backoff)
+
+
+def open_below(url: str, name: str, create: bool = False, backoff: Backoff | None = None) -> Store:
+    """Open the store of one thing in a storage, such as a run: the folder or prefix ``name`` below ``url``.
+
+    Raises:
+        DataError: as :func:`open_store`, and when the name leaves the storage, or its folder is a link.
+    """
+    try:
+        relative_key(name)
+    except ValueError as error:
+        raise DataError(f"{url}: {error}") from None
+    store = open_store(f"{url.rstrip('/')}/{name}", backoff=backoff)
+    if isinstance(store, FolderStore):
+        FolderStore(Path(open_store(url).url)).require_no_link(name)
+    return open_store(f"{url.rstrip('/')}/{name}", create, backoff) if create else store

@@ -1,20 +1,27 @@
-"""Stores objects as files under a folder."""
+"""Stores objects as files under a folder. Links below that folder are not followed."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store.protocol import StoreStatistics
+from unbraid.datasets.store.protocol import LARGEST_GET, StoreStatistics, require_size
+from unbraid.datasets.untrusted.keys import relative_key
 
 
 class FolderStore:
-    """Objects are files under a folder; see :class:`unbraid.datasets.store.protocol.Store`."""
+    """Objects are files under a folder; see :class:`unbraid.datasets.store.protocol.Store`.
+
+    The folder itself may be a link, because its user has named it. Whatever lies below may have come from somebody else: a link
+    there is an error, so that nothing outside of the folder is read, written or deleted.
+    """
 
     def __init__(self, root: Path, create: bool = False) -> None:
         self.root = root
@@ -24,18 +31,20 @@ class FolderStore:
             with self._explained(""):
                 root.mkdir(parents=True, exist_ok=True)
 
-    def get(self, key: str) -> bytes:
-        with self._explained(key):
-            content = (self.root / key).read_bytes()
+    def get(self, key: str, limit: int = LARGEST_GET) -> bytes:
+        with self._opened(key) as file:
+            require_size(str(self.root / key), os.fstat(file.fileno()).st_size, limit)
+            content = file.read()
         self.statistics.received(len(content))
         return content
 
     def get_range(self, key: str, start: int, length: int) -> memoryview:
-        with self._explained(key), (self.root / key).open("rb") as file:
+        with self._opened(key) as file:
+            missing = start + length - os.fstat(file.fileno()).st_size
+            if missing > 0:
+                raise DataError(f"{self.root / key}: ends {missing} bytes early; pack or copy it again")
             file.seek(start)
             content = file.read(length)
-        if len(content) != length:
-            raise DataError(f"{self.root / key}: ends {length - len(content)} bytes early; pack or copy it again")
         self.statistics.received(length)
         return memoryview(content)
 
@@ -44,9 +53,8 @@ class FolderStore:
             temporary.write_bytes(content)
 
     def put_new(self, key: str, content: bytes) -> bool:
-        target = self.root / key
         with self._explained(key):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target = self._target(key)
             with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".partial") as temporary:
                 temporary.write(content)
                 temporary.flush()
@@ -62,16 +70,27 @@ class FolderStore:
             shutil.copyfile(path, temporary)
 
     def exists(self, key: str) -> bool:
-        return (self.root / key).is_file()
+        with self._explained(key):
+            try:
+                return stat.S_ISREG(self._path(key).lstat().st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
 
     def keys(self, prefix: str = "") -> list[str]:
         folder = self.root / prefix.rpartition("/")[0]
-        names = (p.relative_to(self.root).as_posix() for p in folder.rglob("*") if p.is_file() and p.suffix != ".partial")
-        return sorted(name for name in names if name.startswith(prefix))
+        if folder != self.root:
+            self._path(folder.relative_to(self.root).as_posix())
+        found: list[str] = []
+        for where, folders, files in os.walk(folder):  # not into links
+            folders[:] = [name for name in folders if not (Path(where) / name).is_symlink()]
+            found += [
+                (Path(where) / name).relative_to(self.root).as_posix() for name in files if _is_object(Path(where) / name)
+            ]
+        return sorted(name for name in found if name.startswith(prefix))
 
     def delete(self, key: str) -> None:
-        path = self.root / key
         with self._explained(key):
+            path = self._path(key)
             path.unlink(missing_ok=True)
             if path.parent != self.root and path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()
@@ -79,12 +98,55 @@ class FolderStore:
     def close(self) -> None:
         pass
 
+    def require_no_link(self, key: str) -> None:
+        """Check that neither an object or folder nor any that it lies in is a link.
+
+        Raises:
+            DataError: naming the link.
+        """
+        self._path(key)
+
+    def _path(self, key: str) -> Path:
+        """Return where an object lies.
+
+        Raises:
+            DataError: when the key leaves the folder, or a part of it is a link.
+        """
+        try:
+            parts = relative_key(key).split("/")
+        except ValueError as error:
+            raise DataError(f"{self.url}: {error}") from None
+        path = self.root
+        for part in parts:
+            path = path / part
+            if path.is_symlink():
+                raise DataError(
+                    f"{path}: is a link, and links in a storage are not followed; put what it points to in its place"
+                )
+        return path
+
+    def _target(self, key: str) -> Path:
+        """Return where an object lies, after its folder has been made."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
+        """Open a regular file; a FIFO would not answer."""
+        with self._explained(key):
+            path = self._path(key)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise DataError(f"{path}: is not a file")
+                yield file
+
     @contextmanager
     def _replacing(self, key: str) -> Iterator[Path]:
         """Yield a temporary file beside the target, which replaces the target when it is complete."""
-        target = self.root / key
         with self._explained(key):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target = self._target(key)
             descriptor, name = tempfile.mkstemp(dir=target.parent, suffix=".partial")
             os.close(descriptor)
             temporary = Path(name)
@@ -104,3 +166,7 @@ class FolderStore:
             raise DataError(f"{self.root / key}: no such file") from None
         except OSError as error:
             raise DataError(f"{self.root / key}: {error.strerror or error}") from error
+
+
+def _is_object(path: Path) -> bool:
+    return path.suffix != ".partial" and not path.is_symlink() and path.is_file()

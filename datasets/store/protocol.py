@@ -7,6 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Protocol
 
+from unbraid.datasets.errors import DataError
+
+LARGEST_GET = 64 << 20
+"""Bytes that are read of an object whose size nobody knows: whoever can write to a store must not fill a reader's memory."""
+
 
 class StoreStatistics:
     """Counts what a store has transferred, over all threads that use it."""
@@ -29,17 +34,30 @@ class StoreStatistics:
             self.retries[cause] += 1
 
 
+def require_size(where: str, size: int, limit: int) -> None:
+    """Check that an object is small enough to be read whole.
+
+    Raises:
+        DataError: when it is larger than ``limit`` bytes.
+    """
+    if size > limit:
+        raise DataError(f"{where}: has {size:,} bytes, at most {limit:,} are read; is it what this program wrote?")
+
+
 class Store(Protocol):
     """Objects under one URL. Keys are relative, with forward slashes. Writes are atomic: complete or absent."""
 
     url: str
     statistics: StoreStatistics
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, limit: int = LARGEST_GET) -> bytes:
         """Read a whole object.
 
+        Args:
+            limit: bytes; none of a larger object is read.
+
         Raises:
-            DataError: when it is missing or cannot be read.
+            DataError: when it is missing, larger, or cannot be read.
         """
         ...
 

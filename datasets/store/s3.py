@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store.protocol import StoreStatistics
+from unbraid.datasets.store.protocol import LARGEST_GET, StoreStatistics, require_size
 from unbraid.datasets.store.retry import Backoff, default_backoff
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class S3Store:
     def __reduce__(self) -> tuple[type[S3Store], tuple[str, str]]:
         return S3Store, (self.bucket, self.prefix.rstrip("/"))
 
-    def get(self, key: str) -> bytes:
-        return bytes(self._download(key, 0, None))
+    def get(self, key: str, limit: int = LARGEST_GET) -> bytes:
+        return bytes(self._download(key, 0, None, limit))
 
     def get_range(self, key: str, start: int, length: int) -> memoryview:
         return self._download(key, start, length)
@@ -101,9 +101,9 @@ class S3Store:
     def close(self) -> None:
         self._closed.set()
 
-    def _download(self, key: str, start: int, length: int | None) -> memoryview:
+    def _download(self, key: str, start: int, length: int | None, limit: int = LARGEST_GET) -> memoryview:
         """Read ``length`` bytes from ``start``, or the whole object; after a failure only the missing bytes are requested."""
-        buffer = bytearray(length or 0)
+        buffer = bytearray()
         got, etag = 0, None
         failures, since = 0, time.monotonic()
         while True:
@@ -114,10 +114,12 @@ class S3Store:
                     answer = client.get_object(Bucket=self.bucket, Key=self.prefix + key, **arguments)
                     sent, etag = answer["ContentLength"], answer["ETag"]
                     if length is None:
+                        require_size(f"{self.url}/{key}", sent, limit)
                         length = sent
-                        buffer = bytearray(length)
                     if sent < length - got:
                         raise DataError(f"{self.url}/{key}: ends {length - got - sent} bytes early; pack or copy it again")
+                    if not got:
+                        buffer = bytearray(length)
                     view = memoryview(buffer)
                     while got < length:
                         count = answer["Body"].readinto(view[got:])  # type: ignore[arg-type]  # its stub asks for a file

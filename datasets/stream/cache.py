@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import logging
 import os
 import shutil
@@ -34,7 +36,10 @@ class CacheStatistics:
 
 
 class ShardCache:
-    """Keeps blocks of shards in a folder, named by their shard's SHA-256, so that no block is ever out of date.
+    """Keeps blocks of shards in a folder, named by a hash of where their shard is and of what its index says that it holds.
+
+    So no block is ever out of date, and a set that claims another set's hashes reaches none of that set's blocks. Whoever reads
+    a block compares each sample in it with the set's table.
 
     A block is written by renaming a complete file, so any number of processes may share the folder; in a race, a block is
     fetched twice at worst. Above the limit, the least recently used blocks are removed first. A block that another process is
@@ -73,14 +78,14 @@ class ShardCache:
             content += block[max(start - begin, 0) : start + length - begin]
         return memoryview(content)
 
-    def drop(self, shard: Shard, start: int, length: int) -> None:
+    def drop(self, store: Store, shard: Shard, start: int, length: int) -> None:
         """Remove the blocks that hold ``length`` bytes from ``start``, because their checksum was wrong."""
         for number in range(start // BLOCK_BYTES, (start + length - 1) // BLOCK_BYTES + 1):
             with suppress(OSError):
-                self._path(shard, number).unlink()
+                self._path(store, shard, number).unlink()
 
     def _block(self, store: Store, shard: Shard, number: int) -> memoryview:
-        path = self._path(shard, number)
+        path = self._path(store, shard, number)
         begin = number * BLOCK_BYTES
         size = min(BLOCK_BYTES, shard.bytes - begin)
         with suppress(OSError):
@@ -146,8 +151,9 @@ class ShardCache:
                 if time.time() - path.stat().st_mtime > 3600:
                     path.unlink()
 
-    def _path(self, shard: Shard, number: int) -> Path:
-        return self.folder / shard.sha256[:2] / f"{shard.sha256}-{number:06d}.block"
+    def _path(self, store: Store, shard: Shard, number: int) -> Path:
+        name = hashlib.sha256(json.dumps([store.url, shard.name, shard.bytes, shard.sha256]).encode()).hexdigest()
+        return self.folder / name[:2] / f"{name}-{number:06d}.block"
 
     @contextmanager
     def _or_off(self) -> Iterator[None]:

@@ -1,6 +1,5 @@
 """Decodes the members of samples into the arrays of a batch, each image directly into its row."""
 
-import io
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,10 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unbraid.datasets.shards.arrays import read_array
 from unbraid.datasets.shards.codec import decode_image
 from unbraid.datasets.shards.index import Field
 from unbraid.datasets.stream.read import Block
+from unbraid.datasets.untrusted.text import in_one_line
 
+DAMAGED = "its checksum differs from the one packed: the shard was changed or damaged"
+LONGEST_INTEGER = 20
+"""Characters: more than an int64 has."""
 _DTYPES = {"image": np.uint8, "integer": np.int64, "array": np.float32}
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -44,19 +48,20 @@ class BatchDecoder:
         Returns:
             The row of each sample that cannot be used, and why.
         """
-        unusable: dict[int, str] = {}
+        damaged = (row + np.flatnonzero(block.damaged[first:last])).tolist()
+        unusable: dict[int, str] = dict.fromkeys(damaged, DAMAGED)
         for column, (name, field) in enumerate(self.fields.items()):
             decode, array = _DECODERS[field.kind], arrays[name]
             for at, content in enumerate(block.encoded(first, last, column), row):
+                if at in unusable:
+                    continue
                 try:
                     if content is None:
                         unusable[at] = f"it has no {' or '.join(field.members)} for the field {name!r}"
                     else:
                         decode(content, array[at : at + 1])
-                except ValueError as error:
-                    unusable[at] = f"its {name} cannot be decoded ({error})"
-        for sample in np.flatnonzero(block.damaged[first:last]).tolist():
-            unusable[row + sample] = "its checksum differs from the one packed: the shard was changed or damaged"
+                except Exception as error:  # whatever a decoder raises of a hostile sample, the sample is counted
+                    unusable[at] = f"its {name} cannot be decoded ({in_one_line(error)})"
         return unusable
 
     def tensors(self, arrays: Arrays) -> dict[str, Tensor]:
@@ -79,14 +84,13 @@ def _decode_image(content: memoryview, out: NDArray[np.generic]) -> None:
 
 
 def _decode_integer(content: memoryview, out: NDArray[np.generic]) -> None:
+    if len(content) > LONGEST_INTEGER:
+        raise ValueError(f"a number of {len(content)} digits")
     out[0] = int(bytes(content))
 
 
 def _decode_array(content: memoryview, out: NDArray[np.generic]) -> None:
-    array = np.load(io.BytesIO(content), allow_pickle=False)
-    if array.shape != out.shape[1:]:
-        raise ValueError(f"it has shape {array.shape}, the index says {out.shape[1:]}")
-    out[0] = array
+    out[0] = read_array(content, out.shape[1:])
 
 
 _DECODERS = {"image": _decode_image, "integer": _decode_integer, "array": _decode_array}

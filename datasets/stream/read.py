@@ -56,11 +56,15 @@ class ShardReader:
 
     Args:
         shards: of the split, by number.
+        fields: number of fields of the set.
         tables: how many are kept in memory; twice the lanes, so that none is fetched twice while its shard is read.
     """
 
-    def __init__(self, store: Store, shards: tuple[Shard, ...], cache: ShardCache | None = None, tables: int = 8) -> None:
+    def __init__(
+        self, store: Store, shards: tuple[Shard, ...], fields: int, cache: ShardCache | None = None, tables: int = 8
+    ) -> None:
         self.store = store
+        self._fields = fields
         self._tables_kept = tables
         self.shards = shards
         self.cache = cache
@@ -73,7 +77,7 @@ class ShardReader:
             if number in self._tables:
                 self._tables.move_to_end(number)
                 return self._tables[number]
-        table = read_table(self.store, self.shards[number])
+        table = read_table(self.store, self.shards[number], self._fields)
         with self._lock:
             self._tables[number] = table
             if len(self._tables) > self._tables_kept:
@@ -112,15 +116,13 @@ class ShardReader:
         start, length = table.span(stretch.first, stretch.last)
         for _ in range(CHECKSUM_ATTEMPTS):
             content = self._get(shard, start, length)
-            if table.is_whole(content, stretch.first, stretch.last):
-                return content, np.zeros(stretch.last - stretch.first, dtype=bool)
+            whole = table.whole(content, stretch.first, stretch.last)
+            if whole.all():
+                break
             self.store.statistics.retried("Checksum")
             if self.cache is not None:
-                self.cache.drop(shard, start, length)
-        ends = (table.offsets + table.sizes - start).tolist()
-        begins = (table.offsets - start).tolist()
-        samples = range(stretch.first, stretch.last)
-        return content, np.array([not table.is_whole(content[begins[i] : ends[i]], i, i + 1) for i in samples])
+                self.cache.drop(self.store, shard, start, length)
+        return content, ~whole
 
     def _get(self, shard: Shard, start: int, length: int) -> memoryview:
         if self.cache is not None:

@@ -20,6 +20,7 @@ from unbraid.datasets.stream.cache import ShardCache
 from unbraid.datasets.stream.decode import Arrays, BatchDecoder
 from unbraid.datasets.stream.order import Order, batch_stretches, in_packed_order, rank_lanes
 from unbraid.datasets.stream.read import Fetched, Fetcher, ShardReader
+from unbraid.datasets.threads import WatchedThread
 
 READ_THREADS = min(8, max(2, os.cpu_count() or 2))
 """Two hide the latency of a request; more than there are cores would only contend with decoding for the interpreter lock."""
@@ -130,7 +131,7 @@ class SampleStream:
             self._decoder = BatchDecoder(self.index.fields)
         except ValueError as error:
             raise DataError(f"{url}: {error}") from None
-        self._reader = ShardReader(self.store, shards, cache, tables=2 * len(self._lanes))
+        self._reader = ShardReader(self.store, shards, len(self.index.fields), cache, tables=2 * len(self._lanes))
         self._rows = batch // lanes * len(self._lanes)
         start = self.position
         self._fetcher = Fetcher(
@@ -141,7 +142,7 @@ class SampleStream:
         self._ready: queue.Queue[_Pending | BaseException] = queue.Queue(ahead)
         self._closed = threading.Event()
         self._threads = ThreadPoolExecutor(decode_threads or max(2, os.cpu_count() or 2), thread_name_prefix="decode")
-        self._assembler = threading.Thread(target=self._assemble, name="assemble-batches", daemon=True)
+        self._assembler = WatchedThread(self._assemble, "assemble-batches")
         self._assembler.start()
 
     def __iter__(self) -> Self:
@@ -304,7 +305,7 @@ def read_split(
     store = open_store(url)
     index = read_index(store)
     shards = index.shards(split)
-    reader = ShardReader(store, shards)
+    reader = ShardReader(store, shards, len(index.fields))
     try:
         decoder = BatchDecoder(index.fields)
     except ValueError as error:

@@ -87,7 +87,7 @@ def decode_alone(url: str, split: str, seconds: float, threads: int | None = Non
     index = read_index(store)
     shards = index.shards(split)
     stretch = Stretch(0, 0, min(shards[0].count, 2048))
-    block = ShardReader(store, shards).read((stretch,), in_packed_order(stretch))
+    block = ShardReader(store, shards, len(index.fields)).read((stretch,), in_packed_order(stretch))
     try:
         decoder = BatchDecoder(index.fields)
     except ValueError as error:

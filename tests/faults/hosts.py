@@ -16,11 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from unbraid.trainers.launch.ray_internals import ON_LOOPBACK
+
 NETWORK = "10.213.{}"
 _FILES = Path("/etc/netns")
 """What `ip netns exec` puts in the place of a host's own files under /etc."""
 _PREFIX = f"u{os.getpid() % 100_000}"
-OF_THIS_MACHINE = ("UNBRAID_LOCAL_DIR", "RAY_ADDRESS", "UNBRAID_JOB")
+OF_THIS_MACHINE = ("UNBRAID_LOCAL_DIR", "RAY_ADDRESS", "UNBRAID_JOB", *ON_LOOPBACK)
 IMPATIENT = {
     # a lost node is declared dead after about 6 s instead of 65
     "RAY_health_check_period_ms": "1000",

@@ -199,7 +199,7 @@ class Scenario:
         return taken
 
     def events(self) -> list[str]:
-        return [f"{event['kind']}: {event['message']}" for event in read_events(self.store)]
+        return [f"{event.kind}: {event.message}" for event in read_events(self.store)]
 
 
 def kill_trainers(host: Host) -> None:

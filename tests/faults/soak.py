@@ -204,4 +204,4 @@ def left_lying(folder: Path) -> list[str]:
     time.sleep(60)  # what is younger might be in use
     script = "from unbraid.trainers.runs.scratch import scratch_folder\nwith scratch_folder():\n    pass"
     subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"TMPDIR": str(folder)}, cwd=ROOT)
-    return [str(path) for path in folder.rglob("unbraid-*")]
+    return [str(path) for path in folder.rglob("unbraid-*-*")]

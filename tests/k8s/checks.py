@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.k8s import object_rules, pod_rules, ray_rules
+from tests.k8s import object_rules, pod_rules, ray_rules, security_rules
 from tests.k8s.rendering import CRDS
 from tests.k8s.rules import RULES, Objects, Rule
 from tests.k8s.schemas import kuberay_findings, schema_findings
 
-__all__ = ["CHECKS", "KUBERAY", "Objects", "findings", "object_rules", "pod_rules", "ray_rules"]
+__all__ = ["CHECKS", "KUBERAY", "Objects", "findings", "object_rules", "pod_rules", "ray_rules", "security_rules"]
 
 
 KUBERAY = "kuberay_schema"

@@ -70,14 +70,23 @@ class RunningPod:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Create the volumes and start all containers, init containers first."""
+        """Create the volumes and start all containers; init containers first, which must end unless they are sidecars.
+
+        Raises:
+            AssertionError: when one ends with an error.
+        """
         for volume in [*self.template.spec.get("volumes", []), *self._claims()]:
             self.volumes[volume["name"]] = path = self.folder / f"{self.name}-{volume['name']}"
             path.mkdir()
             if "configMap" in volume:
                 self._mount(path, volume["configMap"])
         for container in self.template.containers:
-            self.run(container, [*container["command"], *container.get("args", [])])
+            process = self.run(container, [*container["command"], *container.get("args", [])])
+            sidecar = container.get("restartPolicy") == "Always"
+            if container in self.template.spec.get("initContainers", []) and not sidecar and process.wait(60) != 0:
+                raise AssertionError(
+                    f"{self.name}: {container['name']} failed: {self.log(container['name']).read_text()[-3000:]}"
+                )
 
     def _mount(self, folder: Path, reference: Document) -> None:
         """Lay out a ConfigMap as a kubelet does: a hidden folder, a link ``..data`` to it, for each key a link through that.

@@ -1,11 +1,9 @@
-"""Mutations of rendered objects, part two: how objects fit together, and Ray. Import ``MUTATIONS`` from here to get all."""
+"""Mutations of rendered objects, part two: how objects fit together, and Ray."""
 
 from __future__ import annotations
 
-from tests.k8s.mutations import ALL, GPU, LOCAL, MUTATIONS, TRAIN, head, job, mutation, one, worker
+from tests.k8s.mutations import ALL, GPU, LOCAL, TRAIN, head, job, mutation, one, worker
 from tests.k8s.rendering import Document
-
-__all__ = ["MUTATIONS"]
 
 
 @mutation(GPU, "references_exist")
@@ -221,11 +219,6 @@ def schedule_of_six_fields(documents: list[Document]) -> None:
 @mutation(GPU, "permissions_are_minimal")
 def wildcard_in_a_role(documents: list[Document]) -> None:
     one(documents, "Role")["rules"][0]["verbs"] = ["*"]
-
-
-@mutation(GPU, "permissions_are_minimal")
-def token_of_kubernetes_in_a_worker(documents: list[Document]) -> None:
-    worker(documents)["automountServiceAccountToken"] = True
 
 
 @mutation(GPU, "namespaces_are_right")

@@ -7,13 +7,16 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from tests.k8s.pods import PodTemplate, cluster_spec, name_of, pods_of
+from tests.k8s.pods import PodTemplate, autoscaler_mounts, cluster_spec, name_of, pods_of
 from tests.k8s.rendering import K8S
 from tests.k8s.rules import Objects, matches, rule
 from unbraid.trainers.config.presets import FOLDER_VARIABLE
 
 NAMESPACE = "unbraid"
-CLUSTER_WIDE = ("Namespace", "PriorityClass", "ClusterQueue", "ResourceFlavor")
+CLUSTER_WIDE = (
+    "Namespace", "PriorityClass", "ClusterQueue", "ResourceFlavor", "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+)  # fmt: skip
 SECRETS = {"unbraid-s3", "unbraid-redis"}
 """The Secrets that an operator creates by hand, as k8s/README.md describes."""
 PRESETS = "unbraid-presets"
@@ -32,7 +35,7 @@ def references_exist(objects: Objects) -> Iterator[str]:
                 yield f"{pod.where}: there is no {kind} {name}"
         templates = pod.owner.get("spec", {}).get("volumeClaimTemplates", [])
         volumes = {v["name"] for v in pod.spec.get("volumes", [])} | {t["metadata"]["name"] for t in templates}
-        mounted = {mount["name"] for c in pod.containers for mount in c.get("volumeMounts", [])}
+        mounted = {mount["name"] for c in pod.containers for mount in c.get("volumeMounts", [])} | autoscaler_mounts(pod).keys()
         yield from (f"{pod.where}: there is no volume {name}" for name in mounted - volumes)
         yield from (f"{pod.where}: no container mounts volume {name}" for name in volumes - mounted)
     for document in objects.applied:
@@ -162,7 +165,7 @@ def _opens(pod: PodTemplate, port: object) -> bool:
 
 @rule
 def permissions_are_minimal(objects: Objects) -> Iterator[str]:
-    """Roles have no wildcard and no access to secrets; pods have a token of Kubernetes only where they use it."""
+    """Roles have no wildcard and no access to secrets."""
     for document in objects.applied:
         if document["kind"] in ("ClusterRole", "ClusterRoleBinding"):
             yield f"{name_of(document)}: grants permissions in all namespaces"
@@ -171,12 +174,6 @@ def permissions_are_minimal(objects: Objects) -> Iterator[str]:
                 yield f"{name_of(document)}: has a wildcard"
             if {"secrets", "pods/exec"} & set(entry["resources"]):
                 yield f"{name_of(document)}: grants permissions on {entry['resources']}"
-    for pod in objects.pods():
-        cluster = cluster_spec(pod.owner) or {}
-        if pod.spec.get("automountServiceAccountToken") is not (
-            pod.role == "head" and bool(cluster.get("enableInTreeAutoscaling"))
-        ):
-            yield f"{pod.where}: automountServiceAccountToken must be true where the autoscaler runs, else false"
 
 
 @rule

@@ -32,6 +32,13 @@ class PodTemplate:
         return [*self.spec.get("initContainers", []), *self.spec["containers"]]
 
 
+def autoscaler_mounts(pod: PodTemplate) -> dict[str, str]:
+    """Where the container of the autoscaler, which KubeRay adds to a head, mounts volumes, by their names."""
+    cluster = (cluster_spec(pod.owner) or {}) if pod.role == "head" else {}
+    mounts = cluster.get("autoscalerOptions", {}).get("volumeMounts", []) if cluster.get("enableInTreeAutoscaling") else []
+    return {mount["name"]: mount["mountPath"] for mount in mounts}
+
+
 def name_of(document: Document) -> str:
     """An object's name as ``Kind/name``."""
     return f"{document['kind']}/{document['metadata']['name']}"

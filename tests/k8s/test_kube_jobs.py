@@ -144,6 +144,54 @@ def test_the_same_command_attaches_and_after_a_failure_starts_again(monkeypatch:
         assert world.deleted == [world.created[0]["metadata"]["name"]]
 
 
+@pytest.mark.parametrize(
+    ("state", "change", "message"),
+    [
+        (RUNNING, {"owner": "eve"}, "was submitted by eve, not by you"),
+        (FAILED, {"owner": "eve"}, "was submitted by eve, not by you"),
+        (RUNNING, {"image": "registry.example.com/evil:1"}, "runs another tree (registry.example.com/evil:1"),
+        (DONE, {"image": "registry.example.com/evil:1"}, "code of registry.example.com/unbraid:"),
+        (RUNNING, {"environment": "working_dir: https://example.com/evil.zip"}, "runs another tree ("),
+    ],
+    ids=["owner", "owner-failed", "image", "image-done", "environment"],
+)
+def test_a_strangers_job_of_ones_name_is_neither_followed_nor_deleted(
+    state: dict[str, Any], change: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One's own job of another image is replaced once it is over."""
+    with replayed(monkeypatch, tmp_path, states=[state], log=LOG) as world:
+        command("submit", "--kube", "--detach", *TRAIN)
+        (job,) = world.created
+        if "owner" in change:
+            job["metadata"]["annotations"]["unbraid.io/user"] = change["owner"]
+        elif "image" in change:
+            job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"] = change["image"]
+        else:
+            job["spec"]["runtimeEnvYAML"] = change["environment"]
+        result = command("submit", "--kube", "--detach", *TRAIN)
+        assert message in result.output
+        if state is DONE:
+            assert len(world.created) == 2
+        else:
+            assert result.exit_code == 1
+            assert world.deleted == []
+
+
+def test_a_rayjob_of_another_kind_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One without a command, and one whose annotations are of nobody here."""
+    with replayed(monkeypatch, tmp_path, states=[RUNNING], log=LOG) as world:
+        command("submit", "--kube", "--detach", *TRAIN)
+        (job,) = world.created
+        for name, annotations in {"by-hand": {}, "hostile": {"unbraid.io/run": "../x", "unbraid.io/user": "a\nb"}}.items():
+            spec = {key: value for key, value in job["spec"].items() if key != "entrypoint"}
+            world.objects[name] = job | {"metadata": {"name": name, "annotations": annotations}, "spec": spec}
+        listed = command("jobs", "list", "--kube")
+        assert listed.exit_code == 0, listed.output
+        assert len(listed.output.splitlines()) == 4
+        (row,) = [line for line in listed.output.splitlines() if line.startswith("hostile")]
+        assert "malformed: its annotations" in row
+
+
 def test_a_failed_job_ends_with_its_cause_and_can_be_retried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with replayed(monkeypatch, tmp_path, states=[RUNNING, RUNNING, FAILED], log=LOG) as world:
         result = command("submit", "--kube", *TRAIN)

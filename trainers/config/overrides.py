@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from unbraid.datasets.untrusted.documents import parse_yaml
 from unbraid.trainers.config.presets import all_presets, extended, preset_names, read_preset, read_yaml, stages_in
 from unbraid.trainers.config.schema import SystemConfig, check_keys, explain
 from unbraid.trainers.config.systems import system_schema
@@ -63,7 +64,7 @@ def _apply(content: dict[str, Any], override: str, schema: type[SystemConfig]) -
     if not separator:
         raise ConfigError(f"{override!r}: expected section.key=value, such as run.updates=2000")
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError:
         raise ConfigError(f"{path}: {text!r} is not a YAML value") from None
     keys = path.split(".")

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from unbraid.datasets.untrusted.documents import parse_yaml
 from unbraid.trainers.config.schema import nearest
 from unbraid.trainers.errors import ConfigError
 
@@ -216,7 +217,7 @@ def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read_yaml(where: str, text: str) -> dict[str, Any]:
+def read_yaml(where: str, text: str | bytes) -> dict[str, Any]:
     """A YAML mapping.
 
     Args:
@@ -226,7 +227,7 @@ def read_yaml(where: str, text: str) -> dict[str, Any]:
         ConfigError: when it is not YAML, or not a mapping.
     """
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not YAML ({error})") from None
     if not isinstance(content, dict):

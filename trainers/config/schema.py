@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from unbraid.datasets.passwords import NO_PASSWORDS, has_password
 from unbraid.trainers.errors import ConfigError
 
 
@@ -224,6 +225,13 @@ class SystemConfig(Section):
             ConfigError: when one is not there or does not fit, naming the key and what to do.
         """
         return {}
+
+    @model_validator(mode="after")
+    def _urls_have_no_passwords(self) -> Self:
+        for key, url in (("data.url", self.data.url), ("data.cache", self.data.cache), ("run.storage", self.run.storage)):
+            if url is not None and has_password(url):
+                raise ValueError(f"{key}={url}: {NO_PASSWORDS}")
+        return self
 
     @model_validator(mode="after")
     def _collectives_outlast_the_storage(self) -> Self:

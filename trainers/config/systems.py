@@ -40,9 +40,12 @@ def load_config(content: Mapping[str, Any], where: str = "the configuration") ->
     Raises:
         ConfigError: on an unknown system, key or value.
     """
-    schema = system_schema(content.get("system"))
+    try:
+        schema = system_schema(content.get("system"))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     check_keys(content, schema, where)
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(explain(error)) from None
+        raise ConfigError("\n".join(f"{where}: {line}" for line in explain(error).splitlines())) from None

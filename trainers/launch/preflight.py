@@ -8,7 +8,7 @@ from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.stream.order import Order
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.runs.open import claim_run
+from unbraid.trainers.runs.open import claim_run, open_run, require_same_set
 from unbraid.trainers.runs.record import read_run, run_status
 
 
@@ -25,6 +25,8 @@ def preflight(config: SystemConfig, command: str) -> Store:
         ConfigError, DataError: naming what is wrong with the data set, the order, the storage, or an earlier configuration.
     """
     inputs = check_inputs(config)
+    assert config.run.name is not None
+    require_same_set(open_run(config.run.storage, config.run.name), read_index(open_store(config.data.url)).digest)
     return claim_run(config, command, inputs)  # last, so that a mistake leaves nothing in the storage
 
 
@@ -62,4 +64,4 @@ def check_inputs(config: SystemConfig) -> dict[str, SystemConfig]:
 
 def is_finished(config: SystemConfig, store: Store) -> bool:
     """Whether the run has already made the number of updates that the configuration asks for."""
-    return run_status(store) == "finished" and read_run(store)["step"] >= config.run.updates
+    return run_status(store) == "finished" and read_run(store).get("step", 0) >= config.run.updates

@@ -10,7 +10,11 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from unbraid.datasets.untrusted.folders import own_temporary_folder, private_folder
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -22,8 +26,42 @@ PREEMPTION_POLL = "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S"
 """Environment variables of Ray Train's controller; Ray passes a driver's variables of this prefix on to it."""
 PROCESS_GROUP_SHUTDOWN_SECONDS = "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S"
 """Environment variable that Ray Train's controller reads each time that it ends a worker group."""
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Environment variable that says that a cluster has one node; Ray reads it when it is imported, in drivers too.
+
+Without it, Ray takes 127.0.0.1 for this machine's address on the network, and listens on all interfaces.
+"""
+LONGEST_FOLDER = 43
+"""Characters. A socket's path may have 107; Ray's hold a session's name and ``sockets/plasma_store`` besides, 64 characters."""
 
 _WORKER_INFO = re.compile(r"Worker info: Worker\(.*?node_ip='(?P<ip>[^']*)',\s*pid=(?P<pid>\d+).*?\n\)", re.DOTALL)
+
+
+def ray_folder(name: str) -> Path:
+    """Return a folder for the files of a cluster, in a folder that only this user can enter.
+
+    It is not Ray's default, which all users of a machine share. What Ray makes, everybody may write; whoever exchanged the tree
+    of a job there would run code as this user.
+
+    Raises:
+        DataError: when somebody else holds the name of the private folder.
+    """
+    folder = own_temporary_folder() / name
+    if len(str(folder)) <= LONGEST_FOLDER:
+        return folder
+    return private_folder(Path("/tmp") / f"unbraid-{os.getuid()}") / name  # noqa: S108  # TMPDIR is too long for sockets
+
+
+def connection_options(address: str | None) -> dict[str, Any]:
+    """Return the arguments of ``ray.init`` that join a cluster, or start one for this user.
+
+    Args:
+        address: of the cluster; None starts one.
+
+    Raises:
+        DataError: see :func:`ray_folder`.
+    """
+    return {"address": "local", "_temp_dir": str(ray_folder("ray"))} if address is None else {"address": address}
 
 
 def job_server_url(address: str) -> str:
@@ -42,6 +80,25 @@ def ray_version_of(client: JobSubmissionClient) -> str:
     answer = client._do_request("GET", "/api/version")
     answer.raise_for_status()
     return str(answer.json()["ray_version"])
+
+
+def job_details(client: JobSubmissionClient, identifier: str = "") -> bytes:
+    """Ask a job server for one job, or for all, as JSON. The client's own methods give no list that has one malformed job.
+
+    Raises:
+        RuntimeError: when the server refuses, with its answer.
+    """
+    answer = client._do_request("GET", f"/api/jobs/{quote(identifier, safe='')}")
+    if answer.status_code != 200:
+        client._raise_error(answer)
+    return bytes(answer.content)
+
+
+def package_uri(package: Path) -> str:
+    """Return the name that Ray gives a zip when it uploads it: a digest of its content."""
+    from ray._private.runtime_env.packaging import get_uri_for_package
+
+    return str(get_uri_for_package(package))
 
 
 def control_store_address(named: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from unbraid.datasets.store import Store
 from unbraid.trainers.config.schema import RunConfig, SystemConfig
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.launch.ray_internals import set_controller_timeouts
+from unbraid.trainers.launch.ray_internals import connection_options, set_controller_timeouts
 from unbraid.trainers.launch.worker import train_worker
 from unbraid.trainers.runs.open import open_run
 
@@ -75,7 +75,7 @@ def connect(address: str | None) -> None:
     import ray
 
     with _sigterm_handler_kept():
-        ray.init(address=address or "local", logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
+        ray.init(**connection_options(address), logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,7 +15,9 @@ from ray.train import UserCallback, WorkerGroupError
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store, open_store
-from unbraid.trainers.errors import RunError, StoppedError, SupersededError, in_one_line
+from unbraid.datasets.threads import WatchedThread
+from unbraid.datasets.untrusted.text import in_one_line
+from unbraid.trainers.errors import RunError, StoppedError, SupersededError
 from unbraid.trainers.launch.failure import read_failure
 from unbraid.trainers.launch.ray_internals import PROCESS_GROUP_SHUTDOWN_SECONDS, split_worker_info
 from unbraid.trainers.runs.events import event_entry
@@ -114,7 +115,7 @@ class FitThread:
     def __init__(self, fit: Callable[[], object]) -> None:
         self.error: BaseException | None = None
         self._fit = fit
-        self._thread = threading.Thread(target=self._run, name="fit", daemon=True)
+        self._thread = WatchedThread(self._run, "fit")
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:

@@ -8,9 +8,12 @@ import errno
 import hashlib
 import io
 import json
+import re
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -19,6 +22,8 @@ from torch import nn
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import FolderStore, Store, open_store
 from unbraid.datasets.store.retry import FAST_RETRY
+from unbraid.datasets.untrusted.documents import Count, Seconds, Sha256, parse_json
+from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.scratch import scratch_folder
 from unbraid.trainers.system import System
@@ -26,7 +31,24 @@ from unbraid.trainers.system import System
 FOLDER = "checkpoints"
 STATE = "state.pt"
 MANIFEST = "checkpoint.json"
+_MANIFEST_KEY = re.compile(rf"{FOLDER}/step-(?P<step>[0-9]{{8}})/{re.escape(MANIFEST)}")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Describes a complete checkpoint.
+
+    Attributes:
+        step: update after which it was made.
+        bytes, sha256: of the state.
+        time: at which it was complete, in seconds since the epoch.
+    """
+
+    step: Count
+    bytes: Count
+    sha256: Sha256
+    time: Seconds
 
 
 def system_state(system: System) -> dict[str, Any]:
@@ -108,7 +130,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
-        return _complete_steps(self.store)
+        return complete_steps(self.store)
 
     def load(self, step: int | None = None) -> dict[str, Any] | None:
         """Load the state of ``step``, or of the newest complete checkpoint; None when there is none.
@@ -123,15 +145,15 @@ class Checkpoints:
             step = steps[-1]
         elif step not in steps:
             raise CheckpointError(f"{self.store.url}: no checkpoint of step {step}; there are {steps or 'none'}")
-        manifest = json.loads(self.store.get(f"{_folder(step)}/{MANIFEST}"))
-        content = self.store.get(f"{_folder(step)}/{STATE}")
-        if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
+        manifest = read_manifest(self.store, step)
+        where = f"{self.store.url}/{_folder(step)}/{STATE}"
+        content = self.store.get(f"{_folder(step)}/{STATE}", manifest.bytes)
+        if hashlib.sha256(content).hexdigest() != manifest.sha256:
             raise CheckpointError(
-                f"{self.store.url}/{_folder(step)}/{STATE}: its SHA-256 is not the manifest's: it was damaged; "
+                f"{where}: its SHA-256 is not the manifest's: it was damaged; "
                 f"delete {_folder(step)} to go on from the one before"
             )
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        return state
+        return _loaded(content, where)
 
     def write(self, step: int, state: Mapping[str, Any], guard: Callable[[], None] = lambda: None) -> None:
         """Write a checkpoint and remove the oldest. ``CheckpointWriter`` does this in the background.
@@ -154,9 +176,9 @@ class Checkpoints:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 self._fast_retry.put_file(f"{_folder(step)}/{STATE}", path)
                 guard()
-                manifest = {"step": step, "bytes": path.stat().st_size, "sha256": sha256, "time": time.time()}
-                self._fast_retry.put(f"{_folder(step)}/{MANIFEST}", json.dumps(manifest).encode())
-                for old in _complete_steps(self._fast_retry)[: -self.keep]:
+                manifest = Manifest(step, path.stat().st_size, sha256, time.time())
+                self._fast_retry.put(f"{_folder(step)}/{MANIFEST}", json.dumps(asdict(manifest)).encode())
+                for old in complete_steps(self._fast_retry)[: -self.keep]:
                     self._remove(old)
             except (DataError, OSError, RuntimeError) as error:
                 raise CheckpointError(self._explain(step, error)) from error
@@ -173,7 +195,7 @@ class Checkpoints:
     def _explain(self, step: int, error: Exception) -> str:
         """Why a checkpoint could not be written, which one is complete, and what to do."""
         try:
-            complete = _complete_steps(self._fast_retry)
+            complete = complete_steps(self._fast_retry)
             safe = f"step {complete[-1]} is complete" if complete else "none is complete yet"
         except DataError:
             safe = "what was complete before stays so"
@@ -198,9 +220,38 @@ def newest_networks(store: Store) -> dict[str, Any]:
     return networks
 
 
-def _complete_steps(store: Store) -> list[int]:
-    manifests = [key.split("/") for key in store.keys(f"{FOLDER}/") if key.endswith(f"/{MANIFEST}")]
-    return sorted(int(parts[1].removeprefix("step-")) for parts in manifests)
+def complete_steps(store: Store) -> list[int]:
+    """Steps of a run's complete checkpoints, ascending. Objects with other names are passed over."""
+    found = (_MANIFEST_KEY.fullmatch(key) for key in store.keys(f"{FOLDER}/"))
+    return sorted(int(name["step"]) for name in found if name)
+
+
+def read_manifest(store: Store, step: int) -> Manifest:
+    """Read the manifest of a complete checkpoint.
+
+    Raises:
+        DataError: when it is not one.
+    """
+    key = f"{_folder(step)}/{MANIFEST}"
+    return parse_json(store.get(key), Manifest, f"{store.url}/{key}")
+
+
+def _loaded(content: bytes, where: str) -> dict[str, Any]:
+    """Load a state. Nothing in it is executed, and it needs no more memory than it has bytes.
+
+    Raises:
+        CheckpointError: when it is not a state.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > len(content):
+                raise CheckpointError(f"{where}: its parts are compressed, which no checkpoint's are; it is not loaded")
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:  # torch documents none of what it raises for content that is not its own
+        raise CheckpointError(f"{where}: is not a checkpoint's state ({in_one_line(error, 120)})") from None
+    return state
 
 
 def _folder(step: int) -> str:

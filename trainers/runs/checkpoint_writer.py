@@ -14,6 +14,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from unbraid.datasets.store import FolderStore
+from unbraid.datasets.threads import WatchedThread
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
 
@@ -56,7 +57,7 @@ class CheckpointWriter:
         self._is_retrying = False
         self._is_closing = False
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="write-checkpoints", daemon=True)
+        self._thread = WatchedThread(self._run, "write-checkpoints")
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -17,10 +18,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
+
+from pydantic import Field
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
+from unbraid.datasets.threads import WatchedThread
+from unbraid.datasets.untrusted.documents import Name, Seconds, Text, parse_json
+from unbraid.datasets.untrusted.text import printable
 from unbraid.trainers.errors import ConfigError
 
 FOLDER = "lease"
@@ -29,6 +35,7 @@ EXPIRY_SECONDS = 30.0
 """A holder that has not renewed its entry for so long is gone."""
 LONG_AGO_SECONDS = 600.0
 """An entry of this age has expired, however much the clocks of two machines differ; it need not be watched first."""
+_NAME = re.compile(rf"{FOLDER}/(?P<generation>[0-9]{{8}})\.(?P<kind>json|stop)")
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,13 @@ class Holder:
         released: whether it has given the lease back.
     """
 
-    host: str
-    pid: int
-    born: str
-    user: str
-    job: str
-    since: float
-    renewed: float
+    host: Name
+    pid: Annotated[int, Field(ge=0, lt=2**31)]
+    born: Text
+    user: Text
+    job: Text
+    since: Seconds
+    renewed: Seconds
     released: bool = False
 
     @classmethod
@@ -61,7 +68,7 @@ class Holder:
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         what = f"job {self.job}" if self.job else f"process {self.pid} on {self.host}"
-        return f"{what}, started by {self.user} at {since}"
+        return printable(f"{what}, started by {self.user} at {since}")
 
     @property
     def is_gone(self) -> bool:
@@ -86,7 +93,7 @@ class Lease:
         self._store = store
         self._holder = holder
         self._ended = threading.Event()
-        self._renewer = threading.Thread(target=self._renew, name="renew-lease", daemon=True)
+        self._renewer = WatchedThread(self._renew, "renew-lease", on_error=lambda error: self.request_stop())
 
     @classmethod
     def acquire(cls, store: Store, name: str, job: str = "", on_wait: Callable[[str], None] = print) -> Lease:
@@ -115,17 +122,22 @@ class Lease:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give the lease back, so that the next launch need not wait."""
+        """Give the lease back, so that the next launch need not wait.
+
+        Raises:
+            ThreadError: when the lease could not be renewed any more, which has ended the launch.
+        """
         self._ended.set()
         self._renewer.join(RENEW_SECONDS)
-        if self.superseded_by is None:
+        if self.superseded_by is None and self._renewer.error is None:
             with suppress(DataError):  # the storage is away: the entry expires
                 self._store.put(_entry(self.generation), _json(replace(self._holder, renewed=time.time(), released=True)))
+        self._renewer.raise_error()
 
     def request_stop(self) -> None:
         """Ask this launch's workers to write a checkpoint and stop. May be called in a signal handler."""
         self._stop_requested_at = time.monotonic()
-        threading.Thread(target=request_stop, args=(self._store, self.generation), daemon=True).start()
+        WatchedThread(lambda: request_stop(self._store, self.generation), "request-stop").start()
 
     @property
     def seconds_since_stop(self) -> float:
@@ -147,7 +159,10 @@ class Lease:
 def newest(store: Store) -> tuple[int, Holder | None]:
     """The highest generation number and its holder; 0 and None when the run was never trained."""
     generation = _newest(store.keys(f"{FOLDER}/"))
-    return generation, Holder(**json.loads(store.get(_entry(generation)))) if generation else None
+    if not generation:
+        return 0, None
+    key = _entry(generation)
+    return generation, parse_json(store.get(key), Holder, f"{store.url}/{key}")
 
 
 def request_stop(store: Store, generation: int) -> None:
@@ -177,12 +192,12 @@ def _wait_until_gone(store: Store, generation: int, holder: Holder, name: str) -
 
 def _delete_before(store: Store, generation: int) -> None:
     for key in store.keys(f"{FOLDER}/"):
-        if _number(key) < generation:
+        if 0 < _number(key, "json") < generation or 0 < _number(key, "stop") < generation:
             store.delete(key)
 
 
 def _newest(keys: Iterable[str]) -> int:
-    return max((_number(key) for key in keys if key.endswith(".json")), default=0)
+    return max((_number(key, "json") for key in keys), default=0)
 
 
 def _entry(generation: int) -> str:
@@ -193,8 +208,10 @@ def _stop(generation: int) -> str:
     return f"{FOLDER}/{generation:08d}.stop"
 
 
-def _number(key: str) -> int:
-    return int(key.removeprefix(f"{FOLDER}/").partition(".")[0])
+def _number(key: str, kind: str) -> int:
+    """The generation in the name of an entry or a request; 0 for any other object, which is passed over."""
+    found = _NAME.fullmatch(key)
+    return int(found["generation"]) if found and found["kind"] == kind else 0
 
 
 def _json(holder: Holder) -> bytes:

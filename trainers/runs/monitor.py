@@ -13,6 +13,7 @@ from typing import Self
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
+from unbraid.datasets.threads import WatchedThread
 from unbraid.trainers.errors import SupersededError
 from unbraid.trainers.runs.lease import Holder, read_requests
 
@@ -45,7 +46,7 @@ class RunMonitor:
         self._known_deadline: float | None = None
         self._answered = 0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="monitor-run", daemon=True)
+        self._thread = WatchedThread(self._poll, "monitor-run")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -59,7 +60,9 @@ class RunMonitor:
 
         Raises:
             SupersededError: when another launch has taken the run over.
+            ThreadError: when nobody watches the storage any more.
         """
+        self._thread.raise_error()
         if self.superseded_by is not None:
             raise SupersededError(f"this run has been taken over: {self.superseded_by} trains it now")
 

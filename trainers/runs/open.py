@@ -3,11 +3,20 @@
 import time
 from collections.abc import Mapping
 
-from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.store import Store, open_below, open_store
 from unbraid.datasets.store.retry import default_backoff
 from unbraid.trainers.config.schema import SystemConfig, differences, effects
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.runs.record import CONFIG_KEY, RUN_KEY, input_key, provenance, read_config, write_config, write_run
+from unbraid.trainers.runs.record import (
+    CONFIG_KEY,
+    RUN_KEY,
+    input_key,
+    provenance,
+    read_config,
+    read_run,
+    write_config,
+    write_run,
+)
 
 
 def open_run(storage: str, name: str, create: bool = False, retry_seconds: float = 0.0) -> Store:
@@ -16,8 +25,11 @@ def open_run(storage: str, name: str, create: bool = False, retry_seconds: float
     Args:
         create: make it when it is missing.
         retry_seconds: for which requests to a server that does not answer are repeated.
+
+    Raises:
+        DataError: when the name leaves the storage, or the run's folder is a link.
     """
-    return open_store(f"{storage.rstrip('/')}/{name}", create=create, backoff=default_backoff(retry_seconds))
+    return open_below(storage, name, create, default_backoff(retry_seconds))
 
 
 def find_run(reference: str, storage: str) -> Store:
@@ -54,6 +66,24 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
     if not store.exists(RUN_KEY):
         write_run(store, {"command": command, "started": time.time(), **provenance()})
     return store
+
+
+def require_same_set(store: Store, digest: str) -> None:
+    """Check that a run goes on with the data set that it began with.
+
+    Args:
+        store: of the run; a run that never trained has no set yet.
+        digest: of the set that is at its URL now.
+
+    Raises:
+        ConfigError: when it is another set, naming both digests.
+    """
+    known = read_run(store).get("data_digest") if store.exists(RUN_KEY) else None
+    if known not in (None, digest):
+        raise ConfigError(
+            f"run {store.url}: was trained on the set with the digest {known}, at data.url is now the one with {digest}: "
+            "put the old set there, or give this run another run.name"
+        )
 
 
 def delete_run(store: Store) -> int:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from unbraid.datasets.untrusted.terminal import rewrite_line
+from unbraid.datasets.untrusted.text import printable
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.runs.record import measures_of
 
@@ -40,7 +42,7 @@ class Progress:
         self._printed = now
         text = progress_text(line, self.updates, self.watched)
         if terminal:
-            print(f"\r\x1b[2K{text}", end="\n" if last else "", file=self.stream, flush=True)
+            rewrite_line(self.stream, text, "\n" if last else "")
             self._rewriting = not last
         else:
             print(text, file=self.stream, flush=True)
@@ -52,7 +54,8 @@ class Progress:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Align the cells of a table in columns, a line for each row."""
+    """Align the cells of a table in columns, a line for each row, whatever is in the cells."""
+    rows = [[" ".join(printable(cell).split()) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 

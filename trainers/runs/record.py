@@ -8,12 +8,17 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import AfterValidator, ConfigDict, Field
+from typing_extensions import TypedDict  # pydantic reads none but this one before Python 3.12
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import Store
+from unbraid.datasets.untrusted.documents import Count, Name, Seconds, Text, parse_json
+from unbraid.trainers.config.presets import read_yaml
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.config.systems import load_config
 from unbraid.trainers.errors import StoppedError, SupersededError
@@ -22,15 +27,56 @@ CONFIG_KEY = "config.yaml"
 RUN_KEY = "run.json"
 METRICS_KEY = "metrics.jsonl"
 REPORT_KEY = "report.png"
+LONGEST_MESSAGE = 10_000
+"""Characters of why a run has ended, as many as are read."""
 PACKAGES = ("unbraid", "torch", "ray", "webdataset", "kornia")
 """Packages whose versions are recorded."""
 
+LARGEST_METRICS = 512 << 20
+"""Bytes of ``metrics.jsonl`` that are read."""
+
 Status = Literal["running", "finished", "failed", "stopped"]
+Scores = Annotated[dict[Name, float], Field(max_length=10_000)]
+"""Measures by name."""
+
+
+def _has_step(line: dict[str, float | int]) -> dict[str, float | int]:
+    if not isinstance(line.get("step"), int):
+        raise ValueError("a line of metrics has a whole number `step`")
+    return line
+
+
+Line = Annotated[dict[Name, float | int], Field(max_length=10_000), AfterValidator(_has_step)]
+"""A line of metrics: numbers by name, the ``step`` among them."""
+
+
+class RunRecord(TypedDict, total=False):
+    """The content of ``run.json``. Which fields are there depends on how far the run is; others are kept as they are."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # the name is pydantic's
+
+    command: Text
+    git_commit: Text | None
+    git_dirty: bool | None
+    python: Text
+    versions: dict[Name, Text | None]
+    machine: Text
+    argv: list[Text]
+    started: Seconds
+    ended: Seconds
+    seconds: Seconds
+    status: Status
+    message: Text
+    starts: Count
+    step: Count
+    data_digest: Text
+    evaluation: Scores
 
 
 def read_config(store: Store, key: str = CONFIG_KEY) -> SystemConfig:
     """Read the resolved configuration of a run, or, under :func:`input_key`, of a run that it started from."""
-    return load_config(yaml.safe_load(store.get(key)), f"{store.url}/{key}")
+    where = f"{store.url}/{key}"
+    return load_config(read_yaml(where, store.get(key)), where)
 
 
 def write_config(store: Store, config: SystemConfig, key: str = CONFIG_KEY) -> None:
@@ -43,16 +89,19 @@ def input_key(name: str) -> str:
     return f"inputs/{name}.yaml"
 
 
-def read_run(store: Store) -> dict[str, Any]:
-    """Read ``run.json``: provenance and status."""
-    content: dict[str, Any] = json.loads(store.get(RUN_KEY))
-    return content
+def read_run(store: Store) -> RunRecord:
+    """Read ``run.json``: provenance and status.
+
+    Raises:
+        DataError: when there is none, or a field has a value that no run has.
+    """
+    return parse_json(store.get(RUN_KEY), RunRecord, f"{store.url}/{RUN_KEY}")
 
 
 def write_run(store: Store, change: Mapping[str, Any]) -> None:
     """Set fields of ``run.json``; the others keep their values."""
-    content = read_run(store) if store.exists(RUN_KEY) else {}
-    store.put(RUN_KEY, json.dumps(content | dict(change), indent=2).encode())
+    content = dict(read_run(store)) if store.exists(RUN_KEY) else {}
+    store.put(RUN_KEY, without_password(json.dumps(content | dict(change), indent=2)).encode())
 
 
 def run_status(store: Store) -> Status | None:
@@ -73,14 +122,20 @@ def write_end(store: Store, error: Exception) -> None:
     if isinstance(error.__cause__, SupersededError):
         return
     status: Status = "stopped" if isinstance(error.__cause__, StoppedError) else "failed"
-    write_run(store, {"status": status, "message": str(error), "ended": time.time()})
+    write_run(store, {"status": status, "message": str(error)[:LONGEST_MESSAGE], "ended": time.time()})
 
 
-def read_metrics(store: Store) -> list[dict[str, Any]]:
-    """Read all complete lines of ``metrics.jsonl``; empty before the first."""
+def read_metrics(store: Store) -> list[Line]:
+    """Read all complete lines of ``metrics.jsonl``; empty before the first.
+
+    Raises:
+        DataError: naming the line, when one is not numbers by name.
+    """
     if not store.exists(METRICS_KEY):
         return []
-    return [json.loads(line) for line in store.get(METRICS_KEY).split(b"\n")[:-1]]
+    lines = store.get(METRICS_KEY, LARGEST_METRICS).split(b"\n")[:-1]
+    where = f"{store.url}/{METRICS_KEY}"
+    return [parse_json(line, Line, f"{where}, line {number}") for number, line in enumerate(lines, 1)]
 
 
 def measures_of(line: Mapping[str, Any]) -> dict[str, float]:
@@ -98,7 +153,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "machine": platform.machine(),
-        "argv": sys.argv[1:],
+        "argv": [without_password(word) for word in sys.argv[1:]],
     }
 
 

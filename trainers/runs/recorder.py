@@ -3,7 +3,6 @@
 import json
 import queue
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext, suppress
@@ -11,7 +10,9 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
+from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import FolderStore, Store
+from unbraid.datasets.threads import WatchedThread
 from unbraid.trainers.runs.delivery import Delivery, Outage
 from unbraid.trainers.runs.events import event_entry
 from unbraid.trainers.runs.pictures import png
@@ -111,7 +112,7 @@ class StorageRecorder:
         self._board = SummaryWriter(str(self._board_folder), purge_step=step + 1, max_queue=1000)
         self._failure: Exception | None = None
         self._pictures: queue.Queue[tuple[int, Mapping[str, Tensor], str] | None] = queue.Queue()
-        self._picture_thread = threading.Thread(target=self._write_pictures, name="write-pictures", daemon=True)
+        self._picture_thread = WatchedThread(self._write_pictures, "write-pictures")
         self._picture_thread.start()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> Line:
@@ -136,6 +137,7 @@ class StorageRecorder:
 
     def event(self, kind: str, message: str) -> None:
         """Record an event that a person should know of, and print it; may be called from any thread."""
+        message = without_password(message)
         print(f"{kind}: {message}", file=sys.stderr, flush=True)  # noqa: T201  # a worker's output is the job's log
         self._delivery.add(*event_entry(kind, message))
 

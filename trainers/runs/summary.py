@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.config.schema import SystemConfig
-from unbraid.trainers.runs.checkpoint import FOLDER as CHECKPOINTS
-from unbraid.trainers.runs.checkpoint import MANIFEST
+from unbraid.trainers.runs.checkpoint import complete_steps, read_manifest
 from unbraid.trainers.runs.lease import EXPIRY_SECONDS, newest
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import RUN_KEY, read_config, read_metrics, read_run
@@ -82,8 +80,8 @@ def summarise(store: Store, name: str) -> Summary:
     run, config = read_run(store), read_config(store)
     training = [line for line in read_metrics(store) if "speed/updates_per_second" in line]
     line: dict[str, Any] = training[-1] if training else {}
-    manifests = [key for key in store.keys(f"{CHECKPOINTS}/") if key.endswith(f"/{MANIFEST}")]
-    manifest = json.loads(store.get(max(manifests))) if manifests else {}
+    steps = complete_steps(store)
+    manifest = read_manifest(store, steps[-1]) if steps else None
     _, holder = newest(store)
     alive = holder is not None and not holder.released and time.time() - holder.renewed < 2 * EXPIRY_SECONDS
     status = str(run.get("status", "claimed"))
@@ -98,8 +96,8 @@ def summarise(store: Store, name: str) -> Summary:
         rate=float(line.get("speed/updates_per_second", 0.0)),
         images=float(line.get("speed/images_per_second", 0.0)),
         line=line,
-        checkpoint=manifest.get("step"),
-        checkpoint_age=time.time() - manifest["time"] if "time" in manifest else None,
+        checkpoint=None if manifest is None else manifest.step,
+        checkpoint_age=None if manifest is None else time.time() - manifest.time,
         holder=str(holder) if alive else "",
         starts=int(run.get("starts", 0)),
         started=float(run.get("started", 0.0)),
@@ -113,14 +111,33 @@ def run_names(storage: str) -> list[str]:
     return sorted(key.removesuffix(f"/{RUN_KEY}") for key in keys if key.endswith(f"/{RUN_KEY}") and key.count("/") == 1)
 
 
-def summaries(storage: str, names: Iterable[str]) -> list[Summary]:
+@dataclass(frozen=True)
+class Unreadable:
+    """A run whose files are damaged or are not a run's.
+
+    Attributes:
+        message: which file, and what is wrong with it.
+    """
+
+    name: str
+    message: str
+    status = "unreadable"
+    started = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The attributes as JSON values."""
+        return {"name": self.name, "status": self.status, "message": self.message}
+
+
+def summaries(storage: str, names: Iterable[str]) -> list[Summary | Unreadable]:
     """Read the states of several runs in parallel; runs that have been deleted meanwhile are left out."""
 
-    def read(name: str) -> Summary | None:
+    def read(name: str) -> Summary | Unreadable | None:
         try:
-            return summarise(open_run(storage, name), name)
-        except DataError:
-            return None
+            store = open_run(storage, name)
+            return summarise(store, name) if store.exists(RUN_KEY) else None
+        except Exception as error:  # whatever a stranger's folder does, it is one row, and not the end of the list
+            return Unreadable(name, in_one_line(error))
 
     with ThreadPoolExecutor(READERS) as readers:
         return [summary for summary in readers.map(read, names) if summary is not None]

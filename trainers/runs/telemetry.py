@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from ray.util.metrics import Gauge
 
+from unbraid.datasets.threads import WatchedThread
+
 KEEP_SECONDS = 5.0
 """Pause after which all gauges are set again: Ray drops a gauge that was not set for 20 s, and a slow run logs less often."""
 
@@ -37,7 +39,7 @@ class RayMetrics:
         self._values: dict[str, float] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="keep-metrics", daemon=True)
+        self._keeper = WatchedThread(self._keep, "keep-metrics")
 
     def __enter__(self) -> Self:
         self._keeper.start()

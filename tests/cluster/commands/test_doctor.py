@@ -27,8 +27,10 @@ def test_the_doctor_finds_a_healthy_cluster_healthy_and_says_so_for_programs(
         "data set",
         "lanes",
         "clocks",
+        "ports",
         "all-reduce",
     }
+    assert findings["ports"]["text"] == "all of Ray's and SeaweedFS's are on loopback"
     (rates,) = findings["run storage"]["figures"].values()
     assert rates["read"] > 0
 

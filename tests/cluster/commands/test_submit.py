@@ -1,5 +1,8 @@
 """``unbraid submit``: a mistake is found here, before anything is sent."""
 
+import uuid
+from pathlib import Path
+
 import pytest
 
 from tests.cluster.test_cli import unbraid
@@ -33,3 +36,20 @@ def test_a_preset_that_the_clusters_tree_lacks_fails_with_its_error(services: Lo
     result = unbraid("submit", "--no-upload", "train", "of-tomorrow")
     assert result.exit_code == 1
     assert "preset 'of-tomorrow': no such preset" in result.output
+
+
+def test_what_is_left_out_is_said_on_standard_error_and_included_on_purpose(services: LocalServices, tmp_path: Path) -> None:
+    for name in ("notes.txt", "test.pem", "weights.pt"):
+        (tmp_path / name).write_text(name)
+    words = ("submit", "--detach", "--working-dir", str(tmp_path), "--include", "weights.pt")
+    result = unbraid(*words, "data", "inspect", f"s3://unbraid/{uuid.uuid4().hex}")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == "left out 1: files that may hold keys, such as test.pem; --include test.pem uploads it on purpose\n"
+    assert result.stdout.startswith("job data-inspect-")
+
+
+def test_nothing_is_included_in_a_job_of_kubernetes() -> None:
+    """Its pods run what is in their image."""
+    result = unbraid("submit", "--kube", "--include", "*.pem", "train", "infogan-mnist")
+    assert result.exit_code == 2
+    assert "are for a Ray cluster that is running, not for --kube" in " ".join(result.output.split())

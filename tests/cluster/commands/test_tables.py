@@ -5,6 +5,7 @@ import time
 import pytest
 
 from unbraid.cluster.commands.tables import EVENTS_SHOWN, clock_time, duration, event_lines
+from unbraid.trainers.runs.events import Event
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_a_time_of_another_day_has_its_date() -> None:
 
 
 def test_only_the_newest_events_are_shown_and_that_is_said() -> None:
-    events = [{"time": number, "kind": "start", "message": f"number {number}"} for number in range(EVENTS_SHOWN + 1)]
+    events = [Event(number, "start", f"number {number}") for number in range(EVENTS_SHOWN + 1)]
     assert event_lines([]) == []
     assert event_lines(events[:-1])[0] == "what happened:"
     heading, *lines = event_lines(events)

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from unbraid.cluster.doctor import findings
-from unbraid.cluster.doctor.findings import Answers, about_disks, about_versions
+from unbraid.cluster.doctor.findings import Answers, about_disks, about_ports, about_versions
 
 GIB = 1 << 30
 
 
 def facts(**change: Any) -> dict[str, Any]:
     packages = {"torch": "2.13.0", "ray": "2.60.0"} | change.pop("packages", {})
-    return {"python": platform.python_version(), "packages": packages, "shm_total": GIB, "disk_free": 5 * GIB} | change
+    healthy = {"shm_total": GIB, "disk_free": 5 * GIB, "listeners": [], "token": True}
+    return {"python": platform.python_version(), "packages": packages, **healthy} | change
 
 
 def answers(*nodes: Any) -> Answers:
@@ -50,3 +51,18 @@ def test_a_node_with_little_shared_memory_or_disk_is_a_warning() -> None:
     memory, disk = about_disks(answers(facts(), facts(shm_total=GIB - 1, disk_free=5 * GIB - 1)))
     assert (memory.level, disk.level) == ("warn", "warn")
     assert "object store" in memory.remedy
+
+
+@pytest.mark.parametrize(
+    ("nodes", "level", "text"),
+    [
+        ([facts()], "pass", "are on loopback"),
+        ([facts(), facts(listeners=["raylet :::6380"])], "pass", "want the token, metrics do not: node1: raylet :::6380"),
+        ([facts(), facts(listeners=["raylet :::6380"], token=False)], "warn", "without a token: node1: raylet :::6380"),
+        ([facts(token=False)], "pass", "are on loopback"),
+    ],
+)
+def test_ports_that_the_network_reaches_are_named(nodes: list[Any], level: str, text: str) -> None:
+    finding = about_ports(answers(*nodes))
+    assert (finding.level, text in finding.text) == (level, True), finding
+    assert bool(finding.remedy) == (level == "warn")

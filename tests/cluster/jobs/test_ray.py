@@ -14,7 +14,7 @@ from tests.cluster.test_cli import unbraid
 from unbraid.cluster.jobs.ray import UNKNOWN_TIMES, RayJobServer
 from unbraid.cluster.jobs.request import submission_id
 from unbraid.cluster.jobs.server import Job, JobError
-from unbraid.cluster.jobs.tree import zip_tree
+from unbraid.cluster.jobs.tree import zipped_tree
 from unbraid.cluster.local.services import LocalServices
 
 ROOT = Path(__file__).parents[3]
@@ -99,10 +99,9 @@ def test_the_tree_that_is_uploaded_is_what_runs_in_the_job_and_in_its_workers(
         "specs = [find_spec(name) for name in ('models', 'datasets', 'trainers', 'cluster')]\n"
         "print('hiding:', *[s.origin for s in specs if s and 'working_dir_files' in str(s.origin)])\n"
     )
-    archive = tmp_path / "tree.zip"
-    zip_tree(tree, archive)
     base = f"where-{uuid.uuid4().hex[:8]}"
-    job, _ = server.submit(base, ["python", "where.py"], {"working_dir": str(archive)}, {"base": base})
+    with zipped_tree(tree) as (environment, _):
+        job, _ = server.submit(base, ["python", "where.py"], environment, {"base": base})
     assert ended(server, job).result == 0
     lines = server.logs(job.id).splitlines()
     (line,) = [line for line in lines if line.startswith("trainers:")]
@@ -153,6 +152,6 @@ def test_no_cluster_at_the_address_is_one_error() -> None:
 
 def test_another_ray_version_is_refused(server: RayJobServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's answer is replaced here: there is one Ray on this machine."""
-    monkeypatch.setattr("unbraid.trainers.launch.ray_internals.ray_version_of", lambda client: "2.40.0")
+    monkeypatch.setattr("unbraid.cluster.jobs.ray.ray_version_of", lambda client: "2.40.0")
     with pytest.raises(JobError, match=r"runs Ray 2\.40\.0, this is Ray"):
         RayJobServer(server.address)

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
+from unbraid.cluster.cli import main
+from unbraid.cluster.commands.local import reach_text
+from unbraid.cluster.local.listeners import Listener
+from unbraid.cluster.local.seaweedfs import grpc_sockets
 from unbraid.cluster.local.services import LocalServices, ServiceError
 from unbraid.datasets.store import open_store
 
@@ -20,7 +25,7 @@ def test_up_twice_is_up_once(services: LocalServices) -> None:
 
 
 def test_keys_are_private_and_generated(services: LocalServices) -> None:
-    for name in ("s3.json", "ray_token", "running.json"):
+    for name in ("s3.json", "ray_token", "running.json", "security.toml", "s3-key.pem"):
         assert stat.S_IMODE((services.folder / name).stat().st_mode) == 0o600, name
     assert stat.S_IMODE(services.folder.stat().st_mode) == 0o700
     assert len(services.environment()["AWS_SECRET_ACCESS_KEY"]) >= 40
@@ -34,10 +39,18 @@ def test_keys_are_in_no_command_line_and_no_log(services: LocalServices) -> None
     assert not any(secret in log.read_text(errors="replace") for log in services.folder.glob("*.log"))
 
 
-def test_s3_listens_on_loopback_only(services: LocalServices) -> None:
-    process = psutil.Process(services.status()["s3"].pid)
-    listening = {c.laddr.ip for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-    assert listening == {"127.0.0.1"}
+def test_all_ports_are_on_loopback_and_status_says_who_reaches_them(services: LocalServices) -> None:
+    listeners = services.listeners()
+    assert {"weed", "gcs_server", "raylet"} <= {listener.program for listener in listeners}
+    assert [str(listener) for listener in listeners if not listener.on_loopback] == []
+    status = CliRunner().invoke(main, ["local", "status"]).output
+    assert f"all {len(listeners)} ports are on loopback" in status and "ray_token" in status
+    assert "1 of 2 ports are not on loopback" in reach_text([Listener("a", "::", 1), Listener("b", "::1", 2)], "folder")
+
+
+def test_the_address_of_a_listener_says_who_reaches_it() -> None:
+    assert all(Listener("raylet", address, 1).on_loopback for address in ("127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"))
+    assert not any(Listener("raylet", address, 1).on_loopback for address in ("192.0.2.2", "::", "::ffff:192.0.2.2"))
 
 
 def test_a_taken_port_is_reported_by_number(tmp_path: Path) -> None:
@@ -73,11 +86,14 @@ def test_a_whole_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in local.environment().items():
             monkeypatch.setenv(name, value)
         open_store("s3://unbraid/kept").put("a", b"1")
-        psutil.Process(local.status()["s3"].pid).kill()
+        killed = local.status()["s3"]
+        psutil.Process(killed.pid).kill()
         psutil.wait_procs(tree[:1], 10)
         with pytest.raises(ServiceError, match=r"s3 has died; its log is .*s3\.log"):
             local.status()
+        assert any(path.exists() for path in grpc_sockets(killed.ports))
         local.up(report=quiet)
+        assert not any(path.exists() for path in grpc_sockets(killed.ports))
         monkeypatch.setenv("AWS_ENDPOINT_URL", local.environment()["AWS_ENDPOINT_URL"])
         assert open_store("s3://unbraid/kept").get("a") == b"1"
         tree += [psutil.Process(local.status()["s3"].pid)]

@@ -33,7 +33,7 @@ def test_index_finds_each_sample_in_the_tar(digits_folder: Path) -> None:
     with tarfile.open(digits_folder / shard.name) as tar:
         members = {m.name: tar.extractfile(m) for m in tar}
         expected = {name: file.read() for name, file in members.items() if file is not None}
-    samples = list(read_samples(store, shard, 0, shard.count))
+    samples = list(read_samples(store, shard, len(FIELDS), 0, shard.count))
     assert len(samples) == shard.count == SHARD
     for sample in samples:
         key = sample.pop("__key__").decode()
@@ -63,10 +63,10 @@ def test_long_names_are_found_too(tmp_path: Path) -> None:
     samples = [{"__key__": f"{key}/{i}", "png": b"x" * i, "cls": b"7"} for i in range(1, 5)]
     store = FolderStore(tmp_path, create=True)
     shard = write_shard(store, "a.tar", FIELDS, samples)
-    block = ShardReader(store, (shard,)).read((Stretch(0, 1, 4),), np.array([2, 0, 1]))
+    block = ShardReader(store, (shard,), len(FIELDS)).read((Stretch(0, 1, 4),), np.array([2, 0, 1]))
     assert [bytes(content or b"") for content in block.encoded(0, 3, 0)] == [b"xxxx", b"xx", b"xxx"]
     assert [bytes(content or b"") for content in block.encoded(1, 3, 1)] == [b"7"] * 2
-    assert [sample["__key__"].decode() for sample in read_samples(store, shard, 0, 2)] == [f"{key}/1", f"{key}/2"]
+    assert [sample["__key__"].decode() for sample in read_samples(store, shard, len(FIELDS), 0, 2)] == [f"{key}/1", f"{key}/2"]
 
 
 def test_index_holds_what_was_packed(digits_folder: Path) -> None:
@@ -84,10 +84,10 @@ def test_a_missing_split_is_named(digits_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 7}, "has version 7, this unbraid reads version 2"),
+        (lambda c: c | {"version": 7}, "has version 7, this unbraid reads version 3"),
         (lambda c: c | {"format": "other"}, "not an index of packed shards"),
         (lambda c: c | {"digest": "0"}, "was changed after packing"),
-        (lambda c: {k: v for k, v in c.items() if k != "splits"}, "field 'splits' is missing"),
+        (lambda c: {k: v for k, v in c.items() if k != "fields"}, "fields: Field required"),
     ],
 )
 def test_a_foreign_index_is_refused(tmp_path: Path, change: object, message: str) -> None:
@@ -131,11 +131,11 @@ def test_a_damaged_sample_is_not_returned(tmp_path: Path) -> None:
     shard = pack_digits(store).shards("train")[0]
     path = tmp_path / shard.name
     content = bytearray(path.read_bytes())
-    content[int(read_table(store, shard).offsets[5]) + 600] ^= 1
+    content[int(read_table(store, shard, len(FIELDS)).offsets[5]) + 600] ^= 1
     path.write_bytes(content)
-    assert len(list(read_samples(store, shard, 0, 5))) == 5
+    assert len(list(read_samples(store, shard, len(FIELDS), 0, 5))) == 5
     with pytest.raises(DataError, match=rf"{shard.name}: the checksum of sample 5 .* differs"):
-        list(read_samples(store, shard, 0, 10))
+        list(read_samples(store, shard, len(FIELDS), 0, 10))
 
 
 def test_a_table_of_another_shard_is_refused(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_table_of_another_shard_is_refused(tmp_path: Path) -> None:
     first, second, *_ = pack_digits(store).shards("train")
     store.put(first.table_key, store.get(second.table_key))
     with pytest.raises(DataError, match=f"is not the table that belongs to {first.name}"):
-        read_table(store, first)
+        read_table(store, first, len(FIELDS))
     reports: list[str] = []
     assert inspect_set(str(tmp_path), None, check=True, report=reports.append) == 1
 

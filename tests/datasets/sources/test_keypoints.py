@@ -112,7 +112,7 @@ def test_deepfashion_is_split_by_item_and_keypoints_follow_the_size(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a.jpg:[1, 2]:[3, 4]", r"market\.csv: line 1: expected name:\[18 rows\]:\[18 columns\] \(2 values\)"),
+        ("a.jpg:[1, 2]:[3, 4]", r"market\.csv: line 1: expected name:\[18 rows\]:\[18 columns\] \(.*at least 18 items"),
         ("a.jpg;[1, 2];[3, 4]", r"market\.csv: line 1: expected name"),
         (keypoint_line("other.jpg", 0), "no image of bounding_box_train has keypoints"),
     ],

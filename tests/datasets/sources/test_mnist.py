@@ -9,7 +9,7 @@ import pytest
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.sources.idx import read_idx, read_idx_set
-from unbraid.datasets.sources.mnist import MD5, fetch_mnist, read_mnist
+from unbraid.datasets.sources.mnist import SHA256, fetch_mnist, read_mnist
 from unbraid.datasets.sources.packing import pack
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
@@ -48,7 +48,7 @@ def test_fetching_twice_reads_only_what_is_there(mnist: Path) -> None:
 def test_a_local_folder_comes_first_even_gzipped(mnist: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    for name in MD5:
+    for name in SHA256:
         (source / f"{name}.gz").write_bytes(gzip.compress((mnist / name).read_bytes(), 1))
     reports: list[str] = []
     fetch_mnist(tmp_path / "raw", source, reports.append)
@@ -91,14 +91,14 @@ def test_truncated_and_foreign_idx_files_are_refused(tmp_path: Path, content: by
 
 
 def test_a_foreign_idx_set_is_not_packed_as_mnist(tmp_path: Path) -> None:
-    for name, shape in zip(MD5, [(6, 28, 28), (6,), (4, 28, 28), (4,)], strict=True):
+    for name, shape in zip(SHA256, [(6, 28, 28), (6,), (4, 28, 28), (4,)], strict=True):
         write_idx(tmp_path / name, np.zeros(shape))
-    with pytest.raises(DataError, match=r"its MD5 is .* a foreign file"):
+    with pytest.raises(DataError, match=r"its SHA-256 is .* a foreign file"):
         read_mnist(tmp_path, "mnist")
 
 
 def test_a_relative_of_mnist_is_packed_without_its_checksums(tmp_path: Path) -> None:
-    for name, shape in zip(MD5, [(6, 8, 9), (6,), (4, 8, 9), (4,)], strict=True):
+    for name, shape in zip(SHA256, [(6, 8, 9), (6,), (4, 8, 9), (4,)], strict=True):
         write_idx(tmp_path / name, np.arange(np.prod(shape)).reshape(shape) % 3)
     store = open_store(str(tmp_path / "out"), create=True)
     index = pack(read_idx_set(tmp_path, "tiny"), store, report=lambda text: None)
@@ -109,7 +109,7 @@ def test_a_relative_of_mnist_is_packed_without_its_checksums(tmp_path: Path) -> 
 
 
 def test_images_and_labels_of_different_sets_are_refused(tmp_path: Path) -> None:
-    for name, shape in zip(MD5, [(6, 8, 9), (5,), (4, 8, 9), (4,)], strict=True):
+    for name, shape in zip(SHA256, [(6, 8, 9), (5,), (4, 8, 9), (4,)], strict=True):
         write_idx(tmp_path / name, np.zeros(shape))
     with pytest.raises(DataError, match="files of different sets"):
         read_idx_set(tmp_path, "tiny")

@@ -136,7 +136,7 @@ def test_a_few_damaged_samples_may_be_replaced_by_their_neighbours(tmp_path: Pat
     index = pack_digits(open_store(str(tmp_path)))
     whole = take(stream(str(tmp_path)), 25)
     shard = index.shards("train")[7]
-    table = read_table(open_store(str(tmp_path)), shard)
+    table = read_table(open_store(str(tmp_path)), shard, len(index.fields))
     path = tmp_path / shard.name
     content = bytearray(path.read_bytes())
     for sample in (3, 30):

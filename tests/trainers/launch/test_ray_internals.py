@@ -29,11 +29,14 @@ PRIVATE = ("ray.core.generated", "ray.dashboard", "ray.train.v2")
 
 
 def test_the_job_servers_private_names_exist() -> None:
+    from ray._private.runtime_env.packaging import get_uri_for_package
     from ray.dashboard.utils import ray_address_to_api_server_url
     from ray.job_submission import JobSubmissionClient
 
     assert list(inspect.signature(ray_address_to_api_server_url).parameters) == ["address"]
     assert list(inspect.signature(JobSubmissionClient._do_request).parameters)[:3] == ["self", "method", "endpoint"]
+    assert list(inspect.signature(JobSubmissionClient._raise_error).parameters) == ["self", "r"]
+    assert list(inspect.signature(get_uri_for_package).parameters) == ["package"]
 
 
 def test_the_control_stores_private_names_exist() -> None:
@@ -45,6 +48,14 @@ def test_the_control_stores_private_names_exist() -> None:
     assert callable(InnerGcsClient.get_all_node_info) and callable(InnerGcsClient.drain_node)  # GcsClient passes calls on
     assert isinstance(gcs_pb2.GcsNodeInfo.ALIVE, int)  # type: ignore[attr-defined]
     assert isinstance(autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION, int)  # type: ignore[attr-defined]
+
+
+def test_the_private_names_that_keep_a_cluster_to_this_user_exist() -> None:
+    from ray import init
+    from ray._private import ray_constants
+
+    assert list(ray_internals.ON_LOOPBACK) == [ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
+    assert "_temp_dir" in str(inspect.getsource(init))  # passed as **kwargs
 
 
 def test_a_real_cluster_answers_by_them(services: LocalServices) -> None:

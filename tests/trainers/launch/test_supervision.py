@@ -195,7 +195,7 @@ def test_a_lost_worker_is_recorded_with_rank_and_step(store: Store) -> None:
     store.put(METRICS_KEY, lines(1, 2))
     WorkerLossLog(store.url).after_exception(None, {1: RuntimeError("it\ndied")})
     (event,) = read_events(store)
-    assert (event["kind"], event["message"]) == ("worker_lost", "rank 1, after update 2: it died")
+    assert (event.kind, event.message) == ("worker_lost", "rank 1, after update 2: it died")
 
 
 class Controllers:
@@ -233,7 +233,7 @@ def test_a_lost_controller_is_replaced_and_recorded(
     assert [name[-2:] for name in controllers.names] == ["-1", "-2", "-3"]
     assert ray_is_not_there == ["connect", "shutdown", "connect", "shutdown", "connect"]
     events = read_events(store)
-    assert [(event["kind"], event["message"]) for event in events] == [
+    assert [(event.kind, event.message) for event in events] == [
         ("controller_lost", "first"),
         ("controller_lost", "second"),
     ]

@@ -153,7 +153,7 @@ def test_what_is_recorded_while_the_storage_is_away_is_written_when_it_is_back(t
         recorder.scalars(3, {"loss/d": 3.0})
     assert [line["step"] for line in read_metrics(store)] == [1, 2, 3]
     assert store.exists("preview/fake/00000002.png")
-    assert [event["kind"] for event in read_events(store)] == ["storage_away", "storage_back"]
+    assert [event.kind for event in read_events(store)] == ["storage_away", "storage_back"]
     assert store.exists(METRICS_KEY)
 
 

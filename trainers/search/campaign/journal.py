@@ -13,16 +13,19 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
+from pydantic import ConfigDict, JsonValue
+from typing_extensions import TypedDict  # pydantic reads none but this one before Python 3.12
 
-from unbraid.datasets.errors import DataError
-from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.passwords import without_password
+from unbraid.datasets.store import Store, open_below, open_store
+from unbraid.datasets.untrusted.documents import Count, Name, Seconds, Text, parse_json
 from unbraid.trainers.config.schema import absolute, differences, effects
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import measures_of, provenance, read_metrics
@@ -37,6 +40,32 @@ CONFIGURATIONS = "configurations/"
 TRIALS = "trials/"
 READERS = 16
 """Threads that read records at once."""
+
+_TRIAL_KEY = re.compile(rf"{TRIALS}(?P<name>[0-9]{{4,9}}-s[0-9]{{1,9}})/(trial\.json|config\.yaml)")
+_CONFIGURATION_KEY = re.compile(rf"{CONFIGURATIONS}[0-9]{{4,9}}\.json")
+
+
+class CampaignRecord(TypedDict, total=False):
+    """The content of ``campaign.json``; fields of provenance are kept as they are."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # the name is pydantic's
+
+    command: Text
+    started: Seconds
+    seconds: Seconds
+    status: Name
+    message: Text
+    versions: dict[Name, Text | None]
+
+
+@dataclass(frozen=True)
+class _ConfigurationRecord:
+    """The content of an object below ``configurations/``."""
+
+    number: Count
+    params: dict[Name, JsonValue]
+    centrality: dict[int, float] | None
+    given_up: bool
 
 
 class Journal:
@@ -58,7 +87,7 @@ class Journal:
         Raises:
             ConfigError: when there is no such campaign.
         """
-        store = open_store(f"{absolute(storage).rstrip('/')}/{name}")
+        store = open_below(absolute(storage), name)
         if not store.exists(FILE_KEY):
             raise ConfigError(f"{store.url}: no such campaign; `unbraid tune FILE` starts one, --storage says where it is")
         return cls(store)
@@ -74,7 +103,7 @@ class Journal:
             ConfigError: when a campaign of that name has a file with other results.
             DataError: when the storage cannot be written.
         """
-        store = open_store(f"{campaign.storage.rstrip('/')}/{campaign.name}", create=True)
+        store = open_below(campaign.storage, campaign.name, create=True)
         journal = cls(store)
         if store.exists(FILE_KEY):
             _require_same_trials(journal.campaign(), campaign)
@@ -85,17 +114,18 @@ class Journal:
 
     def campaign(self) -> Campaign:
         """The campaign's file as of its newest launch; its storage is the place where the journal was found."""
-        campaign = parse_campaign(self.store.get(FILE_KEY).decode(), self.store.url)
+        campaign = parse_campaign(self.store.get(FILE_KEY), self.store.url)
         return campaign.model_copy(update={"storage": self.store.url.rpartition("/")[0]})
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> CampaignRecord:
         """The content of ``campaign.json``; empty before the first launch."""
-        content: dict[str, Any] = json.loads(self.store.get(STATUS_KEY)) if self.store.exists(STATUS_KEY) else {}
-        return content
+        if not self.store.exists(STATUS_KEY):
+            return CampaignRecord()
+        return parse_json(self.store.get(STATUS_KEY), CampaignRecord, f"{self.store.url}/{STATUS_KEY}")
 
     def set_status(self, **change: Any) -> None:
         """Set fields of ``campaign.json``."""
-        self.store.put(STATUS_KEY, json.dumps(self.status() | change, indent=2).encode())
+        self.store.put(STATUS_KEY, without_password(json.dumps(dict(self.status()) | change, indent=2)).encode())
 
     def write_configuration(self, configuration: Configuration) -> None:
         """Write a configuration's values, before its first trial starts, and whatever changes later."""
@@ -110,7 +140,7 @@ class Journal:
     def write_trial(self, trial: Trial) -> None:
         """Write a trial's state and scores."""
         self.trials_with_files.add(trial.name)
-        self.store.put(f"{TRIALS}{trial.name}/trial.json", json.dumps(asdict(trial), indent=2).encode())
+        self.store.put(f"{TRIALS}{trial.name}/trial.json", without_password(json.dumps(asdict(trial), indent=2)).encode())
 
     def trial_store(self, name: str) -> Store:
         """The store of a trial's run."""
@@ -123,10 +153,9 @@ class Journal:
             DataError: when the storage cannot be read.
         """
         keys = self.store.keys(TRIALS)
-        begun = sorted({key.split("/")[1] for key in keys if key.endswith(("/trial.json", "/config.yaml"))})
+        begun = sorted({found["name"] for key in keys if (found := _TRIAL_KEY.fullmatch(key))})
         with ThreadPoolExecutor(READERS) as pool:
-            contents = pool.map(self.store.get, self.store.keys(CONFIGURATIONS))
-            configurations = [_configuration(json.loads(content)) for content in contents]
+            configurations = list(pool.map(self._read_configuration, self._configuration_keys()))
             trials = list(pool.map(self._read_trial, begun))
         for trial in trials:
             configuration = configurations[trial.number]
@@ -139,17 +168,24 @@ class Journal:
                 configuration.trials[0] = Trial(configuration.number, 0)
         return configurations
 
+    def _configuration_keys(self) -> list[str]:
+        return [key for key in self.store.keys(CONFIGURATIONS) if _CONFIGURATION_KEY.fullmatch(key)]
+
+    def _read_configuration(self, key: str) -> Configuration:
+        content = parse_json(self.store.get(key), _ConfigurationRecord, f"{self.store.url}/{key}")
+        return Configuration(content.number, dict(content.params), centrality=content.centrality, given_up=content.given_up)
+
     def _read_trial(self, name: str) -> Trial:
         number, seed = name.split("-s")
-        try:
-            trial = _trial(json.loads(self.store.get(f"{TRIALS}{name}/trial.json")))
-        except DataError:
-            trial = Trial(int(number), int(seed), "running")
+        key = f"{TRIALS}{name}/trial.json"
+        trial = Trial(int(number), int(seed), "running")
+        if self.store.exists(key):
+            trial = parse_json(self.store.get(key), Trial, f"{self.store.url}/{key}")
         if not trial.ended:
             trial.state = "running"
             lines = read_metrics(self.trial_store(name))
-            trial.updates = max((line["step"] for line in lines), default=0)
-            trial.rungs = [(line["step"], measures_of(line)) for line in lines if measures_of(line)]
+            trial.updates = max((int(line["step"]) for line in lines), default=0)
+            trial.rungs = [(int(line["step"]), measures_of(line)) for line in lines if measures_of(line)]
         return trial
 
 
@@ -167,13 +203,3 @@ def _require_same_trials(stored: Campaign, given: Campaign) -> None:
             f"campaign {given.name!r} in {given.storage} was started from another file:\n{listing}\n"
             f"give this one another name, or take these changes back (only {', '.join(may_change)} may change)"
         )
-
-
-def _configuration(content: Mapping[str, Any]) -> Configuration:
-    compared = content["centrality"]
-    centrality = None if compared is None else {int(seed): value for seed, value in compared.items()}
-    return Configuration(content["number"], content["params"], centrality=centrality, given_up=content["given_up"])
-
-
-def _trial(content: dict[str, Any]) -> Trial:
-    return Trial(**(content | {"rungs": [(updates, scores) for updates, scores in content["rungs"]]}))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from pydantic import JsonValue
 
 from unbraid.datasets.store import Store
+from unbraid.datasets.untrusted.documents import Count, Name, parse_json
 
 LINEAGE_KEY = "lineage.json"
 """In the member's run."""
@@ -23,16 +25,16 @@ class Descent:
         params: the member's values from then on.
     """
 
-    updates: int
-    donor: str
-    params: Mapping[str, Any]
+    updates: Count
+    donor: Name
+    params: Mapping[Name, JsonValue]
 
 
 def read_lineage(run: Store) -> list[Descent]:
     """All entries of a member's lineage, in order; empty where it never copied another."""
     if not run.exists(LINEAGE_KEY):
         return []
-    return [Descent(**entry) for entry in json.loads(run.get(LINEAGE_KEY))]
+    return parse_json(run.get(LINEAGE_KEY), list[Descent], f"{run.url}/{LINEAGE_KEY}")
 
 
 def append_lineage(run: Store, entry: Descent) -> None:

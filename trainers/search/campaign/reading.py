@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from unbraid.datasets.untrusted.documents import parse_yaml
 from unbraid.trainers.config.schema import absolute, check_keys, explain, nearest
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.search.campaign.checks import check_campaign
@@ -46,7 +47,7 @@ def read_campaign(reference: str, overrides: Iterable[str] = ()) -> Campaign:
     return parse_campaign(text, reference, overrides)
 
 
-def parse_campaign(text: str, where: str, overrides: Iterable[str] = ()) -> Campaign:
+def parse_campaign(text: str | bytes, where: str, overrides: Iterable[str] = ()) -> Campaign:
     """Parse a campaign's YAML and check it as a whole: its own keys, then every corner of its space as a configuration.
 
     Args:
@@ -57,7 +58,7 @@ def parse_campaign(text: str, where: str, overrides: Iterable[str] = ()) -> Camp
         ConfigError: naming the file and the key.
     """
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
         if not isinstance(content, dict):
             raise ConfigError("expected a mapping with name, preset, space, objectives and budget")
         for override in overrides:
@@ -85,4 +86,4 @@ def _override(content: Any, override: str) -> None:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: {section} is not a section")
-    content[key] = yaml.safe_load(text)
+    content[key] = parse_yaml(text)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from unbraid.datasets.untrusted.terminal import erase_lines
 from unbraid.trainers.runs.progress import aligned
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import FINAL, Configuration, State, Trial
@@ -134,7 +135,7 @@ class LiveTable:
         self._printed = now
         text = campaign_table(self._campaign, configurations, self._seconds())
         if terminal and self._height:
-            self._stream.write(f"\x1b[{self._height}F\x1b[J")
+            erase_lines(self._stream, self._height)
         self._height = text.count("\n") + 1
         self._stream.write(text + "\n")
         self._stream.flush()

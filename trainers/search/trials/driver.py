@@ -20,6 +20,7 @@ from ray import tune
 
 from unbraid.trainers.config.presets import FOLDER_VARIABLE, own_folder
 from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.launch.ray_internals import connection_options
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.sections import Pbt
@@ -63,7 +64,7 @@ def run_campaign(
     if not plan.over:
         os.environ.update(_ENVIRONMENT)
         ray.init(
-            address=address or "local",
+            **connection_options(address),
             runtime_env=_runtime_env(),
             logging_level=logging.ERROR,
             log_to_driver=False,

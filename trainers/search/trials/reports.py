@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 
 from ray import tune
 
+from unbraid.datasets.untrusted.documents import parse_json
+
 UPDATES = "updates"
 """The key by which Tune's schedulers know how far a trial is."""
 OBJECTIVE = "objective"
@@ -56,9 +58,9 @@ class Report:
         """The report in what Tune passes on, which holds keys of Tune's too; an empty report where there is none."""
         fields = {name: value for name, value in (result or {}).items() if name in cls.__dataclass_fields__}
         if "scores" in fields:
-            fields["scores"] = json.loads(fields["scores"])
+            fields["scores"] = parse_json(fields["scores"].encode(), dict[str, float], "scores")
         if "centrality" in fields:
-            fields["centrality"] = {int(seed): value for seed, value in json.loads(fields["centrality"]).items()}
+            fields["centrality"] = parse_json(fields["centrality"].encode(), dict[int, float], "centrality")
         return cls(**fields)
 
 
@@ -90,4 +92,4 @@ def state_to_start_from() -> MemberState | None:
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as folder:
-        return MemberState(**json.loads((Path(folder) / STATE_FILE).read_text()))
+        return parse_json((Path(folder) / STATE_FILE).read_bytes(), MemberState, STATE_FILE)

@@ -230,7 +230,9 @@ def test_a_population_exchanges_weights_and_values(address: str, digits_folder: 
     for name, lineage in taken.items():
         for entry in lineage:
             assert entry.donor != name
-            assert 0.1 <= entry.params["loss.info_categorical"] <= 10.0
+            weight = entry.params["loss.info_categorical"]
+            assert isinstance(weight, float)
+            assert 0.1 <= weight <= 10.0
         if lineage:
             config = yaml.safe_load(journal.trial_store(name).get("config.yaml"))
             assert config["loss"]["info_categorical"] == lineage[-1].params["loss.info_categorical"]

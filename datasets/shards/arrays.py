@@ -1,0 +1,37 @@
+"""Reads ``.npy`` content whose header is compared with what is expected before any memory is taken for its values."""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+LONGEST_HEADER = 10_000
+"""Characters."""
+
+
+def read_array(content: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
+    """Read an array from the content of a ``.npy`` file, without a copy. Nothing is unpickled.
+
+    Args:
+        shape: that it must have.
+        dtype: that it must have; None takes any of plain numbers.
+
+    Raises:
+        ValueError: when the content is no such array.
+    """
+    file = io.BytesIO(content)
+    try:
+        version = npy.read_magic(file)
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+        found, transposed, kind = read(file, max_header_size=LONGEST_HEADER)
+    except Exception as error:  # numpy documents none of what it raises for a damaged header
+        raise ValueError(f"not an array ({type(error).__name__})") from None
+    if found != shape:
+        raise ValueError(f"it has shape {found}, the index says {shape}")
+    if kind != dtype if dtype is not None else kind.hasobject or kind.kind not in "biuf":
+        raise ValueError(f"it holds {kind}, expected {dtype or 'numbers'}")
+    if len(content) - file.tell() != kind.itemsize * int(np.prod(shape, dtype=np.int64)):
+        raise ValueError(f"it has {len(content) - file.tell()} bytes of values, which is not what shape {shape} needs")
+    return np.frombuffer(content, kind, offset=file.tell()).reshape(shape, order="F" if transposed else "C")

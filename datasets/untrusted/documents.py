@@ -1,0 +1,115 @@
+"""Reads JSON and YAML that a stranger may have written, within bounds, as typed values or with one clear error."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.untrusted.text import printable
+
+LARGEST_JSON = 64 << 20
+"""Bytes. The index of a set of 100,000 shards has 30 MB."""
+LARGEST_RECORD = 4 << 20
+"""Bytes of documents that describe one run, one trial, one lease, one checkpoint."""
+LARGEST_YAML = 256 << 10
+"""Bytes. YAML is parsed at some 100 kB/s."""
+DEEPEST_YAML = 30
+"""Levels of nesting."""
+SHOWN = 80
+"""Characters of a wrong value in a message."""
+
+Text = Annotated[str, StringConstraints(max_length=1_000_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Seconds = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
+"""Since the epoch, or a duration."""
+
+Document = TypeVar("Document")
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return the validator of a type, which takes some milliseconds to make."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+def parse_json(content: bytes | memoryview, kind: type[Document], where: str, limit: int = LARGEST_RECORD) -> Document:
+    """Parse JSON as a value of a type, whose annotations bound lengths, ranges and patterns.
+
+    Args:
+        kind: a dataclass, or any type that pydantic validates. Fields that it does not name are passed over.
+        where: the content comes from, for messages.
+        limit: bytes.
+
+    Raises:
+        DataError: naming the field, when the content is larger, is not JSON, or is not of that type.
+    """
+    if len(content) > limit:
+        raise DataError(f"{where}: has {len(content):,} bytes, at most {limit:,} are read")
+    try:
+        document: Document = _adapter(kind).validate_json(bytes(content), strict=True)
+    except ValidationError as error:
+        raise DataError(f"{where}: {_explained(error)}") from None
+    return document
+
+
+def check_document(value: Any, kind: type[Document], where: str) -> Document:
+    """Check a value that was parsed already, see :func:`parse_json`.
+
+    Raises:
+        DataError: naming the field, when it is not of that type.
+    """
+    try:
+        document: Document = _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise DataError(f"{where}: {_explained(error)}") from None
+    return document
+
+
+def parse_yaml(text: str | bytes, limit: int = LARGEST_YAML) -> Any:
+    """Parse YAML without aliases: a few hundred bytes of them take all memory.
+
+    Raises:
+        yaml.YAMLError: when the text is larger, nested deeper, not YAML, or has aliases or numbers and dates that cannot be.
+    """
+    if len(text) > limit:
+        raise yaml.YAMLError(f"has {len(text):,} bytes, at most {limit:,} are read")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  # it is a SafeLoader
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise yaml.YAMLError(printable(str(error))[:SHOWN]) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses aliases and deep nesting."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event: yaml.AliasEvent = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError(f"an alias (*{event.anchor}) is not read: write its value out")
+        if self._depth >= DEEPEST_YAML:
+            raise yaml.YAMLError(f"nested deeper than {DEEPEST_YAML} levels")
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+def _explained(error: ValidationError) -> str:
+    """Describe the first mistake: the field, what was expected, what was found."""
+    problem = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(problem["input"], bytes | dict) else f" (found {printable(repr(problem['input'])[:SHOWN])})"
+    return f"{printable(path)[:SHOWN]}: {message}{found}" if path else message

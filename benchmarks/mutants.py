@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.figures import Figures
 from benchmarks.mutation.operators import Mutant, identity, mutants, mutated
 from benchmarks.mutation.trial import ROOT, Plugin, Trial, copied_trees, finished, warm_up
+from unbraid.datasets.shards.index import VERSION
 
 SEED, SAMPLE, AT_ONCE = 0, 12, 3
 BROKEN = (3, 4, 5)
@@ -108,7 +109,7 @@ class Tried:
 def guards(tests: list[str], state: str, tree: Path) -> dict[str, tuple[float, set[str]]]:
     """Tests that pass without a mutant: their seconds, and the functions of modules in ``GUARDS`` that they call."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    results = CACHE / f"guards-{state[:16]}.json"
+    results = CACHE / f"guards-{state[:16]}-v{VERSION}.json"  # it names packed sets
     if not results.exists():
         code = finished(Trial(tree, tests, Plugin(DATA, tuple(p for of in GUARDS.values() for p in of)), False, results), 1500)
         if not results.exists():

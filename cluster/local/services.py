@@ -105,6 +105,11 @@ class LocalServices:
             running = self._running()
             for name, port, start in (("s3", s3_port, self._start_s3), ("ray", ray_port, self._start_ray)):
                 if name in running:
+                    if not running[name].ports:
+                        raise ServiceError(
+                            f"{name} was started by an earlier unbraid and answers every user of this machine: "
+                            "`unbraid local down` and `up` restart it, data is kept"
+                        )
                     if port not in (0, running[name].port):
                         raise ServiceError(
                             f"{name} already runs on port {running[name].port}, port {port} was asked for: "

@@ -1,5 +1,7 @@
 """The embedded services: idempotent, private, gone after down, clear when something is wrong."""
 
+import json
+import os
 import socket
 import stat
 from pathlib import Path
@@ -66,6 +68,15 @@ def test_a_taken_port_is_reported_by_number(tmp_path: Path) -> None:
 def test_another_port_than_the_running_one_is_refused(services: LocalServices) -> None:
     with pytest.raises(ServiceError, match="s3 already runs on port"):
         services.up(s3_port=1, report=lambda text: None)
+
+
+def test_a_server_of_an_earlier_version_is_not_taken_for_a_closed_one(tmp_path: Path) -> None:
+    """Those recorded one port, and the others answered everybody."""
+    (tmp_path / "s3.json").write_text("{}")
+    before = {"pid": os.getpid(), "created": psutil.Process().create_time(), "port": 1}
+    (tmp_path / "running.json").write_text(json.dumps({"s3": before}))
+    with pytest.raises(ServiceError, match="s3 was started by an earlier unbraid and answers every user"):
+        LocalServices(tmp_path).up(report=lambda text: None)
 
 
 def test_a_whole_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

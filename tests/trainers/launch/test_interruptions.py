@@ -11,7 +11,7 @@ from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_metrics, run_status
 
 
-@pytest.mark.parametrize("way", ["--debug", "run.workers=1"])
+@pytest.mark.parametrize("way", ["--debug", pytest.param("run.workers=1", marks=pytest.mark.slow)])
 def test_sigterm_saves_a_checkpoint_of_the_update_at_which_it_came(
     way: str, services: object, digits_folder: Path, tmp_path: Path
 ) -> None:

@@ -222,6 +222,7 @@ def test_workers_of_dpig_end_with_the_weights_of_one(
     check_workers_are_one(config, tmp_path, workers)
 
 
+@pytest.mark.slow
 def test_two_workers_of_cdd_end_with_the_weights_of_one(pairs_url: str, tmp_path: Path) -> None:
     """Its critics have an inner gradient, and its encoders are run several times an update."""
     config = cdd_config(pairs_url, tmp_path, "data.augment.flip=true", "loss.critic_updates=2")

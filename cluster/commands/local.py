@@ -64,7 +64,10 @@ def reach_text(listeners: Sequence[Listener], folder: str) -> str:
     Args:
         folder: of the services, which holds the keys.
     """
-    keys = f"S3 wants the keys in {folder}/s3.json, Ray the token in {folder}/ray_token; Ray's metrics want nothing"
+    keys = (
+        f"S3 wants the keys in {folder}/s3.json, Ray the token in {folder}/ray_token; Ray's metrics want nothing, nor does the "
+        "rendezvous of several workers while they train (ray::RayTrainWorker)"
+    )
     beyond = [listener for listener in listeners if not listener.on_loopback]
     if not beyond:
         return f"all {len(listeners)} ports are on loopback: this machine's users reach them; {keys}"

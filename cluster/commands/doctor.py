@@ -39,7 +39,7 @@ def doctor(preset: str, overrides: tuple[str, ...], address: str | None, as_json
     from unbraid.trainers.config.overrides import resolve
 
     config = resolve(preset, overrides).with_absolute_folders()
-    local_address = use_local_services()
+    local_address = use_local_services(address)
     where = JOINED if address == JOINED else cluster_address(address, local_address)
     if "://" in where:
         sys.exit(_examine_by_job(where, [preset, *overrides], as_json))

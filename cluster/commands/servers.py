@@ -16,7 +16,7 @@ def job_server(address: str | None, kube: bool) -> JobServer:
     Raises:
         JobError: when none is named, or it does not answer.
     """
-    local_address = use_local_services()
+    local_address = use_local_services(address)
     if kube:
         from unbraid.cluster.jobs.kube import KubeJobServer
 

@@ -87,7 +87,7 @@ def submit(
     else:
         if dry_run or overlay or workers or gpus_per_worker is not None or image:
             raise click.UsageError("--overlay, --workers, --gpus-per-worker, --image and --dry-run are for --kube")
-        where = cluster_address(address, use_local_services())
+        where = cluster_address(address, use_local_services(address))
         server, job = submit_to_ray(command, where, tree, None if no_upload else UploadOptions(include, max_mb), install)
     if detach:
         click.echo(f"follow it: unbraid jobs logs {server.option}-f {job.id}")

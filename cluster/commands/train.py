@@ -55,7 +55,7 @@ def train(
         contents = [config.model_dump(mode="json") for config in configs.values()]
         click.echo("---\n".join(yaml.safe_dump(content, sort_keys=False) for content in contents), nl=False)
         return
-    local_address = use_local_services()
+    local_address = use_local_services(address)
     for number, (stage, config) in enumerate(configs.items(), 1):
         if stage:
             click.echo(f"stage {number} of {len(configs)}: {stage}")

@@ -70,12 +70,12 @@ def run(
     requested = requested_campaign(file, overrides, resume, storage)
     campaign = requested.content
     if campaign is None:
-        use_local_services()
+        use_local_services(address)
         campaign = Journal.open(requested.storage, requested.name).campaign()
     if dry_run:
         click.echo(dry_run_text(campaign))
         return
-    local_address = use_local_services()
+    local_address = use_local_services(address)
     run_to_end(campaign, address or os.environ.get("RAY_ADDRESS") or local_address)
 
 

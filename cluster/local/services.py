@@ -213,7 +213,7 @@ class LocalServices:
         variables = {"RAY_ADDRESS": f"{LOOPBACK}:{port}", "PATH": path}
         environment = os.environ | self.environment() | self._ray_variables() | variables
         service = self._spawn("ray", command, (port, client, dashboard, agent), environment)
-        self._wait("ray", service, lambda service: answers(service.port) and answers(dashboard))
+        self._wait("ray", service, lambda service: answers(dashboard) and answers(agent))
         return service
 
     def ray_folder(self) -> Path:
@@ -324,25 +324,32 @@ def _program(name: str, package: str) -> str:
     return found
 
 
-def use_local_services() -> str | None:
+def use_local_services(address: str | None = None) -> str | None:
     """Set this process's environment variables to the services of the folder, if they are up.
 
     S3's variables stay as they are where the environment names another S3 server. In a job nothing is set: it uses what its
     cluster gives it.
 
-    A cluster that this process starts itself listens on loopback, as that of the folder does.
+    Args:
+        address: of the cluster that the command names, if it does; else ``RAY_ADDRESS`` may name one. The nodes of another
+            cluster than this folder's must reach a driver that joins it. A driver that joins this folder's, or starts one of
+            its own, stays on loopback.
 
     Returns:
         The address of the local Ray head; None when it is down, and in a job.
     """
     if JOB_VARIABLE in os.environ:
         return None
-    os.environ.update(ON_LOOPBACK)
+    named_cluster = address or os.environ.get("RAY_ADDRESS")
     services = LocalServices()
-    if not services.status():
+    is_up = bool(services.status())
+    is_here = named_cluster is None or (is_up and named_cluster == services.ray_address())
+    if is_here:
+        os.environ.update(ON_LOOPBACK)
+    if not is_up:
         return None
     named = "AWS_ENDPOINT_URL" in os.environ or "AWS_ACCESS_KEY_ID" in os.environ or "AWS_PROFILE" in os.environ
     for name, value in services.environment().items():
-        if not (named and name.startswith("AWS_")):
+        if not (named and name.startswith("AWS_")) and (is_here or name not in ON_LOOPBACK):
             os.environ[name] = value
     return services.ray_address()

@@ -1,7 +1,6 @@
 """Jobs that strangers submitted: none is taken for one's own, and none ends a list."""
 
 import json
-import time
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cluster.jobs.test_ray import ended
 from unbraid.cluster.cli import main
 from unbraid.cluster.jobs.answers import kubernetes_job, ray_job, ray_jobs
 from unbraid.cluster.jobs.ray import RayJobServer
@@ -36,14 +36,6 @@ def base(server: RayJobServer) -> Iterator[str]:
     for job in server.attempts(name):
         if not job.is_over:
             server._client.stop_job(job.id)  # not waiting for its end
-
-
-def ended(server: RayJobServer, job: Job) -> Job:
-    until = time.monotonic() + 60
-    while not (now := server.job(job.id)).is_over:
-        assert time.monotonic() < until
-        time.sleep(0.3)
-    return now
 
 
 def zipped(folder: Path, content: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.lease import Lease, newest
 from unbraid.trainers.runs.open import claim_run, delete_run, open_run
+from unbraid.trainers.search.campaign.journal import Journal
 
 ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
@@ -216,3 +217,22 @@ def test_a_folder_that_somebody_else_put_there_is_not_opened(make: Callable[[Pat
     thread.start()
     thread.join(3)
     assert len(errors) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("trials/0007-s0/trial.json", '{"number": 7, "seed": 0}', "no configurations/0007.json belongs to it"),
+        ("trials/0000-s0/trial.json", '{"number": 7, "seed": 0}', "describes trial 0007-s0"),
+        ("trials/0000-s0/trial.json", '{"number": -1, "seed": 0}', "describes trial"),
+        ("trials/0000-s0/lineage.json", "[]", "has no entry"),
+    ],
+)
+def test_a_campaign_that_contradicts_itself_is_one_error(file: str, content: str, message: str, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path, create=True)
+    store.put("configurations/0000.json", b'{"number": 0, "params": {}, "centrality": null, "given_up": false}')
+    store.put("trials/0000-s0/trial.json", b'{"number": 0, "seed": 0, "state": "finished"}')
+    Journal(store).read()
+    store.put(file, content.encode())
+    with pytest.raises(DataError, match=message):
+        Journal(store).read()

@@ -28,7 +28,7 @@ RUN_KEY = "run.json"
 METRICS_KEY = "metrics.jsonl"
 REPORT_KEY = "report.png"
 LONGEST_MESSAGE = 10_000
-"""Characters of why a run has ended, as many as are read."""
+"""Characters of why a run has ended that are kept."""
 PACKAGES = ("unbraid", "torch", "ray", "webdataset", "kornia")
 """Packages whose versions are recorded."""
 
@@ -41,8 +41,9 @@ Scores = Annotated[dict[Name, float], Field(max_length=10_000)]
 
 
 def _has_step(line: dict[str, float | int]) -> dict[str, float | int]:
-    if not isinstance(line.get("step"), int):
-        raise ValueError("a line of metrics has a whole number `step`")
+    step = line.get("step")
+    if not isinstance(step, int) or not 0 <= step < 2**53:
+        raise ValueError("a line of metrics has a whole number `step`, 0 or more")
     return line
 
 

@@ -23,6 +23,7 @@ import yaml
 from pydantic import ConfigDict, JsonValue
 from typing_extensions import TypedDict  # pydantic reads none but this one before Python 3.12
 
+from unbraid.datasets.errors import DataError
 from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import Store, open_below, open_store
 from unbraid.datasets.untrusted.documents import Count, Name, Seconds, Text, parse_json
@@ -157,8 +158,13 @@ class Journal:
         with ThreadPoolExecutor(READERS) as pool:
             configurations = list(pool.map(self._read_configuration, self._configuration_keys()))
             trials = list(pool.map(self._read_trial, begun))
+        known = {configuration.number: configuration for configuration in configurations}
         for trial in trials:
-            configuration = configurations[trial.number]
+            if trial.number not in known:
+                raise DataError(
+                    f"{self.store.url}/{TRIALS}{trial.name}: no {CONFIGURATIONS}{trial.number:04d}.json belongs to it"
+                )
+            configuration = known[trial.number]
             configuration.trials[trial.seed] = trial
             if f"{TRIALS}{trial.name}/{LINEAGE_KEY}" in keys:
                 configuration.params = dict(read_lineage(self.trial_store(trial.name))[-1].params)
@@ -181,6 +187,8 @@ class Journal:
         trial = Trial(int(number), int(seed), "running")
         if self.store.exists(key):
             trial = parse_json(self.store.get(key), Trial, f"{self.store.url}/{key}")
+            if trial.name != name:
+                raise DataError(f"{self.store.url}/{key}: describes trial {trial.name}")
         if not trial.ended:
             trial.state = "running"
             lines = read_metrics(self.trial_store(name))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
 
+from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
 from unbraid.datasets.untrusted.documents import Count, Name, parse_json
 
@@ -34,7 +35,11 @@ def read_lineage(run: Store) -> list[Descent]:
     """All entries of a member's lineage, in order; empty where it never copied another."""
     if not run.exists(LINEAGE_KEY):
         return []
-    return parse_json(run.get(LINEAGE_KEY), list[Descent], f"{run.url}/{LINEAGE_KEY}")
+    where = f"{run.url}/{LINEAGE_KEY}"
+    entries = parse_json(run.get(LINEAGE_KEY), list[Descent], where)
+    if not entries:
+        raise DataError(f"{where}: has no entry; it is written with the first")
+    return entries
 
 
 def append_lineage(run: Store, entry: Descent) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from unbraid.datasets.store import Store
+    from unbraid.datasets.store.lease import Lease
     from unbraid.trainers.config.schema import SystemConfig
-    from unbraid.trainers.runs.lease import Lease
 
 
 @click.command()
@@ -69,11 +69,11 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
         debug: train in this process, without Ray.
         address: of a Ray cluster; None starts one here.
     """
+    from unbraid.datasets.store.lease import HOLDER, Lease
     from unbraid.trainers.errors import StoppedError
     from unbraid.trainers.launch.here import train_here
     from unbraid.trainers.launch.preflight import is_finished, preflight
     from unbraid.trainers.launch.ray_train import train_on_ray
-    from unbraid.trainers.runs.lease import Lease
     from unbraid.trainers.runs.progress import Progress
     from unbraid.trainers.runs.record import write_end
 
@@ -84,7 +84,8 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
     else:
         click.echo(f"run {config.run.name} → {store.url}")
         progress = Progress(config)
-        lease = Lease.acquire(store, config.run.name, os.environ.get(JOB_VARIABLE, ""), click.echo)
+        busy = f"run {config.run.name} is being trained by {HOLDER}: follow or stop that one, or give this one another run.name"
+        lease = Lease.acquire(store, busy, os.environ.get(JOB_VARIABLE, ""), click.echo)
         with lease, _stopped_by_sigterm(lease):
             try:
                 if debug:

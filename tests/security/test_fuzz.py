@@ -23,11 +23,11 @@ from unbraid.datasets.shards.inspect import inspect_set
 from unbraid.datasets.shards.table import make_table
 from unbraid.datasets.shards.tar import parse_sample
 from unbraid.datasets.store import FolderStore
+from unbraid.datasets.store.lease import Lease, newest
 from unbraid.trainers.errors import ConfigError, RunError, TrainingError
 from unbraid.trainers.launch.failure import read_failure, write_failure
 from unbraid.trainers.runs.checkpoint import Checkpoints, complete_steps, read_manifest
 from unbraid.trainers.runs.events import read_events
-from unbraid.trainers.runs.lease import Lease, newest
 from unbraid.trainers.runs.record import read_config, read_metrics, read_run
 from unbraid.trainers.runs.summary import summarise
 from unbraid.trainers.search.campaign.journal import Journal
@@ -97,7 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Checkpoints(store, keep=1).write(4, {"networks": {}})
     store.put("metrics.jsonl", b'{"step": 2, "time": 1.5, "loss/g": 0.5, "speed/updates_per_second": 3.0}\n')
     store.put("events/20260101T000000.000-start.json", json.dumps({"time": 1, "kind": "start", "message": "m"}).encode())
-    with Lease.acquire(store, "run"):
+    with Lease.acquire(store, "busy"):
         pass
     try:
         raise RunError("the data are gone") from ConfigError("x")

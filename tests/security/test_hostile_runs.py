@@ -17,12 +17,12 @@ from tests.trainers.systems.infogan.test_system import TINY
 from unbraid.cluster.cli import main
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import FolderStore
+from unbraid.datasets.store.lease import Lease, newest
 from unbraid.datasets.threads import ThreadError
 from unbraid.datasets.untrusted.folders import opened_folder, private_folder
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.lease import Lease, newest
 from unbraid.trainers.runs.open import claim_run, delete_run, open_run
 from unbraid.trainers.search.campaign.journal import Journal
 
@@ -85,7 +85,7 @@ def test_a_stray_file_under_lease_neither_ends_nor_moves_a_lease(stray: str, tmp
     store = FolderStore(run_in(tmp_path, "run"))
     (store.root / "lease").mkdir()
     (store.root / stray).write_text("{}")
-    with Lease.acquire(store, "run") as lease:
+    with Lease.acquire(store, "busy") as lease:
         assert newest(store)[0] == lease.generation == 1
         lease._renewer.join(0.1)
         assert lease._renewer.is_alive()
@@ -94,13 +94,13 @@ def test_a_stray_file_under_lease_neither_ends_nor_moves_a_lease(stray: str, tmp
 
 def test_a_renewer_that_cannot_go_on_ends_the_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here by an error that nobody foresaw. The launch's workers are asked to stop, and the launch ends with that error."""
-    from unbraid.trainers.runs import lease as module
+    from unbraid.datasets.store import lease as module
 
     store = FolderStore(run_in(tmp_path, "run"))
     monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
-    with pytest.raises(ThreadError, match="renew-lease has ended: ValueError: unforeseen"), Lease.acquire(store, "run"):
+    with pytest.raises(ThreadError, match="renew-lease has ended: ValueError: unforeseen"), Lease.acquire(store, "busy"):
 
-        def broken(_: object) -> None:
+        def broken(*_: object) -> None:
             raise ValueError("unforeseen")
 
         monkeypatch.setattr(module, "newest", broken)

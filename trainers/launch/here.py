@@ -11,8 +11,8 @@ from unbraid.trainers.runs.monitor import RunMonitor
 from unbraid.trainers.runs.open import open_run
 
 if TYPE_CHECKING:
+    from unbraid.datasets.store.lease import Lease
     from unbraid.trainers.loop import Listener
-    from unbraid.trainers.runs.lease import Lease
 
 
 def train_here(config: SystemConfig, listener: Listener, lease: Lease | None = None) -> None:

@@ -22,8 +22,8 @@ from unbraid.trainers.runs.open import open_run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unbraid.datasets.store.lease import Lease
     from unbraid.trainers.loop import Listener
-    from unbraid.trainers.runs.lease import Lease
 
 
 def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, lease: Lease | None = None) -> None:

@@ -25,9 +25,9 @@ from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.runs.telemetry import RayMetrics
 
 if TYPE_CHECKING:
+    from unbraid.datasets.store.lease import Lease
     from unbraid.trainers.config.schema import SystemConfig
     from unbraid.trainers.loop import Listener
-    from unbraid.trainers.runs.lease import Lease
 
 FOLLOW_SECONDS = 2.0
 """Pause between two looks at a run."""

@@ -13,9 +13,9 @@ from typing import Self
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
+from unbraid.datasets.store.lease import Holder, read_requests
 from unbraid.datasets.threads import WatchedThread
 from unbraid.trainers.errors import SupersededError
-from unbraid.trainers.runs.lease import Holder, read_requests
 
 
 class RunMonitor:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.store.lease import EXPIRY_SECONDS, newest
 from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.runs.checkpoint import complete_steps, read_manifest
-from unbraid.trainers.runs.lease import EXPIRY_SECONDS, newest
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import RUN_KEY, read_config, read_metrics, read_run
 

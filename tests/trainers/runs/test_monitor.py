@@ -8,9 +8,9 @@ import pytest
 from tests.trainers.launch.test_launch import wait_for
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import FolderStore, Store
+from unbraid.datasets.store import lease as lease_module
+from unbraid.datasets.store.lease import Holder, request_stop
 from unbraid.trainers.errors import SupersededError
-from unbraid.trainers.runs import lease as lease_module
-from unbraid.trainers.runs.lease import Holder, request_stop
 from unbraid.trainers.runs.monitor import RunMonitor
 
 FAR = 4_000_000_000.0

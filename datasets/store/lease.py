@@ -1,8 +1,9 @@
-"""The lease of a run: one launch at a time trains it. The run's storage holds the lease, and requests to stop its holder.
+"""The lease of a place in a store, such as a run or a set: one process at a time writes there.
 
-Each launch claims the next generation number by creating an object that only one launch can create. The holder renews its entry
-while it lives; another launch may take the run over when the entry has expired. A launch that sees a higher number than its own
-has been superseded and writes no more, so a launch that was cut off from everything but the storage does no harm later.
+The place holds the lease, and requests to stop its holder. Each process, called a launch, claims the next generation number by
+creating an object that only one launch can create. The holder renews its entry while it lives; another launch may take the
+place over when the entry has expired. A launch that sees a higher number than its own has been superseded and writes no more,
+so a launch that was cut off from everything but the storage does no harm later.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store import Store
+from unbraid.datasets.store.protocol import Store
 from unbraid.datasets.threads import WatchedThread
 from unbraid.datasets.untrusted.documents import Name, Seconds, Text, parse_json
 from unbraid.datasets.untrusted.text import printable
-from unbraid.trainers.errors import ConfigError
 
 FOLDER = "lease"
 RENEW_SECONDS = 5.0
@@ -35,12 +35,18 @@ EXPIRY_SECONDS = 30.0
 """A holder that has not renewed its entry for so long is gone."""
 LONG_AGO_SECONDS = 600.0
 """An entry of this age has expired, however much the clocks of two machines differ; it need not be watched first."""
-_NAME = re.compile(rf"{FOLDER}/(?P<generation>[0-9]{{8}})\.(?P<kind>json|stop)")
+HOLDER = "{holder}"
+"""Stands for the holder in the message of an error."""
+_NAME = re.compile(r"(?P<generation>[0-9]{8})\.(?P<kind>json|stop)")
+
+
+class HeldError(DataError):
+    """Another process holds the lease; the message names that process."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that trains a run.
+    """The process that has claimed a place.
 
     Attributes:
         host, pid, born: of the process; ``born`` is its start time in ticks, because pids are reused.
@@ -72,50 +78,55 @@ class Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is certain, without watching the entry, that the process trains no more."""
+        """Whether it is certain, without watching the entry, that the process writes no more."""
         if self.released or abs(time.time() - self.renewed) > LONG_AGO_SECONDS:
             return True
         return self.host == socket.gethostname() and _born(self.pid) != self.born
 
 
 class Lease:
-    """The right to train a run, renewed by a thread until the block ends.
+    """The right to write to a place, renewed by a thread until the block ends.
 
     Attributes:
         generation: its number.
-        superseded_by: the launch that has taken the run over, if one has.
+        superseded_by: the launch that has taken the place over, if one has.
     """
 
-    def __init__(self, store: Store, generation: int, holder: Holder) -> None:
+    def __init__(self, store: Store, generation: int, holder: Holder, folder: str = FOLDER) -> None:
         self.generation = generation
         self.superseded_by: Holder | None = None
         self._stop_requested_at: float | None = None
         self._store = store
         self._holder = holder
+        self._folder = folder
         self._ended = threading.Event()
         self._renewer = WatchedThread(self._renew, "renew-lease", on_error=lambda error: self.request_stop())
 
     @classmethod
-    def acquire(cls, store: Store, name: str, job: str = "", on_wait: Callable[[str], None] = print) -> Lease:
-        """Claim the run for this process; waits until an earlier holder's entry has expired, if it is not renewed.
+    def acquire(
+        cls, store: Store, busy: str, job: str = "", on_wait: Callable[[str], None] = print, folder: str = FOLDER
+    ) -> Lease:
+        """Claim a place for this process; waits until an earlier holder's entry has expired, if it is not renewed.
 
         Args:
-            name: of the run, for messages.
+            store: the place.
+            busy: message of the error when another process holds the lease; ``{holder}`` in it stands for that process.
             job: the Ray job of this process, or "".
             on_wait: called with a message before waiting.
+            folder: in the store, in which the entries are written.
 
         Raises:
-            ConfigError: when another launch trains the run; the message names that launch.
+            HeldError: when another process holds the lease.
         """
         while True:
-            generation, holder = newest(store)
+            generation, holder = newest(store, folder)
             if holder is not None and not holder.is_gone:
-                on_wait(f"{holder} was training this run: waiting up to {EXPIRY_SECONDS:.0f} s to see whether it still does")
-                _wait_until_gone(store, generation, holder, name)
+                on_wait(f"{holder} was at work here: waiting up to {EXPIRY_SECONDS:.0f} s to see whether it still is")
+                _wait_until_gone(store, generation, holder, busy, folder)
             mine = Holder.here(job)
-            if store.put_new(_entry(generation + 1), _json(mine)):
-                _delete_before(store, generation + 1)
-                return cls(store, generation + 1, mine)
+            if store.put_new(_entry(generation + 1, folder), _json(mine)):
+                _delete_before(store, generation + 1, folder)
+                return cls(store, generation + 1, mine, folder)
 
     def __enter__(self) -> Self:
         self._renewer.start()
@@ -131,86 +142,88 @@ class Lease:
         self._renewer.join(RENEW_SECONDS)
         if self.superseded_by is None and self._renewer.error is None:
             with suppress(DataError):  # the storage is away: the entry expires
-                self._store.put(_entry(self.generation), _json(replace(self._holder, renewed=time.time(), released=True)))
+                self._write(replace(self._holder, renewed=time.time(), released=True))
         self._renewer.raise_error()
 
     def request_stop(self) -> None:
         """Ask this launch's workers to write a checkpoint and stop. May be called in a signal handler."""
         self._stop_requested_at = time.monotonic()
-        WatchedThread(lambda: request_stop(self._store, self.generation), "request-stop").start()
+        WatchedThread(lambda: request_stop(self._store, self.generation, self._folder), "request-stop").start()
 
     @property
     def seconds_since_stop(self) -> float:
         """Seconds since this process asked its workers to stop; 0 when it has not."""
         return 0.0 if self._stop_requested_at is None else time.monotonic() - self._stop_requested_at
 
+    def _write(self, holder: Holder) -> None:
+        self._store.put(_entry(self.generation, self._folder), _json(holder))
+
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
             try:
-                generation, holder = newest(self._store)
+                generation, holder = newest(self._store, self._folder)
                 if generation > self.generation:
                     self.superseded_by = holder
                     return
-                self._store.put(_entry(self.generation), _json(replace(self._holder, renewed=round(time.time(), 3))))
+                self._write(replace(self._holder, renewed=round(time.time(), 3)))
             except DataError:
                 continue  # the storage is away; other launches cannot read it either
 
 
-def newest(store: Store) -> tuple[int, Holder | None]:
-    """The highest generation number and its holder; 0 and None when the run was never trained."""
-    generation = _newest(store.keys(f"{FOLDER}/"))
+def newest(store: Store, folder: str = FOLDER) -> tuple[int, Holder | None]:
+    """The highest generation number and its holder; 0 and None when the place was never claimed."""
+    generation = _newest(store.keys(f"{folder}/"), folder)
     if not generation:
         return 0, None
-    key = _entry(generation)
+    key = _entry(generation, folder)
     return generation, parse_json(store.get(key), Holder, f"{store.url}/{key}")
 
 
-def request_stop(store: Store, generation: int) -> None:
-    """Ask the launch of that generation to write a checkpoint and stop."""
-    store.put(_stop(generation), b"")
+def request_stop(store: Store, generation: int, folder: str = FOLDER) -> None:
+    """Ask the launch of that generation to stop; one that trains writes a checkpoint first."""
+    store.put(_stop(generation, folder), b"")
 
 
-def read_requests(store: Store, generation: int) -> tuple[bool, Holder | None]:
+def read_requests(store: Store, generation: int, folder: str = FOLDER) -> tuple[bool, Holder | None]:
     """Whether the launch of that generation was asked to stop, and the launch that has superseded it, if one has."""
-    keys = store.keys(f"{FOLDER}/")
-    return _stop(generation) in keys, newest(store)[1] if _newest(keys) > generation else None
+    keys = store.keys(f"{folder}/")
+    superseded_by = newest(store, folder)[1] if _newest(keys, folder) > generation else None
+    return _stop(generation, folder) in keys, superseded_by
 
 
-def _wait_until_gone(store: Store, generation: int, holder: Holder, name: str) -> None:
+def _wait_until_gone(store: Store, generation: int, holder: Holder, busy: str, folder: str) -> None:
     """Watch an entry until it has expired. Only this machine's clock is used."""
     until = time.monotonic() + EXPIRY_SECONDS
     while time.monotonic() < until:
         time.sleep(1.0)
-        now, then = newest(store)
+        now, then = newest(store, folder)
         if then is None or (now == generation and then.is_gone):
             return
         if now != generation or then.renewed != holder.renewed:
-            raise ConfigError(
-                f"run {name} is being trained by {then}: follow or stop that one, or give this one another run.name"
-            )
+            raise HeldError(busy.replace(HOLDER, str(then)))
 
 
-def _delete_before(store: Store, generation: int) -> None:
-    for key in store.keys(f"{FOLDER}/"):
-        if 0 < _number(key, "json") < generation or 0 < _number(key, "stop") < generation:
+def _delete_before(store: Store, generation: int, folder: str) -> None:
+    for key in store.keys(f"{folder}/"):
+        if 0 < _number(key, "json", folder) < generation or 0 < _number(key, "stop", folder) < generation:
             store.delete(key)
 
 
-def _newest(keys: Iterable[str]) -> int:
-    return max((_number(key, "json") for key in keys), default=0)
+def _newest(keys: Iterable[str], folder: str) -> int:
+    return max((_number(key, "json", folder) for key in keys), default=0)
 
 
-def _entry(generation: int) -> str:
-    return f"{FOLDER}/{generation:08d}.json"
+def _entry(generation: int, folder: str) -> str:
+    return f"{folder}/{generation:08d}.json"
 
 
-def _stop(generation: int) -> str:
-    return f"{FOLDER}/{generation:08d}.stop"
+def _stop(generation: int, folder: str) -> str:
+    return f"{folder}/{generation:08d}.stop"
 
 
-def _number(key: str, kind: str) -> int:
+def _number(key: str, kind: str, folder: str) -> int:
     """The generation in the name of an entry or a request; 0 for any other object, which is passed over."""
-    found = _NAME.fullmatch(key)
+    found = _NAME.fullmatch(key.removeprefix(f"{folder}/"))
     return int(found["generation"]) if found and found["kind"] == kind else 0
 
 

@@ -178,10 +178,10 @@ def places_in_order(order: Order) -> NDArray[np.int64]:
     each, share = order.counts[0], order.per_lane
     lanes = []
     for lane in range(order.lanes):
-        (length,) = {order.lane_length(0, lane)}
+        length = order.lane_length(lane)
         before = np.concatenate([s.shard * each + np.arange(s.first, s.last) for s in order.stretches(0, lane, 0, length)])
         windows = range(order.window_at(lane, length - 1)[0] + 1)
-        lanes.append(before[order.permutation(0, lane, windows)][: order.batches(0) * share].reshape(-1, share))
+        lanes.append(before[order.permutation(0, lane, windows)][: order.batches * share].reshape(-1, share))
     return np.concatenate(lanes, axis=1).reshape(-1)
 
 
@@ -201,7 +201,7 @@ def memory(figures: Figures) -> None:
     with SampleStream(url, "train", batch=BATCH, lanes=8, window=125, seed=0) as stream:
         seen: list[float] = []
         for _ in range(4):
-            for _ in range(stream.order.batches(0)):
+            for _ in range(stream.order.batches):
                 next(stream)
             gc.collect()
             seen.append(resident_megabytes())
@@ -223,7 +223,6 @@ def scale(figures: Figures) -> None:
     for rank in range(0, 1024, 128):
         started = time.perf_counter()
         order = Order(counts, batch=65_536, lanes=1024, window=256, seed=rank)
-        order.batches(0)
         order.stretches(0, rank, *order.window_bounds(rank, 0))
         order.permutation(0, rank, range(1))
         seconds.append(time.perf_counter() - started)

@@ -22,7 +22,7 @@ from unbraid.datasets.untrusted.documents import Sha256, Text, parse_json
 
 SHARD_BYTES = 32 << 20
 FEWEST_SHARDS = 80
-"""Default number of shards of a small set: enough for 16 lanes of 5 shards, or for 64 lanes."""
+"""Default number of shards of a small set: an epoch shuffles whole shards, so that many of them mix better than few."""
 PROBES = 16
 """Samples that are loaded to estimate the mean size."""
 MARKERS = "packing"

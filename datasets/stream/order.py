@@ -1,23 +1,25 @@
 """Computes the order of samples: a pure function of (seed, epoch, lanes), without input or output.
 
-Shards are dealt to *lanes*. Each lane yields its shards one after the other and shuffles samples within windows. A global batch
-takes the same number of samples from every lane, lane 0's first; a rank owns ``lanes / world_size`` neighbouring lanes. So the
-global sequence of batches is the same for any number of ranks, all ranks have equally many batches, no rank reads the shards
-of another, and any position is computed, not replayed.
+In every epoch, the shards are shuffled and laid end to end: one sequence of N samples. It is cut into *lanes*: lane l owns the
+positions l·N // lanes to (l + 1)·N // lanes, so that lanes differ by one sample at most, whatever the lengths of the shards.
+Each lane shuffles its samples within windows. A global batch takes the same number of samples from every lane, lane 0's first;
+a rank owns ``lanes / world_size`` neighbouring lanes. So the global sequence of batches is the same for any number of ranks,
+all ranks have equally many batches, no sample is read by two ranks, and any position is computed, not replayed. A shard that
+two lanes share is read by both, each its own part.
 
 The first window of each lane is shorter than that of the lane before it. The windows of different lanes therefore end at
 different times, and a rank fetches at a steady rate.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-EPOCHS_KEPT = 8
-"""Epochs whose lane lengths an order keeps in memory."""
+EPOCHS_KEPT = 4
+"""Epochs whose sequence of shards an order keeps in memory: reading ahead may be in the next one."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Order:
     Args:
         counts: samples in each shard.
         batch: samples of a global batch; a multiple of ``lanes``.
-        lanes: at most as many as shards.
+        lanes: number of equal parts of an epoch from which every batch takes samples.
         window: samples of a lane that are shuffled together; 1 does not shuffle.
         seed: of all permutations.
 
@@ -51,19 +53,14 @@ class Order:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.lanes > len(self.counts):
-            raise ValueError(
-                f"{self.lanes} lanes need at least as many shards, there are {len(self.counts)}: "
-                "lower data.lanes, or pack the set into more shards"
-            )
         if self.batch % self.lanes:
             raise ValueError(
                 f"a batch of {self.batch} is not a multiple of {self.lanes} lanes: change data.batch or data.lanes"
             )
-        if self.batches(0) == 0:
+        if self.batches == 0:
             raise ValueError(
-                f"{sum(self.counts)} samples on {self.lanes} lanes do not fill one batch of {self.batch}: "
-                "use a smaller data.batch or data.lanes"
+                f"{self.samples:,} samples do not fill one batch of {self.batch}: "
+                "use a smaller data.batch, or pack more samples"
             )
 
     @property
@@ -71,17 +68,24 @@ class Order:
         """Samples of one lane in one global batch."""
         return self.batch // self.lanes
 
-    def lane_shards(self, epoch: int, lane: int) -> NDArray[np.int64]:
-        """Return the shards of a lane in reading order; they are dealt anew in every epoch."""
-        return _deal(len(self.counts), self.seed, epoch)[lane :: self.lanes]
+    @cached_property
+    def samples(self) -> int:
+        """Samples of all shards."""
+        return sum(self.counts)
 
-    def lane_length(self, epoch: int, lane: int) -> int:
-        """Return the number of samples in a lane."""
-        return int(self._lane_lengths(epoch)[lane])
+    @property
+    def batches(self) -> int:
+        """Global batches of an epoch. Fewer samples than one batch are left out, the last ones of the lanes."""
+        return self.samples // self.batch
 
-    def batches(self, epoch: int) -> int:
-        """Return the global batches of an epoch, as many as the shortest lane fills. The rest of each lane is left out."""
-        return int(self._lane_lengths(epoch).min()) // self.per_lane
+    def lane_bounds(self, lane: int) -> tuple[int, int]:
+        """Return the first and the last (exclusive) position of a lane in an epoch's sequence."""
+        return lane * self.samples // self.lanes, (lane + 1) * self.samples // self.lanes
+
+    def lane_length(self, lane: int) -> int:
+        """Return the number of samples in a lane: enough for all batches of an epoch."""
+        first, last = self.lane_bounds(lane)
+        return last - first
 
     def window_bounds(self, lane: int, window: int) -> tuple[int, int]:
         """Return the first and the last (exclusive) position of a window in its lane."""
@@ -96,21 +100,22 @@ class Order:
 
     def stretches(self, epoch: int, lane: int, begin: int, end: int) -> tuple[Stretch, ...]:
         """Locate positions ``begin`` to ``end`` (exclusive) of a lane before shuffling; positions after its end are dropped."""
-        stretches: list[Stretch] = []
-        passed = 0
-        for shard in self.lane_shards(epoch, lane).tolist():
-            if passed >= end:
-                break
-            count = self.counts[shard]
-            first, last = max(begin - passed, 0), min(end - passed, count)
-            if first < last:
-                stretches.append(Stretch(shard, first, last))
-            passed += count
+        first_of_lane, last_of_lane = self.lane_bounds(lane)
+        begin, end = first_of_lane + begin, min(first_of_lane + end, last_of_lane)
+        if begin >= end:
+            return ()
+        shards, ends = self._sequence(epoch)
+        first, last = np.searchsorted(ends, [begin, end - 1], side="right").tolist()
+        stretches = []
+        for shard, stop in zip(shards[first : last + 1].tolist(), ends[first : last + 1].tolist(), strict=True):
+            start, count = stop - self.counts[shard], self.counts[shard]
+            if count:
+                stretches.append(Stretch(shard, max(begin - start, 0), min(end - start, count)))
         return tuple(stretches)
 
     def permutation(self, epoch: int, lane: int, windows: range) -> NDArray[np.int64]:
         """Return the shuffled order of the samples in successive windows, as indices relative to the first of them."""
-        begin, length = self.window_bounds(lane, windows.start)[0], self.lane_length(epoch, lane)
+        begin, length = self.window_bounds(lane, windows.start)[0], self.lane_length(lane)
         if self.window == 1:
             return np.arange(min(self.window_bounds(lane, windows.stop - 1)[1], length) - begin)
         parts = []
@@ -120,22 +125,17 @@ class Order:
             parts.append(first - begin + generator.permutation(max(min(last, length) - first, 0)))
         return np.concatenate(parts)
 
-    def _lane_lengths(self, epoch: int) -> NDArray[np.int64]:
-        """Return (lanes,): the number of samples in each."""
-        lengths = self._lengths.get(epoch)
-        if lengths is None:
-            dealt = np.array(self.counts, dtype=np.int64)[_deal(len(self.counts), self.seed, epoch)]
-            padded = np.zeros(-(-len(dealt) // self.lanes) * self.lanes, dtype=np.int64)
-            padded[: len(dealt)] = dealt
-            lengths = padded.reshape(-1, self.lanes).sum(0)
-            if len(self._lengths) >= EPOCHS_KEPT:
-                self._lengths.clear()
-            self._lengths[epoch] = lengths
-        return lengths
-
     @cached_property
-    def _lengths(self) -> dict[int, NDArray[np.int64]]:
-        return {}
+    def _sequence(self) -> Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Function of the epoch: (S,) its shards in order, and (S,) the position after each of them. It keeps a few epochs."""
+        counts = np.array(self.counts, dtype=np.int64)
+
+        @lru_cache(maxsize=EPOCHS_KEPT)
+        def sequence(epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+            shards = np.random.default_rng([self.seed, epoch]).permutation(len(counts))
+            return shards, np.cumsum(counts[shards])
+
+        return sequence
 
 
 def rank_lanes(lanes: int, rank: int, world_size: int) -> range:
@@ -164,9 +164,3 @@ def batch_stretches(counts: Sequence[int], batch: int, limit: int | None) -> Ite
 def in_packed_order(stretch: Stretch) -> NDArray[np.int64]:
     """Return the permutation that leaves the samples of a stretch in their order."""
     return np.arange(stretch.last - stretch.first)
-
-
-@lru_cache(maxsize=4)
-def _deal(shards: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return all shards in the order in which they are dealt to lanes 0, 1, …, 0, 1, …"""
-    return np.random.default_rng([seed, epoch]).permutation(shards)

@@ -57,7 +57,8 @@ class ShardReader:
     Args:
         shards: of the split, by number.
         fields: number of fields of the set.
-        tables: how many are kept in memory; twice the lanes, so that none is fetched twice while its shard is read.
+        tables: how many are kept in memory; twice the lanes, so that none is fetched twice while its shard is read. Lanes that
+            read the same shard at the same time share its table.
     """
 
     def __init__(
@@ -68,21 +69,27 @@ class ShardReader:
         self._tables_kept = tables
         self.shards = shards
         self.cache = cache
-        self._tables: OrderedDict[int, Table] = OrderedDict()
+        self._tables: OrderedDict[int, Future[Table]] = OrderedDict()
         self._lock = threading.Lock()
 
     def table(self, number: int) -> Table:
-        """Return the table of a shard; the most recently used ones are kept in memory."""
+        """Return the table of a shard; the most recently used ones are kept. Threads wait for the first that reads it."""
         with self._lock:
-            if number in self._tables:
-                self._tables.move_to_end(number)
-                return self._tables[number]
-        table = read_table(self.store, self.shards[number], self._fields)
-        with self._lock:
-            self._tables[number] = table
+            earlier, own = self._tables.get(number), Future[Table]()
+            self._tables[number] = earlier or own
+            self._tables.move_to_end(number)
             if len(self._tables) > self._tables_kept:
                 self._tables.popitem(last=False)
-        return table
+        if earlier is not None:
+            return earlier.result()
+        try:
+            own.set_result(read_table(self.store, self.shards[number], self._fields))
+        except BaseException as error:
+            with self._lock:
+                if self._tables.get(number) is own:
+                    del self._tables[number]
+            own.set_exception(error)
+        return own.result()
 
     def read(self, stretches: tuple[Stretch, ...], permutation: NDArray[np.int64]) -> Block:
         """Fetch stretches by one ranged GET each, check every sample, and permute the samples.
@@ -236,7 +243,7 @@ class Fetcher:
     def _lane_plans(self, epoch: int, lane: int, batch: int) -> Iterator[_Plan]:
         """Yield the plans of one lane for the rest of an epoch, from ``batch`` on."""
         order = self.order
-        used, length = order.batches(epoch) * order.per_lane, order.lane_length(epoch, lane)
+        used, length = order.batches * order.per_lane, order.lane_length(lane)
         window = order.window_at(lane, batch * order.per_lane)[0]
         while (begin := order.window_bounds(lane, window)[0]) < used:
             following = window + self._windows_together

@@ -39,7 +39,7 @@ class Position:
 
     def after(self, order: Order) -> "Position":
         """Return the position one global batch later."""
-        if self.batch + 1 < order.batches(self.epoch):
+        if self.batch + 1 < order.batches:
             return Position(self.epoch, self.batch + 1)
         return Position(self.epoch + 1, 0)
 
@@ -97,7 +97,7 @@ class SampleStream:
         retry_seconds: time for which requests to a server that does not answer are repeated.
 
     Raises:
-        DataError: when the set cannot be read, or its shards do not fit the numbers.
+        DataError: when the set cannot be read, or its samples do not fill a batch.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class SampleStream:
         epoch, first = self.position.epoch, self.position.batch
         while True:
             blocks: dict[int, tuple[Fetched, int]] = {}
-            for _ in range(first, self.order.batches(epoch)):
+            for _ in range(first, self.order.batches):
                 pieces: list[_Piece] = []
                 for lane in self._lanes:
                     self._take(lane, blocks, pieces)

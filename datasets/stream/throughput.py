@@ -29,7 +29,7 @@ def measure(
         ``stream``, ``read`` and ``decode`` in images/s.
 
     Raises:
-        DataError: when the set cannot be read, or its shards do not fit the numbers.
+        DataError: when the set cannot be read, or its samples do not fill a batch.
     """
     index = read_index(open_store(url))
     shards = index.shards(split)
@@ -37,7 +37,7 @@ def measure(
     report(f"{index.name}, {split}: {sum(s.count for s in shards):,} samples of {size:,.0f} bytes in {len(shards)} shards")
     rates = {"read": read_alone(url, split, seconds), "decode": decode_alone(url, split, seconds)}
     with SampleStream(url, split, batch=batch, lanes=lanes, window=window, seed=0, world_size=workers) as stream:
-        batches = stream.order.batches(0)
+        batches = stream.order.batches
     left_out = sum(s.count for s in shards) - batches * batch
     report(f"  an epoch is {batches:,} batches of {batch}; {left_out:,} samples are left out of it, different ones in each")
     settings = {"batch": batch, "lanes": lanes, "window": window, "seed": 0, "world_size": workers}

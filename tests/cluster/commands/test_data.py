@@ -164,12 +164,12 @@ def test_a_mistake_is_one_message(photos: Path, tmp_path: Path, arguments: list[
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--lanes", "64", "--batch", "64"], "64 lanes need at least as many shards, there are 32"),
+        (["--lanes", "64", "--batch", "64"], "32 samples do not fill one batch of 64: use a smaller data.batch"),
         (["--workers", "17"], "16 lanes cannot be shared by 17 ranks"),
         (["--split", "valid"], "no samples in split 'valid'"),
     ],
 )
-def test_numbers_that_do_not_fit_the_shards_are_refused(photos: Path, options: list[str], message: str) -> None:
+def test_numbers_that_do_not_fit_the_set_are_refused(photos: Path, options: list[str], message: str) -> None:
     assert unbraid("pack", "folder", str(photos), "out").exit_code == 0
     result = unbraid("bench", "out", "--seconds", "0.1", *(["--batch", "16"] if "--batch" not in options else []), *options)
     assert result.exit_code == 1

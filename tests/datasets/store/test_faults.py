@@ -127,7 +127,7 @@ def stream(url: str, **options: Any) -> SampleStream:
 
 def epoch(source: SampleStream) -> torch.Tensor:
     with source:
-        return torch.cat([next(source)["image"] for _ in range(source.order.batches(0))])
+        return torch.cat([next(source)["image"] for _ in range(source.order.batches)])
 
 
 EARLY = 5

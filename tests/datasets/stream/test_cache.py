@@ -21,7 +21,7 @@ from unbraid.datasets.stream.stream import SampleStream
 def epoch(url: str, cache: ShardCache | None, rank: int = 0, world_size: int = 1) -> torch.Tensor:
     options = {"batch": 64, "lanes": 8, "window": 50, "seed": 0, "rank": rank, "world_size": world_size}
     with SampleStream(url, "train", cache=cache, **options) as source:  # type: ignore[arg-type]
-        return torch.cat([next(source)["image"] for _ in range(source.order.batches(0))])
+        return torch.cat([next(source)["image"] for _ in range(source.order.batches)])
 
 
 def blocks(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """The order of samples is a pure function; each of its promises is checked without input or output."""
 
 import hashlib
-from collections import Counter
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unbraid.datasets.stream.order import Order, batch_stretches, rank_lanes
+from unbraid.datasets.stream.order import Order, Stretch, batch_stretches, rank_lanes
 
 
 def epoch_sequence(order: Order, epoch: int, ranks: int = 1) -> list[list[tuple[int, int]]]:
@@ -27,13 +27,23 @@ def epoch_sequence(order: Order, epoch: int, ranks: int = 1) -> list[list[tuple[
     share = order.per_lane
     return [
         [sample for lane in sorted(lanes) for sample in lanes[lane][batch * share : (batch + 1) * share]]
-        for batch in range(order.batches(epoch))
+        for batch in range(order.batches)
     ]
 
 
+LENGTHS = st.one_of(st.integers(0, 3), st.integers(12, 40), st.integers(100, 300))
+"""Samples of a shard: tars are of very different lengths."""
+
+
+def fitting(counts: list[int], per_lane: int, window: int, seed: int) -> Order:
+    """An order of 8 lanes, with a last shard that is large enough for a batch where the others are not."""
+    batch = 8 * per_lane
+    return Order((*counts, max(batch - sum(counts), 0)), batch, 8, window, seed)
+
+
 ORDERS = st.builds(
-    lambda counts, per_lane, window, seed: Order(tuple(counts), 8 * per_lane, 8, window, seed),
-    counts=st.lists(st.integers(12, 40), min_size=8, max_size=30),
+    fitting,
+    counts=st.lists(LENGTHS, min_size=0, max_size=30),
     per_lane=st.integers(1, 4),
     window=st.integers(1, 50),
     seed=st.integers(0, 2**31),
@@ -42,18 +52,40 @@ ORDERS = st.builds(
 
 @given(ORDERS, st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
-def test_no_sample_comes_twice_and_all_batches_are_full(order: Order, epoch: int) -> None:
+def test_every_sample_comes_once_but_for_less_than_a_batch(order: Order, epoch: int) -> None:
     batches = epoch_sequence(order, epoch)
     assert all(len(batch) == order.batch for batch in batches)
-    assert max(Counter(sample for batch in batches for sample in batch).values()) == 1
+    seen = [sample for batch in batches for sample in batch]
+    every = {(shard, sample) for shard, count in enumerate(order.counts) for sample in range(count)}
+    assert len(set(seen)) == len(seen)
+    assert set(seen) <= every
+    assert len(every) - len(seen) < order.batch
 
 
 @given(ORDERS, st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
 def test_global_sequence_is_the_same_for_any_number_of_ranks(order: Order, epoch: int) -> None:
     alone = epoch_sequence(order, epoch)
-    for ranks in (2, 4, 8):
+    for ranks in range(2, 9):
         assert epoch_sequence(order, epoch, ranks) == alone
+
+
+@given(ORDERS, st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_any_batch_is_found_without_those_before_it(order: Order, epoch: int) -> None:
+    batches, share = epoch_sequence(order, epoch), order.per_lane
+    for batch in range(order.batches):
+        found = []
+        for lane in range(order.lanes):
+            window, into = order.window_at(lane, batch * share)
+            samples: list[tuple[int, int]] = []
+            while len(samples) < into + share:
+                stretches = order.stretches(epoch, lane, *order.window_bounds(lane, window))
+                content = [(s.shard, i) for s in stretches for i in range(s.first, s.last)]
+                samples += [content[i] for i in order.permutation(epoch, lane, range(window, window + 1))]
+                window += 1
+            found += samples[into : into + share]
+        assert found == batches[batch]
 
 
 @given(ORDERS, st.integers(0, 3), st.integers(0, 7), st.integers(0, 5), st.integers(1, 5))
@@ -78,11 +110,31 @@ def test_every_position_lies_in_its_window(order: Order, lane: int, position: in
     assert window == 0 or order.window_bounds(lane, window - 1)[1] == first
 
 
-def test_equal_shards_leave_out_less_than_a_batch() -> None:
-    order = Order((750,) * 80, batch=128, lanes=16, window=1024, seed=0)
+@pytest.mark.parametrize(
+    "counts", [(750,) * 80, (60_000,), (1, 1000, 3, 50, 58_946)], ids=["equal shards", "one tar", "unequal tars"]
+)
+def test_an_epoch_leaves_out_less_than_a_batch_whatever_the_shards(counts: tuple[int, ...]) -> None:
+    order = Order(counts, batch=128, lanes=16, window=1024, seed=0)
     seen = {sample for batch in epoch_sequence(order, 0) for sample in batch}
-    assert order.batches(0) == 468
+    assert order.batches == 468
     assert len(seen) == 468 * 128 == 60_000 - 96
+
+
+def test_tars_of_very_different_lengths_feed_all_ranks() -> None:
+    order = Order((1, 1000, 3, 50), batch=32, lanes=16, window=8, seed=0)
+    assert order.batches == 32
+    for epoch in range(4):
+        alone = epoch_sequence(order, epoch)
+        assert len({sample for batch in alone for sample in batch}) == 1024
+        assert all(epoch_sequence(order, epoch, ranks) == alone for ranks in range(2, 9))
+
+
+def test_two_lanes_read_their_own_parts_of_a_shard() -> None:
+    order = Order((10,), batch=2, lanes=2, window=4, seed=0)
+    assert order.stretches(0, 0, 0, 10) == (Stretch(0, 0, 5),)
+    assert order.stretches(0, 1, 0, 10) == (Stretch(0, 5, 10),)
+    assert order.stretches(0, 1, 4, 10) == (Stretch(0, 9, 10),)
+    assert order.stretches(0, 1, 5, 10) == ()
 
 
 def test_a_thousand_ranks_over_many_shards_see_what_one_rank_sees() -> None:
@@ -111,9 +163,10 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("order", "digest"),
     [
-        (Order((50,) * 16, 16, 8, 64, 0), "e683d7fd89beb8b3"),
-        (Order((7, 13, 20, 9, 31, 8, 15, 11), 12, 4, 5, 3), "01850e79bf02229b"),
-        (Order((7, 13, 20, 9, 31, 8, 15, 11), 6, 3, 1, 3), "5b079fa8a9c673bd"),
+        (Order((50,) * 16, 16, 8, 64, 0), "f47ab3b3fd850187"),
+        (Order((7, 13, 20, 9, 31, 8, 15, 11), 12, 4, 5, 3), "35e459b1a4598cab"),
+        (Order((7, 13, 20, 9, 31, 8, 15, 11), 6, 3, 1, 3), "efeb402e635b81cf"),
+        (Order((1, 1000, 3, 50), 32, 16, 8, 2), "10ac184f5f4d5990"),
     ],
 )
 def test_the_order_stays_what_it_was(order: Order, digest: str) -> None:
@@ -122,27 +175,55 @@ def test_the_order_stays_what_it_was(order: Order, digest: str) -> None:
     assert hashlib.sha256(str(sequence).encode()).hexdigest()[:16] == digest
 
 
-def lane_content(order: Order, epoch: int, lane: int) -> list[tuple[int, int]]:
-    """All samples of a lane before shuffling, written out."""
-    return [(shard, sample) for shard in order.lane_shards(epoch, lane).tolist() for sample in range(order.counts[shard])]
+def laid_end_to_end(order: Order, epoch: int) -> list[tuple[int, int]]:
+    """All samples of an epoch before shuffling, written out lane by lane."""
+    lanes = [order.stretches(epoch, lane, 0, order.lane_length(lane)) for lane in range(order.lanes)]
+    return [(s.shard, sample) for stretches in lanes for s in stretches for sample in range(s.first, s.last)]
 
 
 @given(ORDERS, st.integers(0, 20))
 @settings(max_examples=60, deadline=None)
-def test_every_epoch_deals_all_shards_to_lanes_evenly(order: Order, epoch: int) -> None:
-    lanes = [order.lane_shards(epoch, lane).tolist() for lane in range(order.lanes)]
-    assert sorted(shard for lane in lanes for shard in lane) == list(range(len(order.counts)))
-    assert max(map(len, lanes)) - min(map(len, lanes)) <= 1
-    lengths = [len(lane_content(order, epoch, lane)) for lane in range(order.lanes)]
-    assert [order.lane_length(epoch, lane) for lane in range(order.lanes)] == lengths
-    assert order.batches(epoch) == min(lengths) // order.per_lane
+def test_lanes_divide_whole_shards_laid_end_to_end(order: Order, epoch: int) -> None:
+    laid = laid_end_to_end(order, epoch)
+    shards = list(dict.fromkeys(shard for shard, _ in laid))
+    assert laid == [(shard, sample) for shard in shards for sample in range(order.counts[shard])]
+    assert sorted(shards) == [shard for shard, count in enumerate(order.counts) if count]
+    bounds = [order.lane_bounds(lane) for lane in range(order.lanes)]
+    assert (bounds[0][0], bounds[-1][1]) == (0, len(laid))
+    assert all(left[1] == right[0] for left, right in pairwise(bounds))
+    lengths = [order.lane_length(lane) for lane in range(order.lanes)]
+    assert lengths == [last - first for first, last in bounds]
+    assert max(lengths) - min(lengths) <= 1
+    assert min(lengths) >= order.batches * order.per_lane
+
+
+@pytest.mark.parametrize("shards", [2, 30])
+def test_every_epoch_and_seed_shuffles_the_shards(shards: int) -> None:
+    def first_shards(seed: int) -> list[tuple[int, ...]]:
+        order = Order((10,) * shards, 2, 2, 1, seed)
+        return [tuple(shard for shard, sample in laid_end_to_end(order, epoch) if not sample) for epoch in range(20)]
+
+    zero, one = first_shards(0), first_shards(1)
+    assert len(set(zero)) == min(20, 2 if shards == 2 else 20)
+    assert zero != one
+    assert first_shards(0) == zero
 
 
 @given(ORDERS)
 @settings(max_examples=20, deadline=None)
-def test_lane_lengths_of_many_epochs_do_not_mix(order: Order) -> None:
-    for epoch in [*range(20), *range(20)]:
-        assert order.lane_length(epoch, 0) == len(lane_content(order, epoch, 0))
+def test_epochs_may_be_asked_for_in_any_order(order: Order) -> None:
+    forwards = [laid_end_to_end(order, epoch) for epoch in range(12)]
+    assert [laid_end_to_end(order, epoch) for epoch in reversed(range(12))] == forwards[::-1]
+
+
+def test_a_place_among_a_hundred_thousand_shards_is_found_at_once() -> None:
+    """A rank of a thousand asks so at every read: the whole sequence of shards is computed once an epoch, not at each call."""
+    order = Order(tuple(range(1, 100_001)), 4096, 1024, 256, 0)
+    order.stretches(0, 0, 0, 1)
+    started = time.process_time()
+    for lane in range(1000):
+        assert order.stretches(0, lane, 1000, 1256)
+    assert time.process_time() - started < 0.5
 
 
 @given(ORDERS, st.integers(0, 3), st.integers(0, 7), st.integers(0, 200), st.integers(0, 200))
@@ -150,7 +231,8 @@ def test_lane_lengths_of_many_epochs_do_not_mix(order: Order) -> None:
 def test_stretches_locate_the_positions_of_a_lane(order: Order, epoch: int, lane: int, begin: int, length: int) -> None:
     stretches = order.stretches(epoch, lane, begin, begin + length)
     located = [(s.shard, sample) for s in stretches for sample in range(s.first, s.last)]
-    assert located == lane_content(order, epoch, lane)[begin : begin + length]
+    first, last = order.lane_bounds(lane)
+    assert located == laid_end_to_end(order, epoch)[first:last][begin : begin + length]
     assert all(s.first < s.last for s in stretches)
 
 
@@ -173,7 +255,7 @@ def test_windows_tile_a_lane_and_the_first_ones_are_staggered(order: Order, lane
 @settings(max_examples=100, deadline=None)
 def test_a_window_is_shuffled_within_itself(order: Order, epoch: int, lane: int, window: int) -> None:
     first, last = order.window_bounds(lane, window)
-    inside = max(min(last, order.lane_length(epoch, lane)) - first, 0)
+    inside = max(min(last, order.lane_length(lane)) - first, 0)
     assert sorted(order.permutation(epoch, lane, range(window, window + 1)).tolist()) == list(range(inside))
 
 
@@ -189,21 +271,23 @@ def test_every_window_has_a_permutation_of_its_own() -> None:
 def test_a_window_of_one_does_not_shuffle() -> None:
     order = Order((20, 30, 40, 50), 2, 2, 1, 0)
     for lane in (0, 1):
-        length = order.lane_length(0, lane)
+        length = order.lane_length(lane)
         assert order.permutation(0, lane, range(3, length + 5)).tolist() == list(range(length - 3))
 
 
 def test_numbers_that_just_fit_are_accepted() -> None:
-    order = Order((3,) * 8, 24, 8, 16, 0)
-    assert (order.batches(0), order.per_lane) == (1, 3)
+    for counts in ((3,) * 8, (24,), (23, 1)):
+        order = Order(counts, 24, 8, 16, 0)
+        assert (order.batches, order.per_lane) == (1, 3)
 
 
 @pytest.mark.parametrize(
     ("counts", "batch", "lanes", "message"),
     [
-        ((10,) * 4, 8, 8, "8 lanes need at least as many shards"),
-        ((10,) * 8, 12, 8, "not a multiple of 8 lanes"),
-        ((1,) * 8, 64, 8, "do not fill one batch"),
+        ((10,) * 8, 12, 8, "a batch of 12 is not a multiple of 8 lanes: change data.batch or data.lanes"),
+        ((1,) * 63, 64, 8, "63 samples do not fill one batch of 64: use a smaller data.batch"),
+        ((3, 4), 8, 8, "7 samples do not fill one batch of 8"),
+        ((), 8, 8, "0 samples do not fill one batch of 8"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(counts: tuple[int, ...], batch: int, lanes: int, message: str) -> None:

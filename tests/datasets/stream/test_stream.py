@@ -1,6 +1,11 @@
 """The stream on a real S3 server: equal batches, the same order for any number of ranks, exact resume, errors by name."""
 
+import dataclasses
 import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +14,11 @@ import torch
 
 from tests.conftest import SHARD, TEST, TRAIN, pack_digits
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.shards.table import read_table
-from unbraid.datasets.store import FolderStore, open_store
+from unbraid.datasets.shards.index import Shard, read_index, write_index
+from unbraid.datasets.shards.table import Table, read_table
+from unbraid.datasets.shards.tar import read_samples, write_shard
+from unbraid.datasets.store import FolderStore, Store, open_store
+from unbraid.datasets.stream.read import ShardReader
 from unbraid.datasets.stream.stream import Position, SampleStream, read_split
 
 BATCH, LANES, WINDOW = 64, 8, 100
@@ -28,7 +36,7 @@ def take(source: SampleStream, count: int) -> list[torch.Tensor]:
 
 def test_an_epoch_gives_each_image_once(digits_url: str) -> None:
     with stream(digits_url) as source:
-        batches = source.order.batches(0)
+        batches = source.order.batches
         images = torch.cat([next(source)["image"] for _ in range(batches)])
         assert source.position == Position(1, 0)
     assert batches * BATCH == TRAIN
@@ -120,7 +128,7 @@ def test_a_damaged_shard_stops_the_stream_by_name(tmp_path: Path) -> None:
     content[5000] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"train-00007\.tar: sample \d+: its checksum differs"), stream(str(tmp_path)) as source:
-        for _ in range(source.order.batches(0)):
+        for _ in range(source.order.batches):
             next(source)
 
 
@@ -128,7 +136,7 @@ def test_a_missing_shard_stops_the_stream_by_name(tmp_path: Path) -> None:
     pack_digits(open_store(str(tmp_path)))
     (tmp_path / "train-00007.tar").unlink()
     with pytest.raises(DataError, match=r"train-00007\.tar: no such file"), stream(str(tmp_path)) as source:
-        for _ in range(source.order.batches(0)):
+        for _ in range(source.order.batches):
             next(source)
 
 
@@ -187,8 +195,10 @@ def test_unshuffled_lanes_run_through_their_shards(digits_folder: Path) -> None:
         order = source.order
         batch = next(source)
     packed = [b["image"] for b in read_split(str(digits_folder), "train", SHARD)]
-    first = packed[int(order.lane_shards(0, 0)[0])]
-    assert torch.equal(batch["image"][: order.per_lane], first[: order.per_lane])
+    for lane in range(LANES):
+        rows = slice(lane * order.per_lane, (lane + 1) * order.per_lane)
+        (stretch,) = order.stretches(0, lane, 0, order.per_lane)
+        assert torch.equal(batch["image"][rows], packed[stretch.shard][stretch.first : stretch.last])
 
 
 def test_closing_ends_the_threads(digits_url: str) -> None:
@@ -213,6 +223,80 @@ def test_every_further_batch_raises_the_error_again(tmp_path: Path) -> None:
                 next(source)
 
 
-def test_lanes_that_do_not_fit_say_what_to_change(digits_url: str) -> None:
-    with pytest.raises(DataError, match=r"lower data\.lanes, or pack the set into more shards"):
-        SampleStream(digits_url, "train", batch=64, lanes=64, window=10, seed=0)
+def test_a_batch_that_is_never_filled_says_what_to_change(digits_url: str) -> None:
+    with pytest.raises(DataError, match=r"1,600 samples do not fill one batch of 2048: use a smaller data\.batch"):
+        SampleStream(digits_url, "train", batch=2048, lanes=64, window=10, seed=0)
+
+
+@pytest.fixture(scope="module", params=[(1, 1000, 3, 50), (400,)], ids=["unequal tars", "one tar"])
+def tars_as_found(request: pytest.FixtureRequest, digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Digits in shards of given lengths."""
+    digits = open_store(str(digits_folder))
+    index = read_index(digits)
+    samples = (sample for s in index.shards("train") for sample in read_samples(digits, s, len(index.fields), 0, s.count))
+    store = open_store(str(tmp_path_factory.mktemp("tars")), create=True)
+    shards = []
+    for number, count in enumerate(request.param):
+        members = [{**sample, "__key__": sample["__key__"].decode()} for sample in islice(samples, count)]
+        shards.append(write_shard(store, f"train-{number}.tar", index.fields, members))
+    write_index(store, dataclasses.replace(index, splits={"train": tuple(shards)}))
+    return store.url
+
+
+def test_tars_of_any_length_give_each_image_once(tars_as_found: str) -> None:
+    packed = torch.cat([batch["image"] for batch in read_split(tars_as_found, "train", 100)])
+    with stream(tars_as_found, batch=32, lanes=16) as source:
+        batches = source.order.batches
+        images = torch.cat([next(source)["image"] for _ in range(batches)])
+        assert source.position == Position(1, 0)
+    assert len(packed) - len(images) < 32
+    remaining = Counter(bytes(image.numpy()) for image in packed)
+    remaining.subtract(bytes(image.numpy()) for image in images)
+    assert min(remaining.values()) == 0
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8])
+def test_tars_of_any_length_give_ranks_together_what_one_sees(tars_as_found: str, ranks: int) -> None:
+    count = 40  # more than an epoch of both sets
+    alone = take(stream(tars_as_found, batch=32, lanes=16), count)
+    shares = [take(stream(tars_as_found, rank, ranks, batch=32, lanes=16), count) for rank in range(ranks)]
+    for number, batch in enumerate(alone):
+        assert torch.equal(batch, torch.cat([share[number] for share in shares]))
+
+
+def test_tars_of_any_length_go_on_at_every_batch(tars_as_found: str) -> None:
+    uninterrupted = take(stream(tars_as_found, batch=32, lanes=16), 36)
+    with stream(tars_as_found, batch=32, lanes=16) as source:
+        for batch in uninterrupted[:35]:
+            (again,) = take(stream(tars_as_found, batch=32, lanes=16, position=source.position), 1)
+            assert torch.equal(again, batch)
+            next(source)
+
+
+def test_lanes_that_share_a_shard_read_its_table_once(digits_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(digits_folder))
+    index = read_index(store)
+    asked: list[str] = []
+
+    def slow(store: Store, shard: Shard, fields: int) -> Table:
+        asked.append(shard.name)
+        time.sleep(0.2)
+        return read_table(store, shard, fields)
+
+    monkeypatch.setattr("unbraid.datasets.stream.read.read_table", slow)
+    reader = ShardReader(store, index.shards("train"), len(index.fields))
+    with ThreadPoolExecutor(8) as pool:
+        tables = list(pool.map(reader.table, [0] * 8))
+    assert len(asked) == 1
+    assert all(table is tables[0] for table in tables)
+
+
+def test_a_table_that_could_not_be_read_is_asked_for_again(digits_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(digits_folder))
+    index = read_index(store)
+    reader = ShardReader(store, index.shards("train"), len(index.fields))
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "get", lambda *_: b"")
+        with pytest.raises(DataError, match="is not the table that belongs to"):
+            reader.table(0)
+    assert len(reader.table(0).offsets) == SHARD

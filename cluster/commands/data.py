@@ -178,12 +178,13 @@ def write_set(
 
 @data.command()
 @click.argument("url")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Write a contact sheet of the first images as PNG.")
-@click.option("--no-check", is_flag=True, help="Skip reading every shard to compare checksums.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a PNG that shows samples of every class and split.")
+@click.option("--no-check", is_flag=True, help="Skip reading every shard, to compare checksums and to count classes.")
 def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
-    """Describe the set at URL, and check its shards.
+    """Describe the set at URL, check its shards, and count its classes.
 
-    Every shard must be what the index says.
+    Every shard must be what the index says. The sheet shows each sample with its class, split and key; pairs are beside each
+    other, keypoints are drawn.
 
     \b
     Examples:

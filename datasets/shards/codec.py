@@ -1,4 +1,4 @@
-"""Decodes images into arrays. Every decoder is named, so that nothing is ever unpickled."""
+"""Decodes images into arrays, and numbers. Every decoder is named, so that nothing is ever unpickled."""
 
 import io
 import struct
@@ -16,6 +16,8 @@ _PNG_MODES = {0: "mono", 2: "rgb"}
 """PNG's colour types that kornia_rs decodes as they are; Pillow decodes palettes and transparency."""
 
 
+LONGEST_INTEGER = 20
+"""Characters: as many as an int64 has."""
 LARGEST_IMAGE = 1 << 26
 """Pixels of the largest image whose size is taken from its own header."""
 
@@ -34,6 +36,17 @@ def decode_image(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
         _decode_jpeg(encoded, out)
     else:
         _decode_png(bytes(encoded), out)
+
+
+def decode_integer(encoded: memoryview | bytes) -> int:
+    """Decode a number that is written as decimal text.
+
+    Raises:
+        ValueError: when the content is none, or is longer than numbers are.
+    """
+    if len(encoded) > LONGEST_INTEGER:
+        raise ValueError(f"a number of {len(encoded)} digits")
+    return int(bytes(encoded))
 
 
 def image_shape(encoded: bytes) -> tuple[int, int, int]:
@@ -86,7 +99,9 @@ def _decode_slowly(encoded: bytes, out: NDArray[np.generic]) -> None:
 def _opened(encoded: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(encoded), formats=FORMATS)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:
+        raise ValueError("not a PNG or JPEG that can be read") from None
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(error) from None
 
 

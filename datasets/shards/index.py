@@ -100,6 +100,7 @@ class Index:
         splits: shards of each split, in order.
         attributes: names of the numbers in a field ``attributes``; empty without one.
         recipe: of a synthetic set: its generator, and the numbers from which any sample can be drawn again; else empty.
+        left_out: why raw data were not packed, and how many for each reason.
     """
 
     name: Name
@@ -110,6 +111,7 @@ class Index:
     splits: Annotated[Mapping[Name, tuple[Shard, ...]], Bounded(max_length=64)] = field(default_factory=dict)
     attributes: Annotated[tuple[Name, ...], Bounded(max_length=10_000)] = ()
     recipe: Annotated[Mapping[Name, str | int], Bounded(max_length=64)] = field(default_factory=dict)
+    left_out: Annotated[Mapping[Text, Count], Bounded(max_length=64)] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

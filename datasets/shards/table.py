@@ -108,6 +108,11 @@ def _dtype(fields: int) -> np.dtype[np.void]:
     return np.dtype(columns)
 
 
+def table_bytes(shard: Shard, fields: int) -> int:
+    """Return the bytes that the table of a shard takes."""
+    return LONGEST_HEADER + shard.count * _dtype(fields).itemsize
+
+
 def read_table(store: Store, shard: Shard, fields: int) -> Table:
     """Read the table of a shard.
 
@@ -119,7 +124,7 @@ def read_table(store: Store, shard: Shard, fields: int) -> Table:
     """
     where, dtype = f"{store.url}/{shard.table_key}", _dtype(fields)
     for _ in range(CHECKSUM_ATTEMPTS):
-        content = store.get(shard.table_key, LONGEST_HEADER + shard.count * dtype.itemsize)
+        content = store.get(shard.table_key, table_bytes(shard, fields))
         if hashlib.sha256(content).hexdigest() == shard.table_sha256:
             try:
                 rows = read_array(content, (shard.count,), dtype)

@@ -138,19 +138,3 @@ def parse_sample(content: memoryview) -> Sample:
     if not sample:
         raise ValueError("no members")
     return sample
-
-
-def check_shard(store: Store, shard: Shard, fields: int) -> str | None:
-    """Check size, checksum and number of samples of a stored shard; return what is wrong, or None."""
-    try:
-        table = read_table(store, shard, fields)
-        content = store.get(shard.name, shard.bytes)
-    except DataError as error:
-        return str(error)
-    if len(content) != shard.bytes:
-        return f"{shard.name}: has {len(content)} bytes, the index says {shard.bytes}"
-    if hashlib.sha256(content).hexdigest() != shard.sha256:
-        return f"{shard.name}: its SHA-256 is not the one in the index"
-    if len(table.offsets) != shard.count:
-        return f"{shard.name}: its table has {len(table.offsets)} samples, the index says {shard.count}"
-    return None

@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unbraid.datasets.shards.arrays import read_array
-from unbraid.datasets.shards.codec import decode_image
+from unbraid.datasets.shards.codec import decode_image, decode_integer
 from unbraid.datasets.shards.index import Field
 from unbraid.datasets.stream.read import Block
 from unbraid.datasets.untrusted.text import in_one_line
 
 DAMAGED = "its checksum differs from the one packed: the shard was changed or damaged"
-LONGEST_INTEGER = 20
-"""Characters: more than an int64 has."""
 _DTYPES = {"image": np.uint8, "integer": np.int64, "array": np.float32}
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -84,9 +82,7 @@ def _decode_image(content: memoryview, out: NDArray[np.generic]) -> None:
 
 
 def _decode_integer(content: memoryview, out: NDArray[np.generic]) -> None:
-    if len(content) > LONGEST_INTEGER:
-        raise ValueError(f"a number of {len(content)} digits")
-    out[0] = int(bytes(content))
+    out[0] = decode_integer(content)
 
 
 def _decode_array(content: memoryview, out: NDArray[np.generic]) -> None:

@@ -109,7 +109,7 @@ def test_inspection_describes_a_set_and_draws_it(digits_folder: Path, tmp_path: 
     reports: list[str] = []
     assert inspect_set(str(digits_folder), tmp_path / "sheet.png", check=True, report=reports.append) == 0
     text = "\n".join(reports)
-    assert "1,600 images in 32 shards" in text
+    assert "1,600 samples in 32 shards" in text
     assert "every shard is what the index says" in text
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 

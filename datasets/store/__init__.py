@@ -3,13 +3,23 @@
 from pathlib import Path
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.passwords import NO_PASSWORDS, has_password
 from unbraid.datasets.store.folder import FolderStore
-from unbraid.datasets.store.protocol import Store, StoreStatistics
+from unbraid.datasets.store.location import parse_location
+from unbraid.datasets.store.protocol import RefusedError, Store, StoreStatistics, UnconditionalError
 from unbraid.datasets.store.retry import Backoff
+from unbraid.datasets.store.tidying import discard
 from unbraid.datasets.untrusted.keys import relative_key
 
-__all__ = ["FolderStore", "Store", "StoreStatistics", "open_below", "open_store"]
+__all__ = [
+    "FolderStore",
+    "RefusedError",
+    "Store",
+    "StoreStatistics",
+    "UnconditionalError",
+    "discard",
+    "open_below",
+    "open_store",
+]
 
 
 def open_store(url: str, create: bool = False, backoff: Backoff | None = None) -> Store:
@@ -23,21 +33,12 @@ def open_store(url: str, create: bool = False, backoff: Backoff | None = None) -
     Raises:
         DataError: on a malformed URL, a missing bucket, wrong keys or a server that does not answer.
     """
-    if has_password(url):
-        raise DataError(f"{url}: {NO_PASSWORDS}")
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return FolderStore(Path(url).expanduser(), create)
-    if scheme == "file":
-        return FolderStore(Path(rest), create)
-    if scheme != "s3":
-        raise DataError(f"{url}: unknown kind of store {scheme!r}; use s3://bucket/prefix or a folder")
-    bucket, _, prefix = rest.partition("/")
-    if len(bucket) < 3:
-        raise DataError(f"{url}: {bucket!r} is not a bucket name (at least 3 letters); use s3://bucket/prefix")
+    place = parse_location(url)
+    if isinstance(place, Path):
+        return FolderStore(place, create)
     from unbraid.datasets.store.s3 import S3Store
 
-    return S3Store(bucket, prefix.strip("/"), create, backoff)
+    return S3Store(place.name, place.prefix, create, backoff)
 
 
 def open_below(url: str, name: str, create: bool = False, backoff: Backoff | None = None) -> Store:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store.protocol import LARGEST_GET, StoreStatistics, require_size
+from unbraid.datasets.store.protocol import LARGEST_GET, RefusedError, StoreStatistics, require_size
 from unbraid.datasets.untrusted.keys import relative_key
 
 
@@ -77,21 +77,28 @@ class FolderStore:
                 return False
 
     def keys(self, prefix: str = "") -> list[str]:
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
         folder = self.root / prefix.rpartition("/")[0]
         if folder != self.root:
             self._path(folder.relative_to(self.root).as_posix())
-        found: list[str] = []
+        found: dict[str, int] = {}
         for where, folders, files in os.walk(folder):  # not into links
             folders[:] = [name for name in folders if not (Path(where) / name).is_symlink()]
-            found += [
-                (Path(where) / name).relative_to(self.root).as_posix() for name in files if _is_object(Path(where) / name)
-            ]
-        return sorted(name for name in found if name.startswith(prefix))
+            for path in (Path(where) / name for name in files):
+                key, size = path.relative_to(self.root).as_posix(), _object_size(path)
+                if size is not None and key.startswith(prefix):
+                    found[key] = size
+        return found
 
     def delete(self, key: str) -> None:
         with self._explained(key):
             path = self._path(key)
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except PermissionError as error:
+                raise RefusedError(f"{path}: may not be deleted: {error.strerror}") from error
             if path.parent != self.root and path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 
@@ -168,5 +175,10 @@ class FolderStore:
             raise DataError(f"{self.root / key}: {error.strerror or error}") from error
 
 
-def _is_object(path: Path) -> bool:
-    return path.suffix != ".partial" and not path.is_symlink() and path.is_file()
+def _object_size(path: Path) -> int | None:
+    """Return the bytes of a file; None when it is no object, or is gone meanwhile."""
+    try:
+        state = path.lstat()
+    except OSError:
+        return None
+    return state.st_size if path.suffix != ".partial" and stat.S_ISREG(state.st_mode) else None

@@ -13,6 +13,14 @@ LARGEST_GET = 64 << 20
 """Bytes that are read of an object whose size nobody knows: whoever can write to a store must not fill a reader's memory."""
 
 
+class RefusedError(DataError):
+    """A store has refused a request, and would refuse it again."""
+
+
+class UnconditionalError(DataError):
+    """A store cannot write an object only where there is none."""
+
+
 class StoreStatistics:
     """Counts what a store has transferred, over all threads that use it."""
 
@@ -76,12 +84,19 @@ class Store(Protocol):
     def put_new(self, key: str, content: bytes) -> bool:
         """Write a small object unless one of that name exists, and return whether it was written.
 
-        Of several callers one succeeds.
+        Of several callers one succeeds. A store that cannot promise this writes nothing under that key.
+
+        Raises:
+            UnconditionalError: when the store has no conditional writes.
         """
         ...
 
     def put_file(self, key: str, path: Path) -> None:
-        """Write the content of a file, in several parts when it is large."""
+        """Write the content of a file, in several parts when it is large.
+
+        Raises:
+            DataError: when the file cannot be read, or the store does not acknowledge what was written.
+        """
         ...
 
     def exists(self, key: str) -> bool:
@@ -92,8 +107,16 @@ class Store(Protocol):
         """Return all keys that start with ``prefix``, sorted."""
         ...
 
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Return the bytes of each object whose key starts with ``prefix``, from a listing."""
+        ...
+
     def delete(self, key: str) -> None:
-        """Remove the object, if it exists."""
+        """Remove the object, if it exists.
+
+        Raises:
+            RefusedError: when the store does not allow it, see :func:`unbraid.datasets.store.tidying.discard`.
+        """
         ...
 
     def close(self) -> None:

@@ -179,7 +179,7 @@ def write_set(
 @data.command()
 @click.argument("url")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a PNG that shows samples of every class and split.")
-@click.option("--no-check", is_flag=True, help="Skip reading every shard, to compare checksums and to count classes.")
+@click.option("--no-check", is_flag=True, help="Do not read all shards; checksums and classes are then left out.")
 def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
     """Describe the set at URL, check its shards, and count its classes.
 

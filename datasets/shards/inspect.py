@@ -244,8 +244,7 @@ class _ClassReader:
         """Count the classes whose text ends in this piece of the shard, which begins at a byte."""
         joined = self._last + bytes(content)
         start = begin - len(self._last)
-        first = int(np.searchsorted(self._ends, begin, side="right")) if begin else 0
-        last = int(np.searchsorted(self._ends, begin + len(content), side="right"))
+        first, last = np.searchsorted(self._ends, [begin, begin + len(content)], side="right").tolist()
         places = zip((self._begins[first:last] - start).tolist(), (self._ends[first:last] - start).tolist(), strict=True)
         for text, count in Counter(joined[at:end] for at, end in places).items():
             try:

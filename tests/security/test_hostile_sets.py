@@ -20,6 +20,7 @@ from tests.datasets.stream.test_decode import block_of
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.codec import decode_image
 from unbraid.datasets.shards.index import INDEX_KEY, Index, read_index, write_index
+from unbraid.datasets.shards.inspect import inspect_set
 from unbraid.datasets.shards.tar import write_shard
 from unbraid.datasets.sources.files import open_files
 from unbraid.datasets.sources.folder import read_folder
@@ -107,6 +108,29 @@ def test_an_image_of_a_shape_that_takes_all_memory_is_refused(shape: list[int], 
     rewritten(tmp_path, lambda content: content["fields"]["image"].update(shape=shape))
     with pytest.raises(DataError, match=r"image|Invalid JSON"):
         read_index(FolderStore(tmp_path))
+
+
+def test_inspecting_images_that_are_not_what_the_index_says_takes_little_memory(tmp_path: Path) -> None:
+    """The digest covers shapes, so the stranger has written it anew; each image of the sheet is crossed out."""
+    packed(tmp_path / "set", 7)
+    rewritten(tmp_path / "set", lambda content: content["fields"]["image"].update(shape=[3, 4000, 4000]))
+    lines: list[str] = []
+    with at_most_mb(110):
+        assert inspect_set(str(tmp_path / "set"), tmp_path / "sheet.png", True, lines.append) == 0
+    assert sum("crossed out" in line for line in lines) == 6
+    assert any("(1, 8, 8), the index says (3, 4000, 4000)" in line for line in lines)
+
+
+def test_inspecting_a_set_of_one_enormous_sample_reads_little_of_it(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "set", create=True)
+    image = encode_png(np.full((8, 8), 7, np.uint8))
+    samples = [{"__key__": "0", "png": image + bytes(40 << 20), "cls": b"1"}, {"__key__": "1", "png": image, "cls": b"1"}]
+    shard = write_shard(store, "train-000000.tar", FIELDS, samples)
+    write_index(store, Index("set", FIELDS, ("0", "1"), "", "", {"train": (shard,)}))
+    lines: list[str] = []
+    with at_most_mb(60):
+        assert inspect_set(store.url, tmp_path / "sheet.png", True, lines.append) == 0
+    assert any("1 of 1 samples that were looked at" in line for line in lines)
 
 
 def test_a_set_that_claims_anothers_hashes_puts_nothing_into_its_cache(tmp_path: Path) -> None:

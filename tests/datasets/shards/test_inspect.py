@@ -20,23 +20,27 @@ def inspected(url: Path | str, check: bool = True) -> tuple[int, list[str]]:
     return inspect_set(str(url), None, check, lines.append), lines
 
 
-@pytest.mark.parametrize("piece", [1, 700, 5000, 8 << 20])
+@pytest.mark.parametrize("piece", [700, 5000, 8 << 20])
 def test_classes_are_counted_by_split_whatever_is_read_at_a_time(
-    digits_folder: Path, monkeypatch: pytest.MonkeyPatch, piece: int, tmp_path: Path
+    digits_folder: Path, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
-    folder = digits_folder
-    if piece == 1:  # a small set, for a piece of one byte
-        folder = tmp_path / "set"
-        packed(folder, SMALL_FIELDS, {"train": labelled(9, 4), "test": labelled(2, 2)}, tuple("0123456789"))
     monkeypatch.setattr(inspect, "PIECE", piece)
-    store = FolderStore(folder)
+    store = FolderStore(digits_folder)
     index = read_index(store)
-    broken, lines = inspected(folder)
+    broken, lines = inspected(digits_folder)
     assert broken == 0
     for split, shards in index.splits.items():
         samples = [sample for s in shards for sample in read_samples(store, s, len(index.fields), 0, s.count)]
         counts = Counter(int(sample["cls"]) for sample in samples)
         assert f"  {split:8} by label: {', '.join(f'{n}: {counts[n]}' for n in range(10))}" in lines
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 513])
+def test_a_label_that_two_pieces_share_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(inspect, "PIECE", piece)
+    samples = labelled(5, 10**6, first=123_456)
+    _, lines = inspected(packed(tmp_path / "set", SMALL_FIELDS, {"train": samples}))
+    assert "  train    by label: 123456: 1, 123457: 1, 123458: 1, 123459: 1, 123460: 1" in lines
 
 
 def test_many_classes_are_summed_up_by_the_fewest_and_the_most(tmp_path: Path) -> None:
@@ -103,3 +107,15 @@ def test_a_shard_that_is_not_what_the_index_says_is_damaged(tmp_path: Path, chan
     assert "train-00003.tar" in line
     assert message in line
     assert "1 shards are damaged" in lines[-1]
+
+
+def test_a_set_on_s3_is_checked_counted_and_drawn_as_one_in_a_folder(
+    digits_url: str, digits_folder: Path, tmp_path: Path
+) -> None:
+    found = {}
+    for url in (digits_url, str(digits_folder)):
+        lines: list[str] = []
+        path = tmp_path / "sheet.png"
+        assert inspect_set(url, path, True, lines.append) == 0
+        found[url] = lines[1:], path.read_bytes()
+    assert found[digits_url] == found[str(digits_folder)]

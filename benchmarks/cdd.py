@@ -17,8 +17,8 @@ from benchmarks.figures import Figures
 from benchmarks.runs import STORAGE, run_to_end, train_few
 from unbraid.cluster.commands.data import RAW_FOLDER
 from unbraid.cluster.local.services import use_local_services
+from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.sources.mnist_cdcb import read_mnist_cdcb
-from unbraid.datasets.sources.packing import pack
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
 from unbraid.models.cdd.specs import DOMAINS

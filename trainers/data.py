@@ -37,6 +37,7 @@ def open_stream(config: SystemConfig, world: World, position: Position) -> Sampl
         cache=open_cache(data.cache, data.cache_gb),
         position=position,
         retry_seconds=60 * config.run.storage_retry_minutes,
+        fit=data.fit,
     )
 
 
@@ -78,6 +79,7 @@ class EvaluationData:
 
     def _read(self, split: str, limit: int | None, size: int) -> Iterator[Batch]:
         hidden = () if self.config.run.labels else self.config.truth_fields
-        batches = read_split(self.config.data.url, split, size, limit, rank=self.world.rank, world_size=self.world.size)
+        data, world = self.config.data, self.world
+        batches = read_split(data.url, split, size, limit, rank=world.rank, world_size=world.size, fit=data.fit)
         for batch in batches:
             yield to_device({name: tensor for name, tensor in batch.items() if name not in hidden}, self.device)

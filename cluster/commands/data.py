@@ -6,7 +6,7 @@ The modules of ``datasets/sources`` declare the kinds that ``fetch``, ``pack`` a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ PACKING_OPTIONS = (
     click.Option(["--shards"], type=click.IntRange(1), help="In the largest split.  [default: of about 32 MiB, 80 at least]"),
     click.Option(["--threads"], type=click.IntRange(1), help="Shards written at a time.  [default: cores]"),
     click.Option(["--dry-run"], is_flag=True, help="Report what would be written, and stop."),
-    click.Option(["--force"], is_flag=True, help="Write again what is already there."),
+    click.Option(["--force"], is_flag=True, help="Pack over what is already there."),
 )
 """Options of every command that writes a set, see :func:`write_set`."""
 
@@ -67,14 +67,20 @@ def pack_command(kind: str) -> click.Command:
         options = {option.name: rest.pop(option.name) for option in own if option.name}
         raw = (source or RAW_FOLDER / (declared.fetched or kind)).expanduser()
         name = name or declared.default_name(kind, raw, options)
-        write_set(lambda: declared.read(raw, name, **options), destination or f"s3://unbraid/{name}", **rest)
+        write_set(declared.read(raw, name, **options), destination or f"s3://unbraid/{name}", options, **rest)
 
     parameters: list[click.Parameter] = [
         click.Argument(["source"], type=click.Path(path_type=Path), required=False),
         click.Argument(["destination"], required=False),
         *own,
         click.Option(["--name"], help="Name of the set.  [default: from KIND or SOURCE]"),
-        click.Option(["--max-skipped"], default=0, show_default=True, help="Unusable samples before it is an error."),
+        click.Option(
+            ["--max-skipped"],
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Unusable samples before it is an error.",
+        ),
         *PACKING_OPTIONS,
     ]
     return click.Command(kind, params=parameters, callback=run, help=help_of(docstring, f"pack {kind}", declared.example))
@@ -88,7 +94,7 @@ def make_command(kind: str) -> click.Command:
     def run(destination: str | None, **rest: Any) -> None:
         options = {option.name: rest.pop(option.name) for option in own if option.name}
         name = name_with_size(kind, Path(), options)
-        write_set(lambda: declared.make(name, **options), destination or f"s3://unbraid/{name}", **rest)
+        write_set(declared.make(name, **options), destination or f"s3://unbraid/{name}", options, **rest)
 
     parameters = [click.Argument(["destination"], required=False), *own, *PACKING_OPTIONS]
     return click.Command(kind, params=parameters, callback=run, help=help_of(docstring, f"make {kind}", declared.example))
@@ -139,8 +145,9 @@ def make() -> None:
 
 
 def write_set(
-    read: Callable[[], Source],
+    source: Source,
     destination: str,
+    options: Mapping[str, object],
     *,
     shards: int | None,
     threads: int | None,
@@ -148,31 +155,28 @@ def write_set(
     force: bool,
     max_skipped: int = 0,
 ) -> None:
-    """Pack the source that ``read`` returns, unless a set is packed at ``destination`` already.
+    """Say how a source was understood, and pack it, unless the same set is packed at ``destination`` already.
 
     Args:
-        dry_run: report what would be written, and write nothing.
-        force: write again what is already there.
+        options: of the kind, for the index.
+        dry_run: write nothing.
+        force: pack over another set, or the same one again.
     """
-    from unbraid.datasets.shards.index import INDEX_KEY, read_index
-    from unbraid.datasets.sources.packing import describe_plan, pack, plan_shards
+    from unbraid.datasets.packing.pack import pack
+    from unbraid.datasets.packing.place import options_as_text
+    from unbraid.datasets.packing.plan import describe_source, plan_shards
     from unbraid.datasets.store import open_store
 
+    describe_source(source, plan_shards(source, shards), click.echo)
     if dry_run:
-        source = read()
-        describe_plan(source, plan_shards(source, shards), click.echo)
         return
     use_local_services()
     store = open_store(destination, create=True)
-    if not force and store.exists(INDEX_KEY):
-        index = read_index(store)
-        click.echo(f"{index.name} is packed at {store.url} already (digest {index.digest[:12]}); --force packs it again")
-        return
-    source = read()
-    index = pack(source, store, one_line(), shards=shards, threads=threads, max_skipped=max_skipped)
+    written = options_as_text({**options, "shards": shards})
+    index = pack(
+        source, store, one_line(), shards=shards, options=written, threads=threads, max_skipped=max_skipped, force=force
+    )
     click.echo()
-    if source.left_out:
-        click.echo(f"left out {len(source.left_out):,}: " + "; ".join(list(source.left_out)[:3]))
     click.echo(f"{index.name} → {store.url}, digest {index.digest[:12]}")
 
 

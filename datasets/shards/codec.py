@@ -1,38 +1,77 @@
-"""Decodes images into arrays, and numbers. Every decoder is named, so that nothing is ever unpickled."""
+"""Decodes the members of samples into arrays. Every decoder is named, so that nothing is ever unpickled."""
 
-import io
 import struct
+from collections.abc import Callable
 
 import kornia_rs
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-FORMATS = ("PNG", "JPEG")
-_JPEG_SIGNATURE = b"\xff\xd8"
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from unbraid.datasets.shards.arrays import read_array
+from unbraid.datasets.shards.index import Field
+from unbraid.datasets.shards.pixels import (
+    JPEG_SIGNATURE,
+    PNG_SIGNATURE,
+    decode_upright,
+    open_image,
+    read_header,
+    resized,
+)
+
+Decoder = Callable[[memoryview | bytes, NDArray[np.generic]], None]
+
+LONGEST_INTEGER = 20
+"""Characters: as many as an int64 has."""
+DTYPES = {"image": np.uint8, "integer": np.int64, "array": np.float32}
+"""Of a decoded value, by kind of field."""
 _PNG_MODES = {0: "mono", 2: "rgb"}
 """PNG's colour types that kornia_rs decodes as they are; Pillow decodes palettes and transparency."""
 
 
-LONGEST_INTEGER = 20
-"""Characters: as many as an int64 has."""
-LARGEST_IMAGE = 1 << 26
-"""Pixels of the largest image whose size is taken from its own header."""
+def decoder_of(field: Field, resize: bool = False) -> Decoder:
+    """Return the function that decodes one member of a field.
+
+    It takes the content and an array of length 1 along its first axis to write to: images (1, H, W, C), numbers (1, …). It
+    raises :class:`ValueError` when the content is not what the field says; other errors of decoders are possible.
+
+    Args:
+        resize: whether images of any size are resized to the array's.
+    """
+    if field.kind == "integer":
+        return _decode_integer
+    if field.kind == "array":
+        return _decode_array
+    if resize:
+        return _decode_resized
+    return _decode_image if field.is_plain else _decode_any
+
+
+def stored_shape(field: Field) -> tuple[int, ...]:
+    """Return the shape of a decoded value in memory: images are (H, W, C).
+
+    Raises:
+        ValueError: when the field's images are of several sizes.
+    """
+    if field.has_several_sizes:
+        raise ValueError("its images are of several sizes and make no batch: resize them by data.fit, or pack with --size")
+    if field.kind != "image":
+        return field.shape
+    channels, height, width = field.shape
+    return height, width, channels
 
 
 def decode_image(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
-    """Decode PNG or JPEG into ``out``, (H, W, 1 or 3) uint8.
+    """Decode an image into ``out``, (H, W, 1 or 3) uint8.
 
     JPEG by libjpeg-turbo (simplejpeg: it releases the interpreter lock and writes in place), plain PNG by kornia_rs, the
     rest by Pillow; all give the same pixels. Nothing is decoded before the size in the header has been compared with ``out``:
     a small file can hold an image that fills all memory.
 
     Raises:
-        ValueError: when the content is neither, is damaged, or has another size.
+        ValueError: when the content is no image, is damaged, or has another size.
     """
-    if encoded[:2] == _JPEG_SIGNATURE:
+    if encoded[:2] == JPEG_SIGNATURE:
         _decode_jpeg(encoded, out)
     else:
         _decode_png(bytes(encoded), out)
@@ -53,12 +92,9 @@ def image_shape(encoded: bytes) -> tuple[int, int, int]:
     """Return (channels, height, width) of the array that :func:`decode_image` needs.
 
     Raises:
-        ValueError: when the content is neither PNG nor JPEG, or has more pixels than are read.
+        ValueError: when the content is no image, or has more pixels than are read.
     """
-    with _opened(encoded) as image:
-        if image.width * image.height > LARGEST_IMAGE:
-            raise ValueError(f"it has {image.width} x {image.height} pixels, at most {LARGEST_IMAGE:,} are read")
-        return (1 if image.mode == "L" else 3, image.height, image.width)
+    return read_header(encoded).shape
 
 
 def _decode_jpeg(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
@@ -73,7 +109,7 @@ def _decode_jpeg(encoded: memoryview | bytes, out: NDArray[np.generic]) -> None:
 
 
 def _decode_png(encoded: bytes, out: NDArray[np.generic]) -> None:
-    if encoded.startswith(_PNG_SIGNATURE) and len(encoded) > 26:
+    if encoded.startswith(PNG_SIGNATURE) and len(encoded) > 26:
         width, height, depth, colour = struct.unpack_from(">IIBB", encoded, 16)
         if depth == 8 and colour in _PNG_MODES:
             _check_shape((height, width, 1 if colour == 0 else 3), out)
@@ -87,25 +123,42 @@ def _decode_png(encoded: bytes, out: NDArray[np.generic]) -> None:
 
 def _decode_slowly(encoded: bytes, out: NDArray[np.generic]) -> None:
     """Decode with Pillow, which converts every kind of image."""
-    with _opened(encoded) as image:
-        _check_shape((image.height, image.width, 1 if image.mode == "L" else 3), out)
-        try:
-            pixels = np.array(image if image.mode == "L" else image.convert("RGB"))
-        except OSError as error:
-            raise ValueError(error) from None
+    header = read_header(encoded)
+    _check_shape((header.height, header.width, header.channels), out)
+    with open_image(encoded) as image:
+        pixels = np.asarray(decode_upright(image))
     out[...] = pixels[:, :, None] if pixels.ndim == 2 else pixels
-
-
-def _opened(encoded: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(encoded), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise ValueError("not a PNG or JPEG that can be read") from None
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(error) from None
 
 
 def _check_shape(shape: tuple[int, ...], out: NDArray[np.generic]) -> None:
     if shape[:2] != out.shape[:2] or shape[2] not in (1, out.shape[2]):  # grey fits into colour, colour does not fit into grey
         found, expected = ((s[2], s[0], s[1]) for s in (shape, out.shape))
         raise ValueError(f"it is {found}, the index says {expected}")
+
+
+def _decode_image(content: memoryview | bytes, out: NDArray[np.generic]) -> None:
+    decode_image(content, out[0])
+
+
+def _decode_any(content: memoryview | bytes, out: NDArray[np.generic]) -> None:
+    _decode_slowly(bytes(content), out[0])
+
+
+def _decode_resized(content: memoryview | bytes, out: NDArray[np.generic]) -> None:
+    """Decode an image of any size, and resize it to the array's; grey is written to all channels."""
+    encoded = bytes(content)
+    header = read_header(encoded)
+    height, width, channels = out.shape[1:]
+    if header.channels not in (1, channels):
+        raise ValueError("it is in colour, the index says grey")
+    with open_image(encoded) as image:
+        pixels = np.asarray(resized(image, header, (height, width)))
+    out[0] = pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _decode_integer(content: memoryview | bytes, out: NDArray[np.generic]) -> None:
+    out[0] = decode_integer(content)
+
+
+def _decode_array(content: memoryview | bytes, out: NDArray[np.generic]) -> None:
+    out[0] = read_array(content, out.shape[1:])

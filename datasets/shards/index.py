@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, StringConstraints
@@ -17,18 +17,18 @@ from unbraid.datasets.untrusted.keys import Key
 
 INDEX_KEY = "index.json"
 FORMAT = "unbraid-shards"
-VERSION = 3
+VERSION = 4
 LARGEST_VALUE = 1 << 26
 """Numbers in one decoded value: an image of 4700 x 4700."""
 
 FieldKind = Literal["image", "integer", "array"]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 Extension = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]{0,63}$")]
-Length = Annotated[int, Bounded(ge=1, le=LARGEST_VALUE)]
+Length = Annotated[int, Bounded(ge=0, le=LARGEST_VALUE)]
 
 
-def _fits(shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    if shape is not None and math.prod(shape) > LARGEST_VALUE:
+def _fits(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if math.prod(shape) > LARGEST_VALUE:
         raise ValueError(f"a value of {math.prod(shape):,} numbers is not read, at most {LARGEST_VALUE:,} are")
     return shape
 
@@ -50,18 +50,46 @@ class Field:
         kind: ``image`` is JPEG or PNG → uint8 (C, H, W); ``integer`` is decimal text → int64; ``array`` is a
             ``.npy`` file → float32 of ``shape``.
         members: extensions under which a sample may hold it, such as ``("jpg", "png")``; a sample holds one of them.
-        shape: of one decoded value; None for images of several sizes, of which no batch can be made.
+        shape: of one decoded value; (C, 0, 0) for images of several sizes, of which a batch can be made by resizing only.
+        is_plain: whether every image is stored upright, opaque and of 8 bits, as PNG or JPEG, so that the fastest decoders
+            give its pixels.
     """
 
     kind: FieldKind
     members: Annotated[tuple[Extension, ...], Bounded(min_length=1, max_length=32)]
-    shape: Annotated[Shape | None, AfterValidator(_fits)] = ()
+    shape: Annotated[Shape, AfterValidator(_fits)] = ()
+    is_plain: bool = True
 
     def __post_init__(self) -> None:
-        if self.kind == "image" and self.shape is not None and (len(self.shape) != 3 or self.shape[0] not in (1, 3)):
+        is_image = self.kind == "image"
+        if is_image and (len(self.shape) != 3 or self.shape[0] not in (1, 3) or (0 in self.shape and any(self.shape[1:]))):
             raise ValueError(f"an image has the shape (1 or 3, height, width), found {self.shape}")
+        if not is_image and 0 in self.shape:
+            raise ValueError(f"an {self.kind} has no side of length 0, found {self.shape}")
         if self.kind == "integer" and self.shape != ():
             raise ValueError(f"an integer has the shape (), found {self.shape}")
+
+    @property
+    def has_several_sizes(self) -> bool:
+        """Whether its images differ in size."""
+        return 0 in self.shape
+
+    def __str__(self) -> str:
+        if self.kind != "image":
+            return f"{self.kind}, {'x'.join(map(str, self.shape)) or 'one number'}"
+        size = "of several sizes" if self.has_several_sizes else f"{self.shape[1]}x{self.shape[2]} (height x width)"
+        return f"image, {'grey' if self.shape[0] == 1 else 'colour'}, {size}"
+
+
+def fitted_fields(fields: Mapping[str, Field], fit: tuple[int, int] | None) -> dict[str, Field]:
+    """Return the fields of a set as batches have them.
+
+    Args:
+        fit: (height, width) to which images are resized when they are read; None keeps their sizes.
+    """
+    if fit is None:
+        return dict(fields)
+    return {name: replace(f, shape=(f.shape[0], *fit)) if f.kind == "image" else f for name, f in fields.items()}
 
 
 @dataclass(frozen=True)
@@ -89,6 +117,21 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class PackedFrom:
+    """Says what a set was packed from, so that packing it again can tell whether anything differs.
+
+    Attributes:
+        source: the raw files.
+        options: of the command.
+        items: hex digest of all that decides the bytes of the set: keys, files, options, shards.
+    """
+
+    source: Text
+    options: Annotated[Mapping[Name, Text], Bounded(max_length=64)]
+    items: Sha256
+
+
+@dataclass(frozen=True)
 class Index:
     """Describes a packed data set.
 
@@ -100,7 +143,8 @@ class Index:
         splits: shards of each split, in order.
         attributes: names of the numbers in a field ``attributes``; empty without one.
         recipe: of a synthetic set: its generator, and the numbers from which any sample can be drawn again; else empty.
-        left_out: why raw data were not packed, and how many for each reason.
+        left_out: how many of the raw files were not packed, by reason.
+        packed_from: the raw files and options; None for a set that was not packed from any.
     """
 
     name: Name
@@ -111,7 +155,8 @@ class Index:
     splits: Annotated[Mapping[Name, tuple[Shard, ...]], Bounded(max_length=64)] = field(default_factory=dict)
     attributes: Annotated[tuple[Name, ...], Bounded(max_length=10_000)] = ()
     recipe: Annotated[Mapping[Name, str | int], Bounded(max_length=64)] = field(default_factory=dict)
-    left_out: Annotated[Mapping[Text, Count], Bounded(max_length=64)] = field(default_factory=dict)
+    left_out: Annotated[Mapping[Text, Count], Bounded(max_length=1000)] = field(default_factory=dict)
+    packed_from: PackedFrom | None = None
 
     @property
     def digest(self) -> str:
@@ -120,7 +165,7 @@ class Index:
         Each sample's SHA-256 is in its shard's table, whose own is in here; reading checks both. So whoever exchanges a sample
         changes the digest, or is found out.
         """
-        fields = [(name, f.kind, f.members, f.shape) for name, f in self.fields.items()]
+        fields = [(name, f.kind, f.members, f.shape, f.is_plain) for name, f in self.fields.items()]
         splits = {
             split: [(s.name, s.sha256, s.count, s.table_sha256) for s in shards]
             for split, shards in sorted(self.splits.items())
@@ -128,8 +173,8 @@ class Index:
         return hashlib.sha256(json.dumps({"fields": fields, "splits": splits}).encode()).hexdigest()
 
     @property
-    def image_shapes(self) -> dict[str, tuple[int, ...] | None]:
-        """(C, H, W) of each image field."""
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """(C, H, W) of each image field; H and W are 0 where images are of several sizes."""
         return {name: f.shape for name, f in self.fields.items() if f.kind == "image"}
 
     def shards(self, split: str) -> tuple[Shard, ...]:

@@ -64,7 +64,7 @@ def inspect_set(url: str, sheet: Path | None, check: bool, report: Report) -> in
         file = None if sheet is None else stack.enter_context(sheet_file(sheet))
         store = open_store(url)
         index = read_index(store)
-        wanted = file is not None or None in index.image_shapes.values()
+        wanted = file is not None or any(f.has_several_sizes for f in index.fields.values())
         looked = look_around(store, index) if wanted else Surroundings([], [])
         _describe(store, index, looked.looks, report)
         _report_some("could not be looked at", looked.problems, report)
@@ -118,7 +118,7 @@ def _shape(name: str, of_field: Field, looks: Sequence[Look]) -> str:
     if of_field.kind == "array":
         return f"{'x'.join(map(str, of_field.shape))} numbers" if of_field.shape else "one number"
     members = f" ({' or '.join(of_field.members)})"
-    if of_field.shape is not None:
+    if not of_field.has_several_sizes:
         channels, height, width = of_field.shape
         return f"{height}x{width} pixels (height x width), {_channels(channels)}{members}"
     shapes = sorted(_image_shapes(name, looks), key=lambda shape: (shape[1] * shape[2], shape))

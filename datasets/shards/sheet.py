@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.arrays import read_array
-from unbraid.datasets.shards.codec import decode_image, image_shape
+from unbraid.datasets.shards.codec import decoder_of, image_shape
 from unbraid.datasets.shards.index import Field, Index
 from unbraid.datasets.shards.selection import Look, choose, class_field, class_name
 from unbraid.datasets.untrusted.text import in_one_line
@@ -210,7 +210,7 @@ def _layout(index: Index, style: Style, lines: int) -> Layout:
     shapes = index.image_shapes.values()
     room = (style.width - 2 * MARGIN - PADDING) // len(shapes) - PADDING
     box = min(style.box, room)
-    return Layout(style, tuple((box, box) if shape is None else _fitted(shape[1], shape[2], box) for shape in shapes), lines)
+    return Layout(style, tuple((box, box) if 0 in shape else _fitted(shape[1], shape[2], box) for shape in shapes), lines)
 
 
 def _fitted(height: int, width: int, box: int) -> tuple[int, int]:
@@ -256,9 +256,9 @@ def _drawn_image(look: Look, name: str, field: Field, box: int) -> tuple[Image.I
         raise ValueError("the checksum of the sample differs")
     if content is None:
         raise ValueError(f"it has no {' or '.join(field.members)}")
-    channels, height, width = field.shape or image_shape(bytes(content))
+    channels, height, width = image_shape(bytes(content)) if field.has_several_sizes else field.shape
     pixels = np.empty((height, width, channels), np.uint8)
-    decode_image(content, pixels)
+    decoder_of(field)(content, pixels[None])
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     to_height, to_width = _fitted(height, width, box)
     method = Image.Resampling.NEAREST if to_height >= height else Image.Resampling.BOX
@@ -296,7 +296,7 @@ def _crossed_out(height: int, width: int) -> Image.Image:
 def _keypoints_shape(index: Index) -> tuple[int, int] | None:
     """Return (K, 3) of a field of keypoints, row, column and visible; None where the set has none."""
     field = index.fields.get("keypoints")
-    if field is None or field.kind != "array" or field.shape is None or len(field.shape) != 2 or field.shape[1] != 3:
+    if field is None or field.kind != "array" or len(field.shape) != 2 or field.shape[1] != 3:
         return None
     return (field.shape[0], 3)
 

@@ -1,8 +1,8 @@
 """DeepFashion, in-shop clothes retrieval, with 18 keypoints (Liu et al., CVPR 2016).
 
-SOURCE holds the in-shop images in any folders. A batch holds ``image``, ``keypoints`` and ``person`` (the clothing item). An
-image is named in a keypoint file by its path, its file name, or its path without separators (``fashionMENDenimid…``).
-``list_eval_partition.txt`` decides the split where it is there, else a hash of the item: no item is in two splits.
+SOURCE holds the in-shop images in any folders. A batch holds `image`, `keypoints` and `person` (the clothing item). An image
+is named in a keypoint file by its path, its file name, or its path without separators (`fashionMENDenimid…`).
+`list_eval_partition.txt` decides the split where it is there, else a hash of the item: no item is in two splits.
 """
 
 import re
@@ -10,22 +10,31 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.sources.files import Files, open_files
-from unbraid.datasets.sources.images import common_shape, image_names
+from unbraid.datasets.raw.collection import Files
+from unbraid.datasets.raw.files import open_files
+from unbraid.datasets.raw.images import Size, image_names
+from unbraid.datasets.raw.lists import decode_text, text_lines
+from unbraid.datasets.raw.names import key_of, plain_names, split_by_hash
+from unbraid.datasets.raw.survey import survey
+from unbraid.datasets.raw.tally import Tally
 from unbraid.datasets.sources.keypoints import (
+    KEYPOINT_SIZE_OPTION,
     KEYPOINTS_FIELD,
     KEYPOINTS_OPTION,
+    find_keypoints,
     keypoint_item,
     number_field,
     read_keypoints,
 )
 from unbraid.datasets.sources.kinds import Option, PackKind
-from unbraid.datasets.sources.source import Item, Source, image_field, key_of, split_by_hash
+from unbraid.datasets.sources.source import Item, Source, image_field
 
 PARTITION_FILE = "list_eval_partition.txt"
+SPLITS = ("train", "query", "gallery")
 TEST_SHARE = 0.1
 UNKNOWN_ITEM = -1
 """The number of images whose path names no clothing item."""
+PUBLISHED_SIZE = (256, 256)
 
 
 def read_deepfashion(
@@ -33,64 +42,88 @@ def read_deepfashion(
     name: str,
     *,
     keypoints: Annotated[tuple[Path, ...], KEYPOINTS_OPTION] = (),
-    size: Annotated[tuple[int, int] | None, Option("Resize every image.  [default: as they are, else 256x256]")] = None,
+    keypoint_size: Annotated[Size | None, KEYPOINT_SIZE_OPTION] = None,
+    size: Annotated[Size, Option("Resize every image.")] = PUBLISHED_SIZE,
 ) -> Source:
     """List the images that have keypoints, with the clothing item in the path of each (``id_00000001``) as ``person``.
 
     Raises:
-        DataError: when there are no images, none has keypoints, or the list of splits cannot be read.
+        DataError: when there are no images, they are not as published, none has keypoints, or the list of splits cannot be
+            read.
     """
     files = open_files(path)
     known = read_keypoints(keypoints)
-    images = image_names(files.names)
-    found = common_shape(files.read, images, files.where)
-    size = size or ((found[1], found[2]) if found else (256, 256))
+    left_out = Tally()
+    names = image_names(files, left_out)
+    found = survey(files, names)
+    if keypoint_size is None:
+        found.require_size(PUBLISHED_SIZE, "the in-shop images", "name the size that the keypoints are for, --keypoint-size")
     listed = _read_partition(files)
     splits: dict[str, list[Item]] = {}
-    left_out: list[str] = []
-    for image in images:
+    for image in found.headers:
         forms = _listed_forms(image)
-        entry = next((form for form in forms if form in known), None)
+        entry = find_keypoints(image, known, _listed_forms)
         if entry is None:
-            left_out.append(f"{image} has no keypoints")
+            left_out.add("images without keypoints", image)
+            continue
+        split = next((listed[form] for form in forms if form in listed), None)
+        if listed and split is None:
+            left_out.add(f"images that {PARTITION_FILE} does not name", image)
             continue
         match = re.search(r"id_?(\d{8})", image)
         item = int(match[1]) if match else UNKNOWN_ITEM
-        split = next((listed[form] for form in forms if form in listed), None) or split_by_hash(str(item), TEST_SHARE)
         key = key_of(str(PurePosixPath(image).with_suffix("")))
-        splits.setdefault(split, []).append(keypoint_item(files, image, key, known[entry], size, {"person": item}))
+        packed = keypoint_item(files, image, key, known[entry], keypoint_size or PUBLISHED_SIZE, size, {"person": item})
+        splits.setdefault(split or split_by_hash(str(item), TEST_SHARE), []).append(packed)
     if not splits:
-        raise DataError(f"{path}: none of {len(images)} images has keypoints in {', '.join(map(str, keypoints))}")
+        raise DataError(f"{path}: none of {len(names)} images has keypoints in {', '.join(map(str, keypoints))}")
+    by = f"as in {PARTITION_FILE}" if listed else f"by a hash of the item, {TEST_SHARE:.0%} are test"
     return Source(
         name=name,
         fields={"image": image_field((3, *size)), "keypoints": KEYPOINTS_FIELD, "person": number_field("person")},
         splits=splits,
         licence="non-commercial research only",
         origin="Liu et al.: DeepFashion, in-shop clothes retrieval, CVPR 2016",
-        left_out=[*files.left_out, *left_out],
+        left_out=left_out,
+        unusable=found.unusable,
+        understood=[
+            f"splits   {', '.join(f'{split} {len(items):,}' for split, items in splits.items())}: {by}",
+            *found.describe(list(found.headers), size),
+        ],
     )
 
 
 def _listed_forms(name: str) -> tuple[str, ...]:
     """Return the names by which lists may mean an image: every tail of its path, with and without separators."""
-    parts = PurePosixPath(name).parts
-    tails = ["/".join(parts[i:]) for i in range(len(parts))]
+    tails = plain_names(name)
     joined = [tail.replace("/", "") for tail in tails]
     return (*tails, *joined, *(f"fashion{tail.replace('_', '')}" for tail in joined))
 
 
 def _read_partition(files: Files) -> dict[str, str]:
-    """Read the split (train, query or gallery) of each listed image; the first two lines are a count and a header."""
-    name = next((n for n in files.names if n.endswith(PARTITION_FILE)), None)
+    """Read the split (train, query or gallery) of each listed image, where there is a list.
+
+    Raises:
+        DataError: naming the line that is not ``IMAGE ITEM SPLIT``, or when there are fewer lines than the first one says.
+    """
+    name = next((n for n in files.names if PurePosixPath(n).name == PARTITION_FILE), None)
     if name is None:
         return {}
-    listed = {}
-    for number, line in enumerate(files.read(name).decode().splitlines()[2:], 3):
-        try:
-            image, _, split = line.split()
-        except ValueError:
-            raise DataError(f"{files.where}/{name}: line {number}: expected IMAGE ITEM SPLIT, found {line!r}") from None
-        listed[image] = split
+    where = f"{files.where}/{name}"
+    listed: dict[str, str] = {}
+    count = None
+    for number, line in text_lines(decode_text(files.read(name), where)):
+        cells = line.split()
+        if number == 1 and len(cells) == 1 and cells[0].isdigit():
+            count = int(cells[0])
+        elif cells[0] == "image_name":
+            continue
+        elif len(cells) != 3 or cells[2] not in SPLITS:
+            raise DataError(f"{where}: line {number}: expected IMAGE ITEM and {', '.join(SPLITS)}, found {line[:80]!r}")
+        elif listed.setdefault(cells[0], cells[2]) != cells[2]:
+            raise DataError(f"{where}: line {number}: {cells[0]} is listed in two splits")
+    if count is not None and len(listed) != count:
+        raise DataError(f"{where}: says that it has {count:,} images, and names {len(listed):,}: is it cut off?")
     return listed
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.sources.images import encode_png
+from unbraid.datasets.raw.images import encode_png
 from unbraid.datasets.sources.kinds import PackKind, name_of_path
 from unbraid.datasets.sources.source import Item, Source, image_field, label_field
 

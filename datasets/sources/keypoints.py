@@ -4,9 +4,7 @@ Each line of the CSV is ``name:keypoints_y:keypoints_x``, the two lists as JSON,
 them as float32 (18, 3): row, column, visible.
 """
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,18 +14,20 @@ from numpy.typing import NDArray
 from pydantic import Field as Bounded
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.shards.codec import image_shape
+from unbraid.datasets.raw.collection import Files, UnusableSampleError
+from unbraid.datasets.raw.images import Size, encode_array, fit_image
+from unbraid.datasets.raw.lists import read_text, text_lines
+from unbraid.datasets.raw.names import plain_names
 from unbraid.datasets.shards.index import Field
-from unbraid.datasets.sources.files import Files
-from unbraid.datasets.sources.images import encode_array, fit_image
 from unbraid.datasets.sources.kinds import Option
-from unbraid.datasets.sources.source import Item, UnusableSampleError, fingerprint
+from unbraid.datasets.sources.source import Item, fingerprint
 from unbraid.datasets.untrusted.documents import parse_json
 
 KEYPOINTS = 18
 Coordinates = Annotated[list[Annotated[float, Bounded(ge=-1e6, le=1e6)]], Bounded(min_length=KEYPOINTS, max_length=KEYPOINTS)]
 KEYPOINTS_FIELD = Field("array", ("keypoints.npy",), (KEYPOINTS, 3))
 KEYPOINTS_OPTION = Option("CSV of keypoints, name:[18 rows]:[18 columns] on each line; may be repeated.")
+KEYPOINT_SIZE_OPTION = Option("Size of the images that the keypoints were found in, where these here have another.")
 
 
 def read_keypoints(paths: Sequence[Path]) -> dict[str, NDArray[np.float32]]:
@@ -40,41 +40,57 @@ def read_keypoints(paths: Sequence[Path]) -> dict[str, NDArray[np.float32]]:
         raise DataError("no keypoints: name the CSV files (name:keypoints_y:keypoints_x) with --keypoints")
     keypoints: dict[str, NDArray[np.float32]] = {}
     for path in paths:
-        try:
-            lines = csv.reader(io.StringIO(path.read_text()), delimiter=":", quoting=csv.QUOTE_NONE)
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read ({error})") from None
-        for number, line in enumerate(lines, 1):
-            if not line or line[0] == "name":
+        for number, line in text_lines(read_text(path)):
+            parts = [part.strip() for part in line.split(":")]
+            if parts[0] == "name":
                 continue
             try:
-                name, rows, columns = (part.strip() for part in line)
+                name, rows, columns = parts
                 where = f"the keypoints of {name}"
-                keypoints[name] = _parsed(
-                    parse_json(rows.encode(), Coordinates, where), parse_json(columns.encode(), Coordinates, where)
-                )
+                found = _parsed(parse_json(rows.encode(), Coordinates, where), parse_json(columns.encode(), Coordinates, where))
             except (ValueError, DataError) as error:
                 raise DataError(f"{path}: line {number}: expected name:[18 rows]:[18 columns] ({error})") from None
+            if not np.array_equal(keypoints.setdefault(name, found), found):
+                raise DataError(f"{path}: line {number}: {name} is listed before, with other keypoints; take one line out")
     return keypoints
 
 
+def find_keypoints(
+    image: str, known: Mapping[str, NDArray[np.float32]], forms: Callable[[str], Sequence[str]] = plain_names
+) -> str | None:
+    """Return the name under which the keypoints of an image are listed, or None.
+
+    Args:
+        forms: the names by which a list may mean an image. A list of the published images names them ``.jpg``, whatever they
+            have become here.
+    """
+    names = forms(image)
+    return next((name for name in (*names, *(f"{name}.jpg" for name in names)) if name in known), None)
+
+
 def keypoint_item(
-    files: Files, name: str, key: str, keypoints: NDArray[np.float32], size: tuple[int, int], numbers: Mapping[str, int]
+    files: Files,
+    name: str,
+    key: str,
+    keypoints: NDArray[np.float32],
+    keypoint_size: Size,
+    size: Size,
+    numbers: Mapping[str, int],
 ) -> Item:
     """Describe a sample of an image, its keypoints and its numbers.
 
     Args:
         name: of the image in ``files``.
         key: of the sample.
-        keypoints: (18, 3) in the pixels of the file; they follow the image when it is resized.
+        keypoints: (18, 3) in the pixels of an image of ``keypoint_size``; they follow the image when it is resized.
         size: (height, width) to store.
         numbers: by field, such as ``person``; stored as ``person.id``.
     """
     members = {f"{field}.id": b"%d" % number for field, number in numbers.items()}
-    mark = fingerprint(
-        files.fingerprint(name), size, keypoints.tolist(), {name: content.decode() for name, content in members.items()}
-    )
-    return Item(key, partial(_members, files, name, keypoints, size, members), mark)
+    decimal = {name: content.decode() for name, content in members.items()}
+    mark = fingerprint(files.fingerprint(name), size, keypoint_size, keypoints.tolist(), decimal)
+    load = partial(_members, files, name, keypoints, keypoint_size, size, members)
+    return Item(key, load, mark, f"{files.where}/{name}")
 
 
 def number_field(name: str) -> Field:
@@ -91,22 +107,26 @@ def _parsed(rows: list[float], columns: list[float]) -> NDArray[np.float32]:
 
 
 def _members(
-    files: Files, name: str, keypoints: NDArray[np.float32], size: tuple[int, int], numbers: Mapping[str, bytes]
+    files: Files,
+    name: str,
+    keypoints: NDArray[np.float32],
+    keypoint_size: Size,
+    size: Size,
+    numbers: Mapping[str, bytes],
 ) -> Mapping[str, bytes]:
     """Encode one sample: keypoints are scaled with the image; those outside of it count as missing.
 
     Raises:
         UnusableSampleError: when none is inside.
     """
-    content = files.read(name)
-    extension, fitted = fit_image(content, f"{files.where}/{name}", size)
-    _, height, width = image_shape(content)
+    where = f"{files.where}/{name}"
+    extension, fitted = fit_image(files.read(name), where, size)
     moved = keypoints.copy()
-    outside = (moved[:, :2] >= np.array([height, width])).any(1)
+    outside = (moved[:, :2] >= np.array(keypoint_size)).any(1)
     moved[outside] = (-1, -1, 0)
     seen = moved[:, 2] == 1
     if not seen.any():
         found = "none was found" if not outside.any() else "all found ones lie outside: are they for another size?"
-        raise UnusableSampleError(f"{files.where}/{name}: no keypoint in its {height}x{width} pixels ({found})")
-    moved[seen, :2] *= np.array([size[0] / height, size[1] / width], np.float32)
+        raise UnusableSampleError(f"{where}: no keypoint in {keypoint_size[0]}x{keypoint_size[1]} pixels ({found})")
+    moved[seen, :2] *= np.array([size[0] / keypoint_size[0], size[1] / keypoint_size[1]], np.float32)
     return {extension: fitted, "keypoints.npy": encode_array(moved), **numbers}

@@ -1,20 +1,23 @@
 """Market-1501: identities seen by six cameras, with 18 keypoints (Zheng et al., ICCV 2015).
 
-SOURCE holds ``bounding_box_train``, ``bounding_box_test`` and ``query``. A batch holds ``image``, ``keypoints``, ``person``
-(the identity) and ``camera``. The keypoint files may cover more or fewer images than there are.
+SOURCE holds `bounding_box_train`, `bounding_box_test` and `query`. A batch holds `image`, `keypoints`, `person` (the
+identity) and `camera`. The keypoint files may cover more or fewer images than there are.
 """
 
 import re
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.sources.files import open_files
-from unbraid.datasets.sources.images import image_names
+from unbraid.datasets.raw.files import open_files
+from unbraid.datasets.raw.images import Size, image_names
+from unbraid.datasets.raw.survey import survey
+from unbraid.datasets.raw.tally import Tally
 from unbraid.datasets.sources.keypoints import (
+    KEYPOINT_SIZE_OPTION,
     KEYPOINTS_FIELD,
     KEYPOINTS_OPTION,
+    find_keypoints,
     keypoint_item,
     number_field,
     read_keypoints,
@@ -22,10 +25,11 @@ from unbraid.datasets.sources.keypoints import (
 from unbraid.datasets.sources.kinds import Option, PackKind
 from unbraid.datasets.sources.source import Item, Source, image_field
 
-NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d+_\d+")
-SPLITS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}
+NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d+_\d+(\.\w+)*")
 JUNK_IDENTITY = -1
 """Detections that show no whole body; they are not packed. Identity 0 holds distractors: they are packed in the test split."""
+SPLITS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}
+PUBLISHED_SIZE = (128, 64)
 
 
 def read_market1501(
@@ -33,55 +37,69 @@ def read_market1501(
     name: str,
     *,
     keypoints: Annotated[tuple[Path, ...], KEYPOINTS_OPTION] = (),
-    size: Annotated[tuple[int, int], Option("Resize every image.")] = (128, 64),
+    keypoint_size: Annotated[Size | None, KEYPOINT_SIZE_OPTION] = None,
+    size: Annotated[Size, Option("Resize every image.")] = PUBLISHED_SIZE,
 ) -> Source:
     """List the images that have keypoints, with the identity and the camera in the name of each.
 
     Raises:
-        DataError: when a name is not Market-1501's, or no image of the training split has keypoints.
+        DataError: when a name is not Market-1501's, images are not as published, or no image of the training split has
+            keypoints.
     """
-    files = open_files(path)
-    known = read_keypoints(keypoints)
+    files, known, left_out = open_files(path), read_keypoints(keypoints), Tally()
+    names = image_names(files, left_out)
+    found = survey(files, names)
+    if keypoint_size is None:
+        found.require_size(PUBLISHED_SIZE, "Market-1501's images", "name the size that the keypoints are for, --keypoint-size")
+    used: set[str] = set()
     splits: dict[str, list[Item]] = {split: [] for split in SPLITS.values()}
-    left_out: list[str] = []
-    for image in image_names(files.names):
+    for image in found.headers:
         file = PurePosixPath(image)
         split = SPLITS.get(file.parent.name)
         if split is None:
-            left_out.append(f"{image} lies in none of {', '.join(SPLITS)}")
+            left_out.add(f"images outside of {', '.join(SPLITS)}", image)
             continue
-        match = NAME.match(file.name)
-        if match is None:
-            raise DataError(f"{files.where}/{image}: not a name of Market-1501, such as 0002_c1s1_000451_03.jpg")
-        identity, camera = int(match[1]), int(match[2])
+        identity, camera = _identity(file.name, f"{files.where}/{image}")
         if identity == JUNK_IDENTITY:
-            left_out.append(f"{image} is junk (identity -1)")
+            left_out.add(f"junk images (identity {JUNK_IDENTITY})", image)
             continue
-        if file.name not in known:
-            left_out.append(f"{image} has no keypoints")
+        entry = find_keypoints(file.name, known)
+        if entry is None:
+            left_out.add("images without keypoints", image)
             continue
+        used.add(entry)
         numbers = {"person": identity, "camera": camera}
-        splits[split].append(keypoint_item(files, image, f"{file.parent.name}/{file.stem}", known[file.name], size, numbers))
+        key = f"{file.parent.name}/{file.name.partition('.')[0]}"
+        splits[split].append(keypoint_item(files, image, key, known[entry], keypoint_size or PUBLISHED_SIZE, size, numbers))
     if not splits["train"]:
         raise DataError(f"{path}: no image of bounding_box_train has keypoints in {', '.join(map(str, keypoints))}")
+    left_out.add_all("lines of keypoints without a packed image", [entry for entry in known if entry not in used])
+    numbers_fields = {field: number_field(field) for field in ("person", "camera")}
     return Source(
         name=name,
-        fields={
-            "image": image_field((3, *size)),
-            "keypoints": KEYPOINTS_FIELD,
-            "person": number_field("person"),
-            "camera": number_field("camera"),
-        },
+        fields={"image": image_field((3, *size)), "keypoints": KEYPOINTS_FIELD} | numbers_fields,
         splits={split: items for split, items in splits.items() if items},
         licence="research only",
         origin="Zheng et al.: Scalable Person Re-identification: A Benchmark, ICCV 2015",
-        left_out=[*files.left_out, *left_out, *_without_image(known, files.names)],
+        left_out=left_out,
+        unusable=found.unusable,
+        understood=[
+            f"splits   {', '.join(f'{split} {len(items):,}' for split, items in splits.items())}: as published",
+            *found.describe(list(found.headers), size),
+        ],
     )
 
 
-def _without_image(known: Iterable[str], names: Iterable[str]) -> list[str]:
-    there = {PurePosixPath(name).name for name in names}
-    return [f"keypoints of {name}, which does not exist" for name in known if name not in there]
+def _identity(name: str, where: str) -> tuple[int, int]:
+    """Read identity and camera from the name of an image.
+
+    Raises:
+        DataError: when it is not a name of Market-1501's.
+    """
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise DataError(f"{where}: not a name of Market-1501, such as 0002_c1s1_000451_03.jpg")
+    return int(match[1]), int(match[2])
 
 
 PACK = PackKind(read_market1501, example="~/Market-1501 --keypoints train.csv --keypoints test.csv")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.images import encode_array, encode_png
 from unbraid.datasets.shards.index import Field
 from unbraid.datasets.sources.idx import SPLITS, find_idx, read_idx
-from unbraid.datasets.sources.images import encode_array, encode_png
 from unbraid.datasets.sources.kinds import Option, PackKind, name_with_size
 from unbraid.datasets.sources.mnist import ORIGIN, check_mnist
 from unbraid.datasets.sources.source import Item, Source, fingerprint, image_field, label_field

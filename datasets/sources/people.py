@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.images import encode_array
 from unbraid.datasets.shards.index import Index
-from unbraid.datasets.sources.images import encode_array
 from unbraid.datasets.sources.keypoints import KEYPOINTS_FIELD, number_field
 from unbraid.datasets.sources.kinds import MakeKind, Option
 from unbraid.datasets.sources.source import Item, Source, fingerprint, image_field

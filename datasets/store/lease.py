@@ -92,19 +92,26 @@ class Lease:
         superseded_by: the launch that has taken the place over, if one has.
     """
 
-    def __init__(self, store: Store, generation: int, holder: Holder, folder: str = FOLDER) -> None:
+    def __init__(self, store: Store, generation: int, holder: Holder, folder: str = FOLDER, keep: bool = True) -> None:
         self.generation = generation
         self.superseded_by: Holder | None = None
         self._stop_requested_at: float | None = None
         self._store = store
         self._holder = holder
         self._folder = folder
+        self._keep = keep
         self._ended = threading.Event()
         self._renewer = WatchedThread(self._renew, "renew-lease", on_error=lambda error: self.request_stop())
 
     @classmethod
     def acquire(
-        cls, store: Store, busy: str, job: str = "", on_wait: Callable[[str], None] = print, folder: str = FOLDER
+        cls,
+        store: Store,
+        busy: str,
+        job: str = "",
+        on_wait: Callable[[str], None] = print,
+        folder: str = FOLDER,
+        keep: bool = True,
     ) -> Lease:
         """Claim a place for this process; waits until an earlier holder's entry has expired, if it is not renewed.
 
@@ -114,6 +121,7 @@ class Lease:
             job: the Ray job of this process, or "".
             on_wait: called with a message before waiting.
             folder: in the store, in which the entries are written.
+            keep: whether the entry stays as a record when the lease is given back.
 
         Raises:
             HeldError: when another process holds the lease.
@@ -126,7 +134,7 @@ class Lease:
             mine = Holder.here(job)
             if store.put_new(_entry(generation + 1, folder), _json(mine)):
                 _delete_before(store, generation + 1, folder)
-                return cls(store, generation + 1, mine, folder)
+                return cls(store, generation + 1, mine, folder, keep)
 
     def __enter__(self) -> Self:
         self._renewer.start()
@@ -142,7 +150,10 @@ class Lease:
         self._renewer.join(RENEW_SECONDS)
         if self.superseded_by is None and self._renewer.error is None:
             with suppress(DataError):  # the storage is away: the entry expires
-                self._write(replace(self._holder, renewed=time.time(), released=True))
+                if self._keep:
+                    self._write(replace(self._holder, renewed=time.time(), released=True))
+                else:
+                    self._store.delete(_entry(self.generation, self._folder))
         self._renewer.raise_error()
 
     def request_stop(self) -> None:

@@ -7,14 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unbraid.datasets.shards.arrays import read_array
-from unbraid.datasets.shards.codec import decode_image, decode_integer
-from unbraid.datasets.shards.index import Field
+from unbraid.datasets.shards.codec import DTYPES, decoder_of, stored_shape
+from unbraid.datasets.shards.index import Field, fitted_fields
 from unbraid.datasets.stream.read import Block
 from unbraid.datasets.untrusted.text import in_one_line
 
 DAMAGED = "its checksum differs from the one packed: the shard was changed or damaged"
-_DTYPES = {"image": np.uint8, "integer": np.int64, "array": np.float32}
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -24,21 +22,25 @@ class BatchDecoder:
 
     Args:
         fields: of the data set.
+        fit: (height, width) to which images of any size are resized; None takes images that have one size.
 
     Raises:
         ValueError: when a field's images are of several sizes, of which no batch can be made.
     """
 
-    def __init__(self, fields: Mapping[str, Field]) -> None:
-        for name, field in fields.items():
-            if field.shape is None:
-                raise ValueError(f"the images of field {name!r} are of several sizes and make no batch: pack with --size")
-        self.fields = dict(fields)
+    def __init__(self, fields: Mapping[str, Field], fit: tuple[int, int] | None = None) -> None:
+        self.fields = fitted_fields(fields, fit)
+        for name, field in self.fields.items():
+            if field.has_several_sizes:
+                raise ValueError(
+                    f"the images of field {name!r} are of several sizes and make no batch: resize them when they are read, by "
+                    "data.fit, or pack them with --size"
+                )
+        self._decoders = [decoder_of(field, resize=fit is not None) for field in self.fields.values()]
 
     def allocate(self, samples: int) -> Arrays:
         """Allocate arrays for N samples: images (N, H, W, C) uint8, integers (N,) int64, arrays (N, …) float32."""
-        shapes = {name: self._stored_shape(field) for name, field in self.fields.items()}
-        return {name: np.empty((samples, *shape), _DTYPES[self.fields[name].kind]) for name, shape in shapes.items()}
+        return {name: np.empty((samples, *stored_shape(field)), DTYPES[field.kind]) for name, field in self.fields.items()}
 
     def decode(self, block: Block, first: int, last: int, arrays: Arrays, row: int) -> dict[int, str]:
         """Decode all fields of samples ``first`` to ``last`` (exclusive) of a block into the arrays, from ``row`` on.
@@ -49,7 +51,7 @@ class BatchDecoder:
         damaged = (row + np.flatnonzero(block.damaged[first:last])).tolist()
         unusable: dict[int, str] = dict.fromkeys(damaged, DAMAGED)
         for column, (name, field) in enumerate(self.fields.items()):
-            decode, array = _DECODERS[field.kind], arrays[name]
+            decode, array = self._decoders[column], arrays[name]
             for at, content in enumerate(block.encoded(first, last, column), row):
                 if at in unusable:
                     continue
@@ -67,27 +69,3 @@ class BatchDecoder:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         images = {name: tensors[name].permute(0, 3, 1, 2) for name, field in self.fields.items() if field.kind == "image"}
         return tensors | images
-
-    @staticmethod
-    def _stored_shape(field: Field) -> tuple[int, ...]:
-        assert field.shape is not None
-        if field.kind != "image":
-            return field.shape
-        channels, height, width = field.shape
-        return height, width, channels
-
-
-def _decode_image(content: memoryview, out: NDArray[np.generic]) -> None:
-    decode_image(content, out[0])
-
-
-def _decode_integer(content: memoryview, out: NDArray[np.generic]) -> None:
-    out[0] = decode_integer(content)
-
-
-def _decode_array(content: memoryview, out: NDArray[np.generic]) -> None:
-    out[0] = read_array(content, out.shape[1:])
-
-
-_DECODERS = {"image": _decode_image, "integer": _decode_integer, "array": _decode_array}
-"""By kind of field; each writes one value into an array of length 1, a row of the batch."""

@@ -95,6 +95,7 @@ class SampleStream:
         cache: of the node, if there is one.
         position: where the sequence continues.
         retry_seconds: time for which requests to a server that does not answer are repeated.
+        fit: (height, width) to which images of any size are resized; None takes images that have one size.
 
     Raises:
         DataError: when the set cannot be read, or its samples do not fill a batch.
@@ -117,6 +118,7 @@ class SampleStream:
         cache: ShardCache | None = None,
         position: Position | None = None,
         retry_seconds: float = 0.0,
+        fit: tuple[int, int] | None = None,
     ) -> None:
         self.store: Store = open_store(url, backoff=default_backoff(retry_seconds))
         self.index: Index = read_index(self.store)
@@ -128,7 +130,7 @@ class SampleStream:
         try:
             self.order = Order(tuple(s.count for s in shards), batch, lanes, window, seed)
             self._lanes = rank_lanes(lanes, rank, world_size)
-            self._decoder = BatchDecoder(self.index.fields)
+            self._decoder = BatchDecoder(self.index.fields, fit)
         except ValueError as error:
             raise DataError(f"{url}: {error}") from None
         self._reader = ShardReader(self.store, shards, len(self.index.fields), cache, tables=2 * len(self._lanes))
@@ -287,7 +289,13 @@ def _shared_out(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
 
 
 def read_split(
-    url: str, split: str, batch: int, limit: int | None = None, rank: int = 0, world_size: int = 1
+    url: str,
+    split: str,
+    batch: int,
+    limit: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    fit: tuple[int, int] | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Yield a rank's batches of a split: every sample once over all ranks, in packed order; the last batch may be smaller.
 
@@ -298,6 +306,7 @@ def read_split(
         batch: samples in a batch.
         limit: use only so many samples from the beginning of the split, counted over all ranks.
         rank, world_size: which of the batches are yielded.
+        fit: (height, width) to which images of any size are resized; None takes images that have one size.
 
     Raises:
         DataError: naming shard and sample, when one cannot be used.
@@ -307,7 +316,7 @@ def read_split(
     shards = index.shards(split)
     reader = ShardReader(store, shards, len(index.fields))
     try:
-        decoder = BatchDecoder(index.fields)
+        decoder = BatchDecoder(index.fields, fit)
     except ValueError as error:
         raise DataError(f"{url}: {error}") from None
     for stretches in islice(batch_stretches([s.count for s in shards], batch, limit), rank, None, world_size):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from unbraid.datasets.passwords import NO_PASSWORDS, has_password
 from unbraid.trainers.errors import ConfigError
@@ -78,6 +78,8 @@ class DataConfig(Section):
     Attributes:
         url: of the packed set, ``s3://bucket/prefix`` or a folder.
         split: to train on; ``evaluation_split`` to measure on.
+        fit: [height, width] to which images are resized when they are read, for a set of several sizes. It costs a worker's
+            processor a decoding and a resizing of every full image; packing with --size pays once.
         batch: images in a *global* batch, shared by all workers.
         lanes: parallel streams that the order is made of; as many as workers at least, a divisor of the batch. Workers
             share them out: a multiple of their number gives each the same work.
@@ -92,6 +94,7 @@ class DataConfig(Section):
     url: str = "s3://unbraid/mnist"
     split: str = "train"
     evaluation_split: str = "test"
+    fit: tuple[PositiveInt, PositiveInt] | None = None
     batch: int = Field(128, ge=1)
     lanes: int = Field(16, ge=1)
     window: int = Field(256, ge=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.shards.index import read_index
+from unbraid.datasets.shards.index import fitted_fields, read_index
 from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.stream.order import Order
 from unbraid.trainers.config.schema import SystemConfig
@@ -52,12 +52,19 @@ def check_inputs(config: SystemConfig) -> dict[str, SystemConfig]:
         Order(tuple(s.count for s in index.shards(data.split)), data.batch, data.lanes, data.window, config.run.seed)
     except ValueError as error:
         raise DataError(f"{data.url}: {error}") from None
+    if data.fit is not None and "keypoints" in config.training_fields():
+        raise ConfigError(
+            f"data.fit: {config.system} reads keypoints, which are in pixels of the stored images; pack the set with --size "
+            "instead, which moves them with the images"
+        )
     expected = config.image_shape
-    for name, shape in index.image_shapes.items():
-        if expected is not None and shape != expected:
+    for name, field in fitted_fields(index.fields, data.fit).items():
+        found = "of several sizes" if field.has_several_sizes else str(field.shape)
+        if field.kind == "image" and expected is not None and field.shape != expected:
             raise ConfigError(
-                f"networks.image: {expected} does not fit the {name}s at {data.url}, which are {shape or 'of several sizes'}: "
-                "choose the preset for this data set, set networks.image, or pack the set with --size"
+                f"networks.image: {expected} does not fit the {name}s at {data.url}, which are {found}: "
+                "choose the preset for this data set, set networks.image, pack the set with --size, or resize images when they "
+                "are read, by data.fit=[HEIGHT,WIDTH]"
             )
     return config.require_inputs()
 

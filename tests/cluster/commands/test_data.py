@@ -26,7 +26,7 @@ from typing import Annotated
 
 import numpy as np
 
-from unbraid.datasets.sources.images import encode_png
+from unbraid.datasets.raw.images import encode_png
 from unbraid.datasets.sources.kinds import FetchKind, MakeKind, Option, PackKind, name_of_path
 from unbraid.datasets.sources.source import Item, Source, image_field
 
@@ -83,8 +83,12 @@ def test_a_folder_is_planned_packed_inspected_and_timed(photos: Path, tmp_path: 
     assert "packed 40 of 40 samples" in first.output
     index = read_index(open_store("out"))
     assert (index.name, index.classes, len(index.shards("train"))) == ("photos", ("a", "b"), 16)
-    again = unbraid("pack", "folder", str(photos), "out")
-    assert "is packed at out already" in again.output
+    again = unbraid("pack", "folder", str(photos), "out", "--labels", "--shards", "16")
+    assert (again.exit_code, "the same set is packed at out already" in again.output) == (0, True), again.output
+    other = unbraid("pack", "folder", str(photos), "out")
+    assert other.exit_code == 1
+    assert "another set is packed there, photos" in other.output
+    assert "--labels: True, now not given" in other.output
     looked = unbraid("inspect", "out", "--sheet", "sheet.png")
     assert looked.exit_code == 0, looked.output
     assert "32 samples in 16 shards" in looked.output
@@ -139,11 +143,11 @@ def test_kinds_are_listed_without_importing_their_modules() -> None:
     [
         (["pack", "folder", "nowhere", "out"], 1, "nowhere: no such folder or archive"),
         (["pack", "folder", "photos", "out", "--size", "64"], 2, "'64' is not HEIGHTxWIDTH, such as 128x64"),
-        (["pack", "folder", "photos", "out", "--attributes", "no.csv"], 1, "no.csv: cannot be read"),
+        (["pack", "folder", "photos", "out", "--attributes", "no.csv"], 1, "no.csv: No such file or directory"),
         (["pack", "folder", "photos", "out", "--shards", "33"], 1, "33 shards for 32 samples"),
         (["pack", "market1501", "photos", "out"], 1, "name the CSV files (name:keypoints_y:keypoints_x) with --keypoints"),
         (["pack", "svhn", "photos", "out"], 1, "train_32x32.mat: no such file"),
-        (["pack", "celeba", "photos", "out"], 1, "neither img_align_celeba nor img_align_celeba.zip is there"),
+        (["pack", "celeba", "photos", "out"], 1, "none of img_align_celeba, img_align_celeba.zip,"),
         (
             ["pack", "foldr", "photos", "out"],
             2,

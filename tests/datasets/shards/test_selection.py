@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.shards.test_sheet import SMALL_FIELDS, Samples, labelled, noise, packed
+from unbraid.datasets.raw.images import encode_png
 from unbraid.datasets.shards import selection
 from unbraid.datasets.shards.index import Field, read_index
 from unbraid.datasets.shards.selection import Look, choose, look_around
 from unbraid.datasets.shards.sheet import fitting_layout
-from unbraid.datasets.sources.images import encode_png
 from unbraid.datasets.sources.source import image_field, label_field
 from unbraid.datasets.store import FolderStore
 
@@ -85,7 +85,7 @@ def test_a_sample_larger_than_is_read_does_not_hide_the_others(tmp_path: Path, m
     monkeypatch.setattr(selection, "BYTES_A_READ", 2_000)
     sizes = [100 if i == 7 else 8 for i in range(20)]
     samples: Samples = [{"__key__": f"{i}", "png": encode_png(noise(size, size, i))} for i, size in enumerate(sizes)]
-    store = FolderStore(Path(packed(tmp_path / "set", {"image": Field("image", ("png",), None)}, {"train": samples})))
+    store = FolderStore(Path(packed(tmp_path / "set", {"image": Field("image", ("png",), (3, 0, 0))}, {"train": samples})))
     numbers = {found.number for found in look_around(store, read_index(store)).looks}
     assert 7 not in numbers
     assert len(numbers) >= 15

@@ -84,7 +84,7 @@ def test_a_missing_split_is_named(digits_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c | {"version": 7}, "has version 7, this unbraid reads version 3"),
+        (lambda c: c | {"version": 7}, "has version 7, this unbraid reads version 4"),
         (lambda c: c | {"format": "other"}, "not an index of packed shards"),
         (lambda c: c | {"digest": "0"}, "was changed after packing"),
         (lambda c: {k: v for k, v in c.items() if k != "fields"}, "fields: Field required"),

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import FIELDS
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.images import encode_array, encode_png
 from unbraid.datasets.shards import sheet
 from unbraid.datasets.shards.index import Field, Index, read_index, write_index
 from unbraid.datasets.shards.inspect import inspect_set
@@ -22,7 +23,6 @@ from unbraid.datasets.shards.selection import look_around
 from unbraid.datasets.shards.sheet import GROUND, draw_sheet, fitting_layout, sheet_file, shortened
 from unbraid.datasets.shards.table import read_table
 from unbraid.datasets.shards.tar import write_shard
-from unbraid.datasets.sources.images import encode_array, encode_png
 from unbraid.datasets.sources.keypoints import KEYPOINTS_FIELD
 from unbraid.datasets.sources.source import image_field, label_field
 from unbraid.datasets.store import FolderStore
@@ -90,7 +90,7 @@ def test_a_small_image_is_enlarged_without_blur(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("height", "width"), [(500, 250), (250, 500), (1, 3000), (4000, 3)])
 def test_a_large_image_is_shrunk_to_its_frame(tmp_path: Path, height: int, width: int) -> None:
     image = np.full((height, width, 3), (250, 10, 20), np.uint8)
-    fields = {"image": Field("image", ("png",), None)}
+    fields = {"image": Field("image", ("png",), (3, 0, 0))}
     url = packed(tmp_path / "set", fields, {"train": [{"__key__": "0", "png": encode_png(image)}]})
     red = np.nonzero((drawn(url)[frame_of(url, 0)] == (250, 10, 20)).all(2))
     found = tuple(int(places.max() - places.min() + 1) for places in red)
@@ -163,7 +163,7 @@ SMALL_FIELDS = {"image": image_field((1, 8, 8)), "label": label_field()}
 
 @given(
     st.lists(
-        st.one_of(st.none(), st.tuples(st.sampled_from([1, 3]), st.integers(1, 6000), st.integers(1, 6000))),
+        st.one_of(st.just((3, 0, 0)), st.tuples(st.sampled_from([1, 3]), st.integers(1, 6000), st.integers(1, 6000))),
         min_size=1, max_size=64,
     ),
     st.integers(0, 5000),
@@ -171,7 +171,7 @@ SMALL_FIELDS = {"image": image_field((1, 8, 8)), "label": label_field()}
 )  # fmt: skip
 @settings(max_examples=200, deadline=None)
 def test_a_sheet_stays_within_its_pixels_and_frames_do_not_overlap(
-    shapes: list[tuple[int, int, int] | None], classes: int, with_keypoints: bool
+    shapes: list[tuple[int, int, int]], classes: int, with_keypoints: bool
 ) -> None:
     fields = {f"f{i}": Field("image", (f"f{i}.png",), shape) for i, shape in enumerate(shapes)}
     if with_keypoints:
@@ -312,7 +312,7 @@ def test_a_missing_shard_does_not_hide_the_others(tmp_path: Path) -> None:
 
 def test_images_of_several_sizes_are_shown(tmp_path: Path) -> None:
     samples: Samples = [{"__key__": f"{s}", "png": encode_png(noise(s, 2 * s, s))} for s in (5, 40, 100)]
-    url = packed(tmp_path / "set", {"image": Field("image", ("png",), None)}, {"train": samples})
+    url = packed(tmp_path / "set", {"image": Field("image", ("png",), (3, 0, 0))}, {"train": samples})
     lines: list[str] = []
     pixels = drawn(url, lines)
     assert "of several sizes, 5x10 to 100x200 pixels (height x width), 3 channels, in 3 that were looked at" in "\n".join(lines)
@@ -323,7 +323,9 @@ def test_an_image_that_fills_all_memory_is_crossed_out(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("1", (10_000, 10_000)).save(buffer, "PNG")
     url = packed(
-        tmp_path / "set", {"image": Field("image", ("png",), None)}, {"train": [{"__key__": "0", "png": buffer.getvalue()}]}
+        tmp_path / "set",
+        {"image": Field("image", ("png",), (3, 0, 0))},
+        {"train": [{"__key__": "0", "png": buffer.getvalue()}]},
     )
     lines: list[str] = []
     drawn(url, lines)

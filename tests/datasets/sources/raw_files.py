@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unbraid.datasets.sources.packing import pack
+from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.sources.source import Source
 from unbraid.datasets.store import FolderStore
 from unbraid.datasets.stream.stream import read_split

@@ -8,9 +8,9 @@ import pytest
 
 from tests.datasets.sources.raw_files import packed, picture
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.sources.deepfashion import read_deepfashion
 from unbraid.datasets.sources.market1501 import read_market1501
-from unbraid.datasets.sources.packing import pack
 from unbraid.datasets.store import FolderStore
 
 
@@ -43,10 +43,11 @@ def market(tmp_path: Path) -> Path:
 def test_market1501_is_packed_with_identities_cameras_and_keypoints(market: Path, tmp_path: Path) -> None:
     source = read_market1501(market, "market1501", keypoints=(tmp_path / "market.csv",))
     assert {split: len(items) for split, items in source.splits.items()} == {"train": 2, "test": 2, "query": 1}
-    reports = "\n".join(source.left_out)
-    assert "-1_c1s1_000401_03.jpg is junk" in reports
-    assert "0007_c2s1_000001_01.jpg has no keypoints" in reports
-    assert "keypoints of 0099_c1s1_000000_00.jpg, which does not exist" in reports
+    assert list(source.left_out) == [
+        "2 lines of keypoints without a packed image, such as -1_c1s1_000401_03.jpg",
+        "1 junk images (identity -1), such as bounding_box_test/-1_c1s1_000401_03.jpg",
+        "1 images without keypoints, such as bounding_box_train/0007_c2s1_000001_01.jpg",
+    ]
     batch = packed(source, tmp_path / "out")
     assert batch["image"].shape == (2, 3, 128, 64)
     assert batch["person"].tolist() == [2, 2]
@@ -60,7 +61,7 @@ def test_market1501_is_packed_with_identities_cameras_and_keypoints(market: Path
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (-1, r"0002_c1s1_000451_03\.jpg: no keypoint in its 128x64 pixels \(none was found\)"),
+        (-1, r"0002_c1s1_000451_03\.jpg: no keypoint in 128x64 pixels \(none was found\)"),
         (900, "all found ones lie outside"),
     ],
 )
@@ -92,7 +93,7 @@ def test_a_keypoint_outside_of_the_image_is_missing(market: Path, tmp_path: Path
 
 def test_deepfashion_is_split_by_item_and_keypoints_follow_the_size(tmp_path: Path) -> None:
     root = tmp_path / "deepfashion"
-    lines, listed = ["name:keypoints_y:keypoints_x"], ["2", "image_name item_id evaluation_status"]
+    lines, listed = ["name:keypoints_y:keypoints_x"], ["12", "image_name item_id evaluation_status"]
     for item in range(12):
         name = f"img/WOMEN/Dresses/id_{item:08d}/01_1_front.jpg"
         picture(root / name, 128, 64, item)
@@ -100,7 +101,9 @@ def test_deepfashion_is_split_by_item_and_keypoints_follow_the_size(tmp_path: Pa
         listed.append(f"{name}  id_{item:08d}  {'train' if item % 3 else 'gallery'}")
     (tmp_path / "fashion.csv").write_text("\n".join(lines))
     (root / "list_eval_partition.txt").write_text("\n".join(listed))
-    source = read_deepfashion(root, "deepfashion", keypoints=(tmp_path / "fashion.csv",), size=(64, 64))
+    source = read_deepfashion(
+        root, "deepfashion", keypoints=(tmp_path / "fashion.csv",), keypoint_size=(128, 64), size=(64, 64)
+    )
     assert {split: len(items) for split, items in source.splits.items()} == {"train": 8, "gallery": 4}
     batch = packed(source, tmp_path / "out")
     assert batch["image"].shape == (8, 3, 64, 64)
@@ -126,3 +129,53 @@ def test_keypoints_that_do_not_fit_are_refused(market: Path, tmp_path: Path, tex
 def test_a_set_without_keypoint_files_is_refused(market: Path) -> None:
     with pytest.raises(DataError, match=r"name the CSV files .* with --keypoints"):
         read_market1501(market, "market1501")
+
+
+def test_images_of_another_size_than_the_keypoints_are_refused_or_scaled(market: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "market.csv"
+    plain = packed(read_market1501(market, "market1501", keypoints=(csv,)), tmp_path / "plain")
+    for path in market.rglob("*.jpg"):
+        picture(path, 256, 128, 1)
+    with pytest.raises(DataError, match=r"Market-1501's images have 128x64 pixels .*\(256x128\): .*--keypoint-size"):
+        read_market1501(market, "market1501", keypoints=(csv,))
+    scaled = packed(
+        read_market1501(market, "market1501", keypoints=(csv,), keypoint_size=(128, 64), size=(256, 128)), tmp_path / "scaled"
+    )
+    seen = plain["keypoints"][:, :, 2] == 1
+    assert np.array_equal(scaled["keypoints"][seen][:, :2], 2 * plain["keypoints"][seen][:, :2])
+
+
+def test_doubled_suffixes_are_understood(market: Path, tmp_path: Path) -> None:
+    for path in list(market.rglob("*.jpg")):
+        path.rename(path.with_name(f"{path.name}.jpg"))
+    source = read_market1501(market, "market1501", keypoints=(tmp_path / "market.csv",))
+    assert {split: len(items) for split, items in source.splits.items()} == {"train": 2, "test": 2, "query": 1}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ["3", "image_name item_id evaluation_status", "img/id_00000001/1.jpg id_1 train"],
+            "says that it has 3 images, and names 1",
+        ),
+        (["img/id_00000001/1.jpg train"], "line 1: expected IMAGE ITEM and train, query, gallery"),
+        (["img/id_00000001/1.jpg id_1 elsewhere"], "line 1: expected IMAGE ITEM and train, query, gallery"),
+    ],
+)
+def test_a_partition_of_another_kind_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:
+    picture(tmp_path / "set/img/id_00000001/1.jpg", 256, 256)
+    (tmp_path / "set/list_eval_partition.txt").write_text("\n".join(lines))
+    (tmp_path / "k.csv").write_text(keypoint_line("1.jpg", 0))
+    with pytest.raises(DataError, match=message):
+        read_deepfashion(tmp_path / "set", "x", keypoints=(tmp_path / "k.csv",))
+
+
+def test_a_partition_without_its_two_first_lines_loses_no_image(tmp_path: Path) -> None:
+    names = [f"img/id_{i:08d}/1.jpg" for i in range(3)]
+    for name in names:
+        picture(tmp_path / "set" / name, 256, 256)
+    (tmp_path / "set/list_eval_partition.txt").write_text("\n".join(f"{name} id gallery" for name in names))
+    (tmp_path / "k.csv").write_text("\n".join(keypoint_line(name, 1) for name in names))
+    source = read_deepfashion(tmp_path / "set", "x", keypoints=(tmp_path / "k.csv",))
+    assert {split: len(items) for split, items in source.splits.items()} == {"gallery": 3}

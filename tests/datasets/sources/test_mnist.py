@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.sources.idx import read_idx, read_idx_set
 from unbraid.datasets.sources.mnist import SHA256, fetch_mnist, read_mnist
-from unbraid.datasets.sources.packing import pack
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
 

@@ -12,9 +12,9 @@ import torch
 
 from tests.datasets.store.fault_proxy import Fault, FaultProxy, fault_proxy
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.images import encode_array
 from unbraid.datasets.shards.index import Field, Index, write_index
 from unbraid.datasets.shards.tar import write_shard
-from unbraid.datasets.sources.images import encode_array
 from unbraid.datasets.store import open_store
 from unbraid.datasets.store.retry import Backoff
 from unbraid.datasets.store.s3 import S3Store

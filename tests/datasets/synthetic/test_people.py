@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.shards.index import Index, read_index
-from unbraid.datasets.sources.packing import pack
 from unbraid.datasets.sources.people import make_people, population_of
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split

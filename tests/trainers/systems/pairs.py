@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.sources import mnist_cdcb
-from unbraid.datasets.sources.packing import pack
 from unbraid.datasets.store import open_store
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from unbraid.datasets.sources.packing import pack
+from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.sources.people import make_people
 from unbraid.datasets.store import open_store
 from unbraid.models.dpig.specs import FACTORS

@@ -58,7 +58,9 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
         fakes = transferred(spread_model, seen, few)
 
         def scored() -> dict[str, float]:
-            return transfer_scores(seen, fakes, digit_reader(config.data.url, config.data.split, str(model.device)))
+            return transfer_scores(
+                seen, fakes, digit_reader(config.data.url, config.data.split, str(model.device), config.data.fit)
+            )
 
         scores |= on_main(scored, world)
     return scores
@@ -157,9 +159,9 @@ def transfer_scores(pairs: Pairs, fakes: dict[str, Tensor], reader: DigitReader)
 
 
 @lru_cache(maxsize=1)
-def digit_reader(url: str, split: str, device: str) -> DigitReader:
+def digit_reader(url: str, split: str, device: str, fit: tuple[int, int] | None = None) -> DigitReader:
     """A classifier of the digits of a packed MNIST-CD/CB."""
-    read = [(batch["x"], batch["label"]) for batch in read_split(url, split, BATCH, FITTED)]
+    read = [(batch["x"], batch["label"]) for batch in read_split(url, split, BATCH, FITTED, fit=fit)]
     ink = torch.cat([ink_of(images.float() / 255, "x") for images, _ in read])
     return train_reader(ink.to(device), torch.cat([labels for _, labels in read]).to(device))
 

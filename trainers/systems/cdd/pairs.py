@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.collection import UnusableSampleError
+from unbraid.datasets.raw.images import fit_image
 from unbraid.datasets.shards.codec import decode_image
-from unbraid.datasets.shards.index import read_index
-from unbraid.datasets.sources.images import fit_image
-from unbraid.datasets.sources.source import UnusableSampleError
+from unbraid.datasets.shards.index import fitted_fields, read_index
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
 from unbraid.models.cdd.specs import DOMAINS
@@ -113,13 +113,14 @@ def held_out(config: Config, device: torch.device, count: int) -> Pairs:
         raise ConfigError(
             f"{config.data.url}: its samples have no x and no y, only {', '.join(index.fields)}; name a set of pairs"
         )
-    shapes = {d: index.image_shapes[d] for d in DOMAINS}
+    fields = fitted_fields(index.fields, config.data.fit)
+    shapes = {d: fields[d].shape for d in DOMAINS}
     if set(shapes.values()) != {config.image_shape}:
         raise ConfigError(
             f"{config.data.url}: its images are {shapes['x']} and {shapes['y']}, the run is for images of "
             f"{config.image_shape}: pack the pairs with --size, or name another set"
         )
-    batch = next(iter(read_split(config.data.url, config.data.evaluation_split, max(count, SEARCHED))))
+    batch = next(iter(read_split(config.data.url, config.data.evaluation_split, max(count, SEARCHED), fit=config.data.fit)))
     pairs = pairs_of({name: tensor.to(device) for name, tensor in batch.items()})
     if pairs.label is None:
         return pairs[:count]

@@ -12,8 +12,8 @@ from typing import Annotated
 import numpy as np
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.images import encode_png
 from unbraid.datasets.shards.index import Field
-from unbraid.datasets.sources.images import encode_png
 from unbraid.datasets.sources.kinds import Option, PackKind
 from unbraid.datasets.sources.source import Item, Source, fingerprint, image_field
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.packing.pack import pack
+from unbraid.datasets.packing.plan import describe_source, plan_shards
+from unbraid.datasets.raw.collection import UnusableSampleError
+from unbraid.datasets.raw.images import encode_png
 from unbraid.datasets.shards.index import INDEX_KEY, read_index
-from unbraid.datasets.sources.images import encode_png
-from unbraid.datasets.sources.packing import describe_plan, pack, plan_shards
-from unbraid.datasets.sources.source import Item, Source, UnusableSampleError, image_field, label_field
+from unbraid.datasets.sources.source import Item, Source, image_field, label_field
 from unbraid.datasets.store import FolderStore, Store, open_store
 from unbraid.datasets.stream.stream import read_split
 
@@ -115,10 +117,10 @@ def test_unusable_samples_are_an_error_or_counted(tmp_path: Path) -> None:
 def test_a_dry_run_says_what_would_be_written() -> None:
     reports: list[str] = []
     opened = source(103)
-    describe_plan(opened, plan_shards(opened, 10), reports.append)
+    describe_source(opened, plan_shards(opened, 10), reports.append)
     text = "\n".join(reports)
     assert "103 samples in 10 shards of 10 or 11" in text
-    assert "image (image, (1, 8, 8))" in text
+    assert "image (image, grey, 8x8 (height x width))" in text
 
 
 def test_no_room_for_a_shard_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

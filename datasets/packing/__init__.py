@@ -1,0 +1,1 @@
+"""Writes packed sets: plans shards, claims the place, writes, verifies, and writes the index last."""

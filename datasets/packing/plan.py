@@ -1,0 +1,121 @@
+"""Plans the shards of a set, and describes the plan before anything is written."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.collection import UnusableSampleError
+from unbraid.datasets.sources.source import Item, Source
+
+SHARD_BYTES = 32 << 20
+FEWEST_SHARDS = 80
+"""Default number of shards of a small set: an epoch shuffles whole shards, so that many of them mix better than few."""
+PROBES = 16
+"""Samples that are loaded to estimate the mean size."""
+SHUFFLE_SEED = 0
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One shard to write."""
+
+    name: str
+    items: Sequence[Item]
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of the keys and fingerprints of the items, which decide the bytes of the shard."""
+        content = json.dumps([(item.key, item.fingerprint) for item in self.items])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+Plans = dict[str, list[ShardPlan]]
+"""The shards of each split."""
+
+
+def plan_shards(source: Source, shards: int | None = None) -> Plans:
+    """Assign the items of each split to shards whose sample counts differ by one at most.
+
+    Args:
+        shards: number in the largest split; other splits get as many in proportion. Default: shards of about 32 MiB, but
+            80 at least where there are that many samples.
+
+    Raises:
+        DataError: when there is nothing to pack, there are fewer samples than shards, or two samples have one key.
+    """
+    if not any(source.splits.values()):
+        reasons = "".join(f"\n  left out: {reason}" for reason in source.left_out)
+        raise DataError(f"{source.name}: no samples to pack{reasons}")
+    for split, items in source.splits.items():
+        _require_distinct(source.name, split, items)
+    largest = max(len(items) for items in source.splits.values())
+    if shards is not None and shards > largest:
+        raise DataError(f"{source.name}: {shards} shards for {largest} samples: ask for at most as many shards as samples")
+    per_shard = largest / shards if shards is not None else _samples_a_shard(source, largest)
+    plans: Plans = {}
+    for split, items in source.splits.items():
+        if not items:
+            continue
+        order = np.random.default_rng(SHUFFLE_SEED).permutation(len(items)) if source.shuffle else np.arange(len(items))
+        parts = np.array_split(order, max(1, round(len(items) / per_shard)))
+        plans[split] = [
+            ShardPlan(f"{split}-{number:06d}.tar", [items[i] for i in part.tolist()]) for number, part in enumerate(parts)
+        ]
+    return plans
+
+
+def digest_of(plans: Plans) -> str:
+    """Return the hex digest of all that decides the bytes of a set."""
+    content = json.dumps({split: [(plan.name, plan.digest) for plan in of_split] for split, of_split in plans.items()})
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def describe_source(source: Source, plans: Plans, report: Report) -> None:
+    """Report how the raw files were understood, what is left out, and which shards they become."""
+    report(f"{source.name}: {'; '.join(f'{name} ({field})' for name, field in source.fields.items())}")
+    for line in source.understood:
+        report(f"  {line}")
+    for line in source.left_out:
+        report(f"  left out {line}")
+    if source.unusable:
+        report(f"  unusable {len(source.unusable):,} samples, such as {source.unusable[0]}")
+    size = _mean_bytes(source)
+    for split, of_split in plans.items():
+        counts = [len(plan.items) for plan in of_split]
+        each = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} or {max(counts):,}"
+        total = sum(counts)
+        report(
+            f"  {split:8} {total:,} samples in {len(counts)} shards of {each}, about {total * size / 1e6:,.1f} MB "
+            f"({of_split[0].name} … {of_split[-1].name})"
+        )
+
+
+def _require_distinct(name: str, split: str, items: Sequence[Item]) -> None:
+    key, times = Counter(item.key for item in items).most_common(1)[0] if items else ("", 1)
+    if times > 1:
+        files = " and ".join([item.where for item in items if item.key == key and item.where][:2])
+        raise DataError(f"{name}: {times} samples of {split} have the key {key!r}: rename {files or 'them'}")
+
+
+def _samples_a_shard(source: Source, largest: int) -> float:
+    return min(max(1.0, SHARD_BYTES / _mean_bytes(source)), max(1.0, largest / FEWEST_SHARDS))
+
+
+def _mean_bytes(source: Source) -> float:
+    """Estimate the bytes of a sample in a tar, from some that are spread over the largest split."""
+    items = max(source.splits.values(), key=len)
+    sizes = []
+    for item in items[:: max(1, len(items) // PROBES)]:
+        try:
+            members = item.load()
+        except UnusableSampleError:
+            continue  # reported when it is packed
+        sizes.append(sum(512 + -(-len(content) // 512) * 512 for content in members.values()))
+    return float(np.mean(sizes)) if sizes else 1.0

@@ -1,0 +1,1 @@
+"""Raw files as people have them: folders and archives, images of any format, lists beside them."""

@@ -1,0 +1,195 @@
+"""What an image file holds, read from its header, and its pixels as the networks see them: upright, opaque, of 8 bits."""
+
+import io
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""Formats that are read, as Pillow calls them. Each is named, so that no other decoder of Pillow's sees a file."""
+PLAIN_FORMATS = ("PNG", "JPEG")
+LARGEST_IMAGE = 1 << 26
+"""Pixels of the largest image that is read: a small file can hold an image that fills all memory."""
+WHITE = (255, 255, 255)
+REDUCING_GAP = 3.0
+"""Times the wanted size from which on an image is first reduced by a fast method; Pillow documents no visible difference."""
+JPEG_SIGNATURE = b"\xff\xd8"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY_MODES = frozenset({"1", "L", "LA", "La"})
+_DEEP_GREY = "I;16"
+"""What the names of Pillow's modes of 16 bits begin with."""
+_QUARTER_TURNS = frozenset({5, 6, 7, 8})
+"""EXIF orientations that exchange height and width."""
+_EXIF = b"Exif\0\0"
+_EXIF_WITHIN = 1 << 18
+"""Bytes at the start of a JPEG in which EXIF data is looked for; a segment has 64 KiB at most, and it is one of the first."""
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Describes an image file without its pixels.
+
+    Attributes:
+        format: as Pillow calls it, such as ``JPEG``.
+        mode: as Pillow calls it, such as ``RGB``, ``L`` or ``I;16``.
+        height, width: of the upright image, in pixels.
+        orientation: EXIF's number, 1 for an image that is stored upright.
+        is_transparent: whether it may have transparent pixels.
+        frames: pictures in the file, of which the first is used.
+    """
+
+    format: str
+    mode: str
+    height: int
+    width: int
+    orientation: int = 1
+    is_transparent: bool = False
+    frames: int = 1
+
+    @property
+    def channels(self) -> int:
+        """1 for a grey image, 3 for all others."""
+        return 1 if self.mode in _GREY_MODES or self.mode.startswith(_DEEP_GREY) else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.channels, self.height, self.width
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the file can be stored as it is: every decoder gives the same pixels."""
+        upright = self.orientation == 1 and not self.is_transparent and self.frames == 1
+        return upright and self.format in PLAIN_FORMATS and not self.mode.startswith(_DEEP_GREY)
+
+
+def read_header(encoded: bytes) -> Header:
+    """Read the header of an image file.
+
+    Args:
+        encoded: the whole file. Of a JPEG, its first bytes up to and with the frame header are enough.
+
+    Raises:
+        ValueError: when it is no image of a known format, has more pixels than are read, or pixels of unknown range.
+    """
+    header = _jpeg_header(encoded) or _png_header(encoded) or _any_header(encoded)
+    if header.height * header.width > LARGEST_IMAGE:
+        raise ValueError(f"it has {header.width} x {header.height} pixels, at most {LARGEST_IMAGE:,} are read")
+    return header
+
+
+def open_image(encoded: bytes) -> Image.Image:
+    """Open an image with Pillow, without decoding it.
+
+    Raises:
+        ValueError: when it is no image of a known format.
+    """
+    try:
+        return Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError(f"not one of {', '.join(FORMATS)}, or damaged") from None
+    except Exception as error:  # Pillow's plugins raise many kinds of a damaged header
+        raise ValueError(f"damaged ({error})") from None
+
+
+def decode_upright(image: Image.Image, background: Colour = WHITE) -> Image.Image:
+    """Decode an opened image as ``L`` or ``RGB``: turned as EXIF says, composed on a background, 16 bits scaled to 8.
+
+    Raises:
+        ValueError: when it is damaged, or its pixels have no known range.
+    """
+    try:
+        image.load()
+        return _opaque(ImageOps.exif_transpose(image), background)
+    except Exception as error:  # Pillow's plugins raise many kinds of a damaged file
+        raise ValueError(f"damaged ({error})") from None
+
+
+def resized(image: Image.Image, header: Header, size: tuple[int, int], background: Colour = WHITE) -> Image.Image:
+    """Decode an opened image as :func:`decode_upright` does, and resize it to (height, width).
+
+    A JPEG that is much larger is reduced by its decoder on the way.
+
+    Raises:
+        ValueError: when it is damaged, or its pixels have no known range.
+    """
+    if header.orientation == 1:
+        image.draft(None, (int(REDUCING_GAP * size[1]), int(REDUCING_GAP * size[0])))  # to not less than that
+    upright = decode_upright(image, background)
+    if size == (upright.height, upright.width):
+        return upright
+    return upright.resize((size[1], size[0]), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+
+
+def _opaque(image: Image.Image, background: Colour) -> Image.Image:
+    _require_known_range(image.mode)
+    is_grey = image.mode in _GREY_MODES or image.mode.startswith(_DEEP_GREY)
+    if image.mode.startswith(_DEEP_GREY):
+        image = _scaled_to_8_bits(image)
+    elif image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, (*background, 255))
+        ground.alpha_composite(image.convert("RGBA"))
+        image = ground
+        is_grey = is_grey and len(set(background)) == 1
+    wanted = "L" if is_grey else "RGB"
+    return image if image.mode == wanted else image.convert(wanted)
+
+
+def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale grey of 16 bits; Pillow's own conversion would clip at 255."""
+    deep = np.asarray(image).astype(np.uint32)
+    grey = Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(deep == int(transparent), 0, 255).astype(np.uint8)))
+        grey = _opaque(grey, WHITE)
+    return grey
+
+
+def _require_known_range(mode: str) -> None:
+    if mode in ("I", "F"):
+        raise ValueError(f"its pixels are numbers of 32 bits (mode {mode}), whose range is unknown; convert it to 8 or 16 bits")
+
+
+def _jpeg_header(encoded: bytes) -> Header | None:
+    """Read the header of a JPEG without Pillow, which takes ten times as long; None where Pillow must look."""
+    if not encoded.startswith(JPEG_SIGNATURE) or encoded.find(_EXIF, 0, _EXIF_WITHIN) >= 0:
+        return None
+    try:
+        height, width, colours = simplejpeg.decode_jpeg_header(encoded)[:3]
+    except ValueError:
+        return None
+    mode = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB", "YCCK": "CMYK", "CMYK": "CMYK"}.get(colours)
+    return Header("JPEG", mode, height, width) if mode else None
+
+
+def _png_header(encoded: bytes) -> Header | None:
+    """Read the header of a PNG of 8 bits, grey or colour, without transparency, without Pillow; None for any other."""
+    if not encoded.startswith(PNG_SIGNATURE) or len(encoded) < 33:
+        return None
+    width, height, depth, colour = struct.unpack_from(">IIBB", encoded, 16)
+    special = any(encoded.find(chunk) >= 0 for chunk in (b"tRNS", b"eXIf", b"acTL"))
+    if depth != 8 or colour not in (0, 2) or special or not width or not height:
+        return None
+    return Header("PNG", "L" if colour == 0 else "RGB", height, width)
+
+
+def _any_header(encoded: bytes) -> Header:
+    with open_image(encoded) as image:
+        _require_known_range(image.mode)
+        try:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            frames, is_transparent = getattr(image, "n_frames", 1), image.has_transparency_data
+        except Exception as error:  # Pillow's plugins raise many kinds of a damaged header
+            raise ValueError(f"damaged ({error})") from None
+        orientation = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+        height, width = image.height, image.width
+        if orientation in _QUARTER_TURNS and image.format != "TIFF":  # Pillow turns TIFF by itself
+            height, width = width, height
+        name = "JPEG" if image.format == "MPO" else str(image.format)  # photographs with a second picture for depth
+        return Header(name, image.mode, height, width, orientation, is_transparent, 1 if name == "JPEG" else frames)

@@ -4,6 +4,8 @@ The place holds the lease, and requests to stop its holder. Each process, called
 creating an object that only one launch can create. The holder renews its entry while it lives; another launch may take the
 place over when the entry has expired. A launch that sees a higher number than its own has been superseded and writes no more,
 so a launch that was cut off from everything but the storage does no harm later.
+
+In a store without conditional writes, launches claim a number by entries of their own: see :func:`_elect`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +27,8 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store.protocol import Store
+from unbraid.datasets.store.protocol import Store, UnconditionalError
+from unbraid.datasets.store.tidying import discard
 from unbraid.datasets.threads import WatchedThread
 from unbraid.datasets.untrusted.documents import Name, Seconds, Text, parse_json
 from unbraid.datasets.untrusted.text import printable
@@ -35,9 +39,11 @@ EXPIRY_SECONDS = 30.0
 """A holder that has not renewed its entry for so long is gone."""
 LONG_AGO_SECONDS = 600.0
 """An entry of this age has expired, however much the clocks of two machines differ; it need not be watched first."""
+ELECTION_SECONDS = 3.0
+"""Pause between a launch's own entry and its look at those of others, in a store without conditional writes."""
 HOLDER = "{holder}"
 """Stands for the holder in the message of an error."""
-_NAME = re.compile(r"(?P<generation>[0-9]{8})\.(?P<kind>json|stop)")
+_NAME = re.compile(r"(?P<generation>[0-9]{8})\.(?P<kind>json|stop|[0-9a-f]{32}\.claim)")
 
 
 class HeldError(DataError):
@@ -75,6 +81,10 @@ class Holder:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         what = f"job {self.job}" if self.job else f"process {self.pid} on {self.host}"
         return printable(f"{what}, started by {self.user} at {since}")
+
+    def is_same(self, other: Holder) -> bool:
+        """Whether both are the same claim of the same process."""
+        return replace(self, renewed=0.0, released=False) == replace(other, renewed=0.0, released=False)
 
     @property
     def is_gone(self) -> bool:
@@ -126,13 +136,22 @@ class Lease:
         Raises:
             HeldError: when another process holds the lease.
         """
+        claim = _put_entry
         while True:
             generation, holder = newest(store, folder)
             if holder is not None and not holder.is_gone:
                 on_wait(f"{holder} was at work here: waiting up to {EXPIRY_SECONDS:.0f} s to see whether it still is")
                 _wait_until_gone(store, generation, holder, busy, folder)
             mine = Holder.here(job)
-            if store.put_new(_entry(generation + 1, folder), _json(mine)):
+            try:
+                claimed = claim(store, generation + 1, mine, folder)
+            except UnconditionalError as error:
+                claim, claimed = _elect, False
+                on_wait(
+                    f"{error}: so each launch writes an entry of its own, and the first by name goes on after "
+                    f"{ELECTION_SECONDS:g} s; a launch that stalls for longer than that may not be noticed"
+                )
+            if claimed:
                 _delete_before(store, generation + 1, folder)
                 return cls(store, generation + 1, mine, folder, keep)
 
@@ -173,7 +192,7 @@ class Lease:
         while not self._ended.wait(RENEW_SECONDS):
             try:
                 generation, holder = newest(self._store, self._folder)
-                if generation > self.generation:
+                if generation > self.generation or (holder is not None and not holder.is_same(self._holder)):
                     self.superseded_by = holder
                     return
                 self._write(replace(self._holder, renewed=round(time.time(), 3)))
@@ -214,10 +233,39 @@ def _wait_until_gone(store: Store, generation: int, holder: Holder, busy: str, f
             raise HeldError(busy.replace(HOLDER, str(then)))
 
 
+def _elect(store: Store, generation: int, mine: Holder, folder: str) -> bool:
+    """Claim a generation without conditional writes, and return whether this launch has won.
+
+    Each launch writes an entry of its own name for that generation, waits a moment, and lists all of them: the first by name
+    wins. A launch that comes later finds the winner's entry after its own pause. Only a launch that stalls for longer than the
+    pause, between its look and its entry, may not be seen by others; it finds out when it renews the lease.
+    """
+    claim = f"{folder}/{generation:08d}.{uuid.uuid4().hex}.claim"
+    store.put(claim, b"")
+    passed_over: set[str] = set()
+    until = time.monotonic() + EXPIRY_SECONDS
+    while True:
+        time.sleep(ELECTION_SECONDS)
+        keys = store.keys(f"{folder}/")
+        if claim not in keys or _newest(keys, folder) >= generation:
+            return False
+        claims = [key for key in keys if _number(key, "claim", folder) == generation and key not in passed_over]
+        if claims[0] == claim:
+            store.put(_entry(generation, folder), _json(mine))
+            return True
+        if time.monotonic() > until:  # the first one has died before it could write its entry: the next one's turn
+            passed_over.add(claims[0])
+            until = time.monotonic() + EXPIRY_SECONDS
+
+
+def _put_entry(store: Store, generation: int, mine: Holder, folder: str) -> bool:
+    return store.put_new(_entry(generation, folder), _json(mine))
+
+
 def _delete_before(store: Store, generation: int, folder: str) -> None:
-    for key in store.keys(f"{folder}/"):
-        if 0 < _number(key, "json", folder) < generation or 0 < _number(key, "stop", folder) < generation:
-            store.delete(key)
+    kinds = ("json", "stop", "claim")
+    keys = store.keys(f"{folder}/")
+    discard(store, [key for key in keys if any(0 < _number(key, kind, folder) < generation for kind in kinds)])
 
 
 def _newest(keys: Iterable[str], folder: str) -> int:
@@ -235,7 +283,7 @@ def _stop(generation: int, folder: str) -> str:
 def _number(key: str, kind: str, folder: str) -> int:
     """The generation in the name of an entry or a request; 0 for any other object, which is passed over."""
     found = _NAME.fullmatch(key.removeprefix(f"{folder}/"))
-    return int(found["generation"]) if found and found["kind"] == kind else 0
+    return int(found["generation"]) if found and found["kind"].endswith(kind) else 0
 
 
 def _json(holder: Holder) -> bytes:

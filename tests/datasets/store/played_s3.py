@@ -7,15 +7,21 @@ send: Amazon's S3 unless it is named MINIO, CEPH or R2. Tests of what works use 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+import pytest
+
+from unbraid.datasets.store.retry import Backoff
 
 BUCKET = "played"
 HEADER = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -105,6 +111,28 @@ def played_s3(*answers: Answer) -> Iterator[PlayedS3]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+Play = Callable[..., PlayedS3]
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Play]:
+    """Start a played server with these answers; the environment names it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    settings = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_CONFIG_FILE": str(tmp_path / "none")}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("unbraid.datasets.store.s3.default_backoff", lambda: Backoff(attempts=3, first=0.01, longest=0.01))
+    with ExitStack() as servers:
+
+        def start(*answers: Answer) -> PlayedS3:
+            server = servers.enter_context(played_s3(*answers))
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+            return server
+
+        yield start
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,41 +1,19 @@
 """What servers refuse is told as what it is: bucket, request, cause, remedy, endpoint and region, on one line, at once."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.datasets.store import played_s3 as played
-from tests.datasets.store.played_s3 import BUCKET, Answer, PlayedS3, page
+from tests.datasets.store.played_s3 import BUCKET, Answer, Play, page
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import RefusedError, Store, UnconditionalError, discard, open_store, tidying
-from unbraid.datasets.store.retry import Backoff
 
 URL = f"s3://{BUCKET}/set"
 SLOW_DOWN = played.error(503, "SlowDown", "Please reduce your request rate.", "put")
-Play = Callable[..., PlayedS3]
-
-
-@pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Play]:
-    """Start a played server with these answers; the environment names it."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    settings = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_CONFIG_FILE": str(tmp_path / "none")}
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("unbraid.datasets.store.s3.default_backoff", lambda: Backoff(attempts=3, first=0.01, longest=0.01))
-    with ExitStack() as servers:
-
-        def start(*answers: Answer) -> PlayedS3:
-            server = servers.enter_context(played.played_s3(*answers))
-            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            return server
-
-        yield start
 
 
 def read(store: Store) -> object:

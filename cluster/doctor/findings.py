@@ -22,6 +22,8 @@ SHM_BYTES = 1 << 30
 DISK_BYTES = 5 << 30
 SLOW_MB = 20.0
 """A second; below, a transfer is slow."""
+LONGEST_ERROR = 1000
+"""Characters of a node's error: those of S3 name cause, remedy, endpoint and region."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Answers:
     def errors(self, question: str) -> str:
         """Describe the errors of the other nodes in one line; "" when there are none."""
         found = {node: a[question] for node, a in self._of_nodes.items() if isinstance(a[question], Exception)}
-        return "; ".join(f"{node}: {in_one_line(error)}" for node, error in found.items())
+        return "; ".join(f"{node}: {in_one_line(error, LONGEST_ERROR)}" for node, error in found.items())
 
 
 def about_ray(names: Sequence[str]) -> Finding:
@@ -147,10 +149,16 @@ def about_storage(config: SystemConfig, answers: Answers) -> Finding:
     """Check whether every node can write and read the storage of runs, and how fast."""
     errors, rates, storage = answers.errors("transfer"), answers.successful("transfer"), config.run.storage
     if errors:
-        return Finding("run storage", "fail", errors, "give every node keys that may write there, or correct run.storage")
+        return Finding("run storage", "fail", errors, "do on every node what S3's answer says, or correct run.storage")
+    lacks = {node: limit for node, rate in rates.items() for limit in rate["lacks"]}
+    rates = {node: {"write": rate["write"], "read": rate["read"]} for node, rate in rates.items()}
     if len(rates) > 1 and "://" not in storage:
         text = f"{storage} is a folder; {len(rates)} nodes may each have their own"
         return Finding("run storage", "warn", text, "use s3://bucket/prefix, or a folder that all nodes share", rates)
+    if lacks:
+        text = "; ".join(f"{node}: {in_one_line(limit, LONGEST_ERROR)}" for node, limit in lacks.items())
+        remedy = "a run works there all the same: it claims its name after a pause, or leaves old checkpoints where they are"
+        return Finding("run storage", "warn", text, remedy, rates)
     text = "; ".join(f"{node}: {rate['write']:.0f} MB/s written, {rate['read']:.0f} read" for node, rate in rates.items())
     if min(min(rate.values()) for rate in rates.values()) < SLOW_MB:
         return Finding("run storage", "warn", f"{storage} {text}", "checkpoints take long; check the network to S3", rates)
@@ -161,7 +169,7 @@ def about_reads(config: SystemConfig, answers: Answers) -> Finding:
     """Check whether every node can read the shards, and how fast."""
     errors, rates = answers.errors("read"), answers.successful("read")
     if errors:
-        return Finding("data reads", "fail", errors, "pack the set there, correct data.url, or give that node keys")
+        return Finding("data reads", "fail", errors, "pack the set there, correct data.url, or do what S3's answer says")
     text = "; ".join(f"{node}: {rate:.0f} MB/s" for node, rate in rates.items())
     return Finding("data reads", "pass", f"{config.data.url} {text}", "", rates)
 
@@ -178,7 +186,11 @@ def about_data(config: SystemConfig) -> list[Finding]:
         check_inputs(config)
         index = read_index(open_store(config.data.url))
     except (DataError, TrainingError) as error:
-        return [Finding("data set", "fail", in_one_line(error), "see `unbraid data inspect`, and the preset's data.url")]
+        return [
+            Finding(
+                "data set", "fail", in_one_line(error, LONGEST_ERROR), "see `unbraid data inspect`, and the preset's data.url"
+            )
+        ]
     shards, lanes, workers = index.shards(config.data.split), config.data.lanes, config.run.workers
     samples = sum(shard.count for shard in shards)
     text = f"{index.name}: {samples:,} samples in {len(shards)} shards, digest {index.digest[:12]}"

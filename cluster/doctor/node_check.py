@@ -8,6 +8,7 @@ import shutil
 import socket
 import time
 import uuid
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -63,20 +64,22 @@ class NodeCheck:
         path = Path("/proc/driver/nvidia/version")
         return path.read_text().split("Kernel Module")[-1].split()[0] if path.exists() else ""
 
-    def transfer(self, url: str) -> dict[str, float]:
+    def transfer(self, url: str) -> dict[str, Any]:
         """Write, read and delete one object under a URL.
 
         Returns:
-            Megabytes a second, ``write`` and ``read``.
+            Megabytes a second, ``write`` and ``read``; ``lacks``, what a run can do without but the store does not allow.
 
         Raises:
             DataError: with S3's own reason.
         """
-        from unbraid.datasets.store import open_store
+        from unbraid.datasets.errors import DataError
+        from unbraid.datasets.store import RefusedError, UnconditionalError, open_store
         from unbraid.datasets.store.retry import Backoff
 
         store = open_store(url, create=True, backoff=Backoff(attempts=2))
         key, content = f"doctor/{uuid.uuid4().hex}", os.urandom(TRANSFER_BYTES)
+        lacks = []
         try:
             started = time.perf_counter()
             store.put(key, content)
@@ -84,9 +87,23 @@ class NodeCheck:
             if store.get(key) != content:
                 raise OSError(f"{url}: an object that was read differs from what was written")
             read = time.perf_counter()
-        finally:
-            store.delete(key)
-        return {"write": TRANSFER_BYTES / 1e6 / (written - started), "read": TRANSFER_BYTES / 1e6 / (read - written)}
+            store.put_new(f"{key}.new", b"")
+        except UnconditionalError as error:
+            lacks.append(str(error))
+        except Exception:
+            with suppress(DataError):  # the first error is the cause
+                store.delete(key)
+            raise
+        try:
+            for written_key in (key, f"{key}.new"):
+                store.delete(written_key)
+        except RefusedError as error:
+            lacks.append(str(error))
+        return {
+            "write": TRANSFER_BYTES / 1e6 / (written - started),
+            "read": TRANSFER_BYTES / 1e6 / (read - written),
+            "lacks": lacks,
+        }
 
     def read(self, url: str) -> float:
         """Read the beginnings of a set's shards.

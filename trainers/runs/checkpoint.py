@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store import FolderStore, Store, open_store
+from unbraid.datasets.store import FolderStore, Store, discard, open_store
 from unbraid.datasets.store.retry import FAST_RETRY
 from unbraid.datasets.untrusted.documents import Count, Seconds, Sha256, parse_json
 from unbraid.datasets.untrusted.text import in_one_line
@@ -179,18 +179,15 @@ class Checkpoints:
                 manifest = Manifest(step, path.stat().st_size, sha256, time.time())
                 self._fast_retry.put(f"{_folder(step)}/{MANIFEST}", json.dumps(asdict(manifest)).encode())
                 for old in complete_steps(self._fast_retry)[: -self.keep]:
-                    self._remove(old)
+                    discard(self._fast_retry, _objects(old))
             except (DataError, OSError, RuntimeError) as error:
                 raise CheckpointError(self._explain(step, error)) from error
 
     def drop_after(self, step: int) -> None:
         """Remove the checkpoints of later steps, because the run continues differently from this step on."""
         for later in [s for s in self.steps() if s > step]:
-            self._remove(later)
-
-    def _remove(self, step: int) -> None:
-        self._fast_retry.delete(f"{_folder(step)}/{MANIFEST}")
-        self._fast_retry.delete(f"{_folder(step)}/{STATE}")
+            for key in _objects(later):
+                self._fast_retry.delete(key)
 
     def _explain(self, step: int, error: Exception) -> str:
         """Why a checkpoint could not be written, which one is complete, and what to do."""
@@ -252,6 +249,11 @@ def _loaded(content: bytes, where: str) -> dict[str, Any]:
     except Exception as error:  # torch documents none of what it raises for content that is not its own
         raise CheckpointError(f"{where}: is not a checkpoint's state ({in_one_line(error, 120)})") from None
     return state
+
+
+def _objects(step: int) -> tuple[str, str]:
+    """The keys of a checkpoint in the order in which they are deleted: without its manifest it does not exist."""
+    return f"{_folder(step)}/{MANIFEST}", f"{_folder(step)}/{STATE}"
 
 
 def _folder(step: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unbraid.datasets.store import Store
+from unbraid.datasets.store import Store, discard
 from unbraid.trainers.search.campaign.checks import label_reading_metrics
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
 from unbraid.trainers.search.campaign.history import Configuration
@@ -128,8 +128,7 @@ def write_hparams(store: Store, campaign: Campaign, configurations: Sequence[Con
                     if configuration.centrality and trial.seed in configuration.centrality:
                         scores[f"score/{CENTRALITY}"] = configuration.centrality[trial.seed]
                     board.add_hparams(values | {"seed": trial.seed}, scores, name="hparams", global_step=trial.updates)
-        for old in store.keys("tensorboard/"):
-            store.delete(old)
+        discard(store, store.keys("tensorboard/"))
         for file in sorted(folder.rglob("events.*")):
             store.put_file(f"tensorboard/{file.relative_to(folder).as_posix()}", file)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unbraid.datasets.store import Store
+from unbraid.datasets.store import Store, discard
 from unbraid.trainers.runs.record import REPORT_KEY
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
 from unbraid.trainers.search.campaign.history import Configuration
@@ -35,9 +35,8 @@ def _not_needed(campaign: Campaign, configurations: Sequence[Configuration]) -> 
 def remove_files(run: Store) -> None:
     """Leave a run's configuration, metrics and one picture, see :func:`kept_picture`."""
     keys = run.keys()
-    for key in keys:
-        if key.startswith(REMOVED) or (key.startswith(PREVIEWS) and key != kept_picture(keys)):
-            run.delete(key)
+    kept = kept_picture(keys)
+    discard(run, [key for key in keys if key.startswith(REMOVED) or (key.startswith(PREVIEWS) and key != kept)])
 
 
 def kept_picture(keys: Sequence[str]) -> str | None:

@@ -348,7 +348,7 @@ def use_local_services(address: str | None = None) -> str | None:
         os.environ.update(ON_LOOPBACK)
     if not is_up:
         return None
-    named = "AWS_ENDPOINT_URL" in os.environ or "AWS_ACCESS_KEY_ID" in os.environ or "AWS_PROFILE" in os.environ
+    named = not {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE"}.isdisjoint(os.environ)
     for name, value in services.environment().items():
         if not (named and name.startswith("AWS_")) and (is_here or name not in ON_LOOPBACK):
             os.environ[name] = value

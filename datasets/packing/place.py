@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import INDEX_KEY, Index, PackedFrom, Shard, read_index, write_index
-from unbraid.datasets.store import Store
+from unbraid.datasets.store import Store, discard
 from unbraid.datasets.store.lease import Lease
 from unbraid.datasets.untrusted.documents import Sha256, Text, parse_json
 from unbraid.datasets.untrusted.keys import Key
@@ -123,9 +123,8 @@ class Place:
             self.store.delete(name)
             self.store.delete(name.removesuffix(".tar") + ".npy")
         write_index(self.store, index)
-        for key in self.store.keys(f"{MARKERS}/"):
-            if not key.startswith(f"{MARKERS}/lease/"):
-                self.store.delete(key)
+        records = [key for key in self.store.keys(f"{MARKERS}/") if not key.startswith(f"{MARKERS}/lease/")]
+        discard(self.store, records)
 
     def _require_stored(self, shards: Iterable[Shard]) -> None:
         """Check that the store has every shard and table in its full size, by listing what it has.

@@ -169,10 +169,9 @@ class Lease:
         self._renewer.join(RENEW_SECONDS)
         if self.superseded_by is None and self._renewer.error is None:
             with suppress(DataError):  # the storage is away: the entry expires
-                if self._keep:
-                    self._write(replace(self._holder, renewed=time.time(), released=True))
-                else:
-                    self._store.delete(_entry(self.generation, self._folder))
+                self._write(replace(self._holder, renewed=time.time(), released=True))
+                if not self._keep:
+                    _delete_before(self._store, self.generation + 1, self._folder)
         self._renewer.raise_error()
 
     def request_stop(self) -> None:
@@ -263,8 +262,9 @@ def _put_entry(store: Store, generation: int, mine: Holder, folder: str) -> bool
 
 
 def _delete_before(store: Store, generation: int, folder: str) -> None:
+    """Delete what is left of earlier generations; where that is not allowed, the last word of each holder stays there."""
     kinds = ("json", "stop", "claim")
-    keys = store.keys(f"{folder}/")
+    keys = store.keys(f"{folder}/")  # sorted: of one generation, claims come before the entry
     discard(store, [key for key in keys if any(0 < _number(key, kind, folder) < generation for kind in kinds)])
 
 

@@ -26,6 +26,8 @@ FULL = frozenset(
         "InsufficientStorageSpace", "TooManyBuckets", "507",
     }
 )  # fmt: skip
+UNREACHABLE = "Unreachable"
+"""The cause when no connection can be made: a server that is being restarted, or an endpoint that is wrong."""
 PERMANENT_STATUS = (501, 505, 507)
 """Of the statuses of a server's own trouble, those that come again however often one asks."""
 OTHER_REGION = (
@@ -65,12 +67,29 @@ def transient_cause(error: BaseException | None) -> str | None:
         if status in PERMANENT_STATUS or code in FULL or code == "NotImplemented":
             return None
         return code or str(status) if status >= 500 or status == 429 or code in TRANSIENT_CODES else None
+    if tls_problem(error):
+        return None
     timeouts = (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError, TimeoutError)
     if isinstance(error, timeouts):
         return "Timeout"
+    if isinstance(error, exceptions.EndpointConnectionError | exceptions.ProxyConnectionError):
+        return UNREACHABLE
     broken = (exceptions.HTTPClientError, exceptions.ResponseStreamingError, exceptions.IncompleteReadError)
     if isinstance(error, (*broken, HTTPError, HTTPException, OSError)):
         return "ConnectionBroken"
+    return None
+
+
+def tls_problem(error: BaseException | None) -> str | None:
+    """Say why no encrypted connection can be made, where that would fail again; None for all other errors."""
+    from botocore.exceptions import SSLError
+
+    if not isinstance(error, SSLError):
+        return None
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "its certificate is not trusted here: set AWS_CA_BUNDLE to the file of the authority that has signed it"
+    if "WRONG_VERSION_NUMBER" in str(error) or "record layer failure" in str(error):
+        return "it does not speak TLS: write http:// in the endpoint, or name its port for https"
     return None
 
 
@@ -119,8 +138,8 @@ def not_s3(about: Mapping[str, Any]) -> str:
     goal = f", to {headers['location']}" if "location" in headers else ""
     found = in_one_line(f"{about.get('HTTPStatusCode')}, {kind}{goal}", 200)
     return (
-        f"the server answered, but not as S3 does ({found}): is it a console, a login page or a proxy? "
-        "Set the endpoint to the S3 API's own address and port"
+        f"the server answered, but not as S3 does ({found}): is it a console, a login page or a proxy, or "
+        "does it want https? Set the endpoint to the S3 API's own address and port"
     )
 
 
@@ -128,8 +147,13 @@ def refusal(error: ClientError, bucket: str, connection: Connection) -> str:
     """Explain why S3 refused a request, and what to do."""
     code, message, answered, operation = _code(error), _message(error), _answered(error), error.operation_name
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    if code in ("", "200", "302", "303", "307", "401", "403", "404", "405") and not _is_of_s3(headers):
+    if (not code or (code.isdigit() and code not in ("412", "416"))) and not _is_of_s3(headers):
         return not_s3(error.response.get("ResponseMetadata", {}))
+    if code in ("InvalidLocationConstraint", "InvalidRegionName") or (code in OTHER_REGION and operation == "CreateBucket"):
+        return (
+            f"this server makes no bucket {bucket!r} in region {connection.region} ({answered}): "
+            "set AWS_REGION to a region that it has, or create the bucket yourself"
+        )
     if code in OTHER_REGION:
         right = _right_region(error)
         to = f"is in region {right}: set AWS_REGION={right}" if right else "is in another region: set AWS_REGION to it"
@@ -149,11 +173,6 @@ def refusal(error: ClientError, bucket: str, connection: Connection) -> str:
         return _denied(code, answered, operation, bucket)
     if code in ("MethodNotAllowed", "NotImplemented", "405", "501"):
         return f"this server does not do {operation} here ({answered}): is the endpoint S3's, and may the bucket be changed?"
-    if code in ("InvalidLocationConstraint", "InvalidRegionName"):
-        return (
-            f"this server makes no bucket {bucket!r} in region {connection.region} ({answered}): "
-            "set AWS_REGION to a region that it has, or create the bucket yourself"
-        )
     cause = _CAUSES.get(code)
     return cause.format(code=code, bucket=bucket) if cause else f"S3 answered {answered}"
 

@@ -5,6 +5,7 @@ No request is a HEAD: the answer to one has no body, and so hides why it was ref
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -20,12 +21,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store.protocol import LARGEST_GET, RefusedError, StoreStatistics, UnconditionalError, require_size
 from unbraid.datasets.store.refusals import (
+    UNREACHABLE,
     UnexpectedAnswerError,
     has_no_conditions,
     not_s3,
     refusal,
     refuse_page,
     require_s3,
+    tls_problem,
     transient_cause,
 )
 from unbraid.datasets.store.retry import Backoff, default_backoff
@@ -111,16 +114,21 @@ class S3Store:
         return self._put_absent(key, content) or self.get(key) == content
 
     def put_file(self, key: str, path: Path) -> None:
-        size = self._size_of(path)
-        if size > LARGEST_SINGLE_PUT:
-            self._put_large_file(key, path, size)
-            return
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}; it was to be stored in {self.url}") from error
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST_SINGLE_PUT:
+                self._put_large_file(key, path, size)
+                return
 
-        def put(client: S3Client) -> None:
-            with path.open("rb") as file:
+            def put(client: S3Client) -> None:
+                file.seek(0)
                 require_s3(client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=file), "ETag")
 
-        self._repeated("PutObject", key, put)
+            self._repeated("PutObject", key, put)
 
     def exists(self, key: str) -> bool:
         return key in self.sizes(key)
@@ -146,12 +154,6 @@ class S3Store:
 
     def close(self) -> None:
         self._closed.set()
-
-    def _size_of(self, path: Path) -> int:
-        try:
-            return path.stat().st_size
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}; it was to be stored in {self.url}") from error
 
     def _put_large_file(self, key: str, path: Path, size: int) -> None:
         """Upload a file in parts, and check the size that the store lists: boto3 does not return what S3 answers."""
@@ -254,7 +256,8 @@ class S3Store:
         """Wait before a request is repeated, or raise when repeating it cannot help."""
         cause = transient_cause(error)
         seconds = time.monotonic() - since
-        if cause is None or self._gives_up(failures, seconds) or self._closed.is_set():
+        is_wrong = cause == UNREACHABLE and not self.backoff.retry_seconds  # nobody waits for a server that is not there
+        if cause is None or is_wrong or self._gives_up(failures, seconds) or self._closed.is_set():
             self._explain(error, operation, key, failures)
         self.statistics.retried(cause)
         # unseeded on purpose: the jitter must differ between ranks, and no result depends on it
@@ -314,7 +317,9 @@ class S3Store:
             )
             self._fail(text, operation, key, error)
         if isinstance(error, BotoCoreError | S3UploadFailedError | HTTPError | HTTPException | OSError):
-            text = f"S3 at {self._connection.endpoint} did not serve it ({type(error).__name__}: {in_one_line(error)})"
+            found = tls_problem(error) or f"{type(error).__name__}: {in_one_line(error)}"
+            trouble = "did not serve it" if transient_cause(error) else "could not be asked"
+            text = f"S3 at {self._connection.endpoint} {trouble} ({found})"
             self._fail(f"{text}{in_a_row}", operation, key, error)
         raise error
 

@@ -117,6 +117,23 @@ def test_the_doctor_warns_of_what_a_run_can_do_without(play: Play) -> None:
     assert (finding.level, "no conditional writes" in finding.text) == ("warn", True)
 
 
+def test_a_set_is_packed_where_nothing_can_be_deleted_or_written_under_conditions(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tidying, "_said", set())
+    monkeypatch.setattr("unbraid.datasets.store.lease.ELECTION_SECONDS", 0.2)
+    play(played.APPEND_ONLY, played.UNCONDITIONAL)
+    for number in range(4):
+        Image.fromarray(np.full((8, 8), 60 * number, np.uint8)).save(tmp_path / f"{number}.png")
+    packed = unbraid("data", "pack", "folder", str(tmp_path), SET)
+    assert packed.exit_code == 0, packed.output
+    assert packed.output.count("no conditional writes") == 1
+    assert ["may not delete" in record.getMessage() for record in caplog.records] == [True]
+    assert unbraid("data", "inspect", SET).exit_code == 0
+    again = unbraid("data", "pack", "folder", str(tmp_path), SET)
+    assert again.exit_code == 0, again.output
+
+
 def test_a_run_trains_to_its_end_where_nothing_can_be_deleted_or_written_under_conditions(
     play: Play,
     digits_folder: Path,

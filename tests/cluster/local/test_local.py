@@ -89,6 +89,16 @@ def test_a_driver_of_another_cluster_is_reachable_beside_running_services(
         assert (set(ON_LOOPBACK) <= set(os.environ)) == on_loopback
 
 
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE"])
+def test_an_s3_server_that_the_environment_names_stays(
+    services: LocalServices, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    monkeypatch.setattr(os, "environ", others | {name: "mine"})
+    use_local_services()
+    assert {key: value for key, value in os.environ.items() if key.startswith("AWS_")} == {name: "mine"}
+
+
 def test_a_taken_port_is_reported_by_number(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

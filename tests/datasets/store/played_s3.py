@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -91,6 +92,11 @@ class PlayedS3(ThreadingHTTPServer):
         self.given: Counter[str] = Counter()
         self.lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Pass over clients that have gone, which the standard library prints."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def may_give(self, answer: Answer) -> bool:
         """Count an answer, and return whether it is given once more."""

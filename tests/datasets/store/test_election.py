@@ -90,6 +90,22 @@ def test_a_claim_whose_launch_has_died_is_passed_over(store: Store) -> None:
     assert time.monotonic() - started > lease_module.EXPIRY_SECONDS
 
 
+@pytest.mark.parametrize("may_delete", [True, False])
+def test_a_place_that_was_given_back_without_a_record_is_free_at_once(
+    store: Store, play: Play, may_delete: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "EXPIRY_SECONDS", 30.0)
+    if not may_delete:
+        play(played.APPEND_ONLY, played.UNCONDITIONAL)
+        store = open_store(URL)
+    started = time.monotonic()
+    for _ in range(3):
+        with Lease.acquire(open_store(URL), BUSY, on_wait=lambda message: None, keep=False):
+            pass
+    assert time.monotonic() - started < lease_module.EXPIRY_SECONDS
+    assert bool(store.keys()) != may_delete
+
+
 def test_a_launch_that_was_not_seen_is_noticed_when_the_lease_is_renewed(store: Store) -> None:
     with Lease.acquire(store, BUSY, on_wait=lambda message: None) as lease:
         other = replace(Holder.here("job-2"), host="elsewhere")

@@ -11,6 +11,7 @@ from tests.datasets.store import played_s3 as played
 from tests.datasets.store.played_s3 import BUCKET, Answer, Play, page
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import RefusedError, Store, UnconditionalError, discard, open_store, tidying
+from unbraid.datasets.store.retry import Backoff
 
 URL = f"s3://{BUCKET}/set"
 SLOW_DOWN = played.error(503, "SlowDown", "Please reduce your request rate.", "put")
@@ -70,6 +71,7 @@ REFUSALS: list[tuple[str, Answer, tuple[Callable[[Store], object], ...], tuple[s
     ("redirect to a login page", page(302, "", Location="https://sso.example.com/login"), EVERY, ("not as S3 does", "302")),
     ("404 of a web server", page(404, "404 page not found"), EVERY, ("not as S3 does (404, text/html)",)),
     ("403 of a proxy", page(403, "<html>Forbidden</html>"), EVERY, ("not as S3 does (403, text/html)",)),
+    ("an https port", Answer(400, "Client sent an HTTP request to an HTTPS server.", headers={}), EVERY, ("want https?",)),
     ("an empty 200", Answer(200, "", headers={}), (read, write, claim, listing), ("not as S3 does",)),
     ("JSON", Answer(200, '{"ok": 1}', headers={"Content-Type": "application/json"}), (read, listing), ("not as S3 does",)),
 ]  # fmt: skip
@@ -133,6 +135,38 @@ def test_a_file_of_one_request_arrives_whole_after_a_failed_attempt(play: Play, 
     assert store.sizes("a") == {"a.tar": size}
 
 
+def test_a_server_without_tls_is_named_at_once(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = play()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url.replace("http://", "https://"))
+    store = open_store(URL)
+    with pytest.raises(DataError, match=r"S3 at https://.* could not be asked \(it does not speak TLS: write http://"):
+        store.get("index.json")
+    assert not store.statistics.retries
+
+
+def test_a_server_that_is_not_there_is_waited_for_only_by_those_who_say_so(play: Play) -> None:
+    server = play()
+    server.shutdown()
+    server.server_close()
+    for waits in (0.0, 1.5):
+        store = open_store(URL, backoff=Backoff(attempts=3, first=0.05, longest=0.1, retry_seconds=waits))
+        with pytest.raises(DataError, match=r"S3 at http://.* did not serve it \(EndpointConnectionError") as error:
+            store.get("index.json")
+        assert ("times in a row" in str(error.value)) == bool(waits)
+        assert (store.statistics.retries["Unreachable"] > 3) == bool(waits)
+
+
+def test_a_login_that_has_ended_is_no_trouble_of_the_server(
+    play: Play, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    play()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    (tmp_path / "none").write_text("[default]\ncredential_process = false\n")
+    with pytest.raises(DataError, match="its settings cannot be used: Error when retrieving credentials from custom-process"):
+        open_store(URL).get("index.json")
+
+
 def test_a_missing_file_is_an_error_that_names_both(play: Play, tmp_path: Path) -> None:
     play()
     with pytest.raises(DataError, match=rf"nowhere: No such file .*{URL}"):
@@ -170,7 +204,7 @@ def test_a_missing_bucket_is_made_in_the_region_that_was_asked_for(play: Play, m
     [
         (played.TAKEN, "bucket name 'played' is taken by somebody else (BucketAlreadyExists): choose another one"),
         (played.UNCREATABLE, "there is no bucket 'played', and these keys may not create it"),
-        (played.ILLEGAL_LOCATION, "is in another region"),
+        (played.ILLEGAL_LOCATION, "makes no bucket 'played' in region us-east-1"),
         (
             played.error(400, "InvalidLocationConstraint", "The specified location-constraint is not valid", "create"),
             "AWS_REGION",

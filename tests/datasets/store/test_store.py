@@ -27,6 +27,8 @@ def test_what_is_put_is_got(url: str, tmp_path: Path) -> None:
     store.put_file("a/large", large)
     assert store.get("a/large") == large.read_bytes()
     assert store.keys("a/") == ["a/b.bin", "a/large"]
+    assert store.sizes("a/") == {"a/b.bin": 10, "a/large": 9 << 20}
+    assert store.sizes("a/l") == {"a/large": 9 << 20}
     store.delete("a/b.bin")
     store.delete("a/b.bin")
     assert not store.exists("a/b.bin")
@@ -49,9 +51,11 @@ def test_a_missing_bucket_is_named(services: object) -> None:
         open_store("s3://no-such-bucket/set").get("index.json")
 
 
-def test_a_missing_bucket_is_created_on_request(services: object) -> None:
-    open_store("s3://made-on-request/x", create=True).put("a", b"1")
-    assert open_store("s3://made-on-request/x").get("a") == b"1"
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
+def test_a_missing_bucket_is_created_on_request(services: object, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", region)
+    open_store(f"s3://made-in-{region}/x", create=True).put("a", b"1")
+    assert open_store(f"s3://made-in-{region}/x").get("a") == b"1"
 
 
 def test_wrong_keys_are_named(services: object, monkeypatch: pytest.MonkeyPatch) -> None:

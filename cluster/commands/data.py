@@ -181,6 +181,55 @@ def write_set(
 
 
 @data.command()
+@click.argument("tars")
+@click.argument("destination", required=False)
+@click.option("--fields", help="NAME=EXTENSIONS of each field.  [default: images, and cls as label]")
+@click.option(
+    "--split", "splits", multiple=True, help="NAME=GLOB: tars whose names match belong to that split; may be repeated."
+)
+@click.option("--name", help="Name of the set.  [default: the last folder of TARS]")
+@click.option("--any-size", is_flag=True, help="Allow images of several sizes; training then resizes them, by data.fit.")
+@click.option("--decode", is_flag=True, help="Decode every image, not its header alone.")
+@click.option(
+    "--max-skipped", type=click.IntRange(0), default=0, show_default=True, help="Unreadable samples before it is an error."
+)
+@click.option("--threads", type=click.IntRange(1), help="Tars read at a time.  [default: twice the cores, 8 at most]")
+@click.option("--force", is_flag=True, help="Replace the index of other tars or fields.")
+def index(
+    tars: str, destination: str | None, fields: str | None, splits: tuple[str, ...], name: str | None, **options: Any
+) -> None:
+    """Make a set of WebDataset tars that exist, without copying or changing them.
+
+    TARS is a series such as s3://bucket/set-{000..127}.tar, a glob, or a folder. Tables and an index are written beside them,
+    or at DESTINATION. From then on data.url=DESTINATION trains on them, in exact order on any number of workers. Every tar is
+    read once. A command that was stopped continues when it is repeated.
+
+    Members are named by their extensions: image=jpg;png,label=cls. A number or a text in a JSON member is named by its keys:
+    label=json:class. Texts are numbered in alphabetical order, and are the names of the classes. A tar's split is the word in
+    its URL that means one (train, val, test), else train.
+
+    \b
+    Examples:
+      unbraid data index 's3://bucket/set-{000..127}.tar'
+      unbraid data index 's3://bucket/{train,val}-*.tar' s3://mine/sets/photos --fields image=jpg;png,label=json:class
+      unbraid data index ./tars ./index --any-size --split test='*-12?.tar'
+    """
+    from unbraid.datasets.indexing.index_tars import IndexOptions, index_tars
+    from unbraid.datasets.indexing.tars import find_tars, parse_splits
+    from unbraid.datasets.indexing.wanted import parse_fields
+    from unbraid.datasets.store import open_store
+
+    use_local_services()
+    found = find_tars(tars, parse_splits(splits))
+    wanted = parse_fields(fields) if fields else None
+    store = open_store(destination or found.store.url, create=destination is not None)
+    options["name"] = name or found.store.url.rstrip("/").rpartition("/")[2] or "tars"
+    written = index_tars(found, wanted, store, IndexOptions(**options), click.echo, one_line())
+    click.echo()
+    click.echo(f"{written.name} → {store.url}, digest {written.digest[:12]}: train on it with data.url={store.url}")
+
+
+@data.command()
 @click.argument("url")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a PNG that shows samples of every class and split.")
 @click.option("--no-check", is_flag=True, help="Do not read all shards; checksums and classes are then left out.")

@@ -124,7 +124,7 @@ def _pack_in_process(fields: Mapping[str, Field], url: str, max_skipped: int, pl
 def _pack_shard(fields: Mapping[str, Field], store: Store, max_skipped: int, plan: ShardPlan) -> Finished:
     """Write one shard, unless it is finished; return its record."""
     place = Place(store)
-    record = place.finished(plan.name, plan.digest)
+    record = place.finished(plan.name, plan.digest, Finished)
     if record is not None:
         return record
     samples = []
@@ -139,7 +139,7 @@ def _pack_shard(fields: Mapping[str, Field], store: Store, max_skipped: int, pla
             continue
         samples.append({"__key__": item.key, **members})
     record = Finished(plan.digest, write_shard(store, plan.name, fields, samples), skipped)
-    place.finish_shard(record)
+    place.keep(record)
     return record
 
 

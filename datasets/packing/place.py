@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Protocol, TypeVar
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import INDEX_KEY, Index, PackedFrom, Shard, read_index, write_index
@@ -15,13 +16,30 @@ from unbraid.datasets.untrusted.keys import Key
 
 MARKERS = "packing"
 """Prefix of the records of a packing; they are removed when the index is written."""
-REPLACED = f"{MARKERS}/replaced.json"
+OWN = f"{MARKERS}/own.json"
 _OWN_TAR = re.compile(r"[^/]+-\d{6}\.tar")
+
+
+class Record(Protocol):
+    """The record of a finished shard."""
+
+    @property
+    def items(self) -> str:
+        """Hex digest of what it was made from."""
+        ...
+
+    @property
+    def shard(self) -> Shard:
+        """Its entry in the index."""
+        ...
+
+
+Kind = TypeVar("Kind", bound=Record)
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The record of a finished shard.
+    """The record of a shard that was packed.
 
     Attributes:
         items: the digest of what it was made from.
@@ -35,8 +53,8 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class _Replaced:
-    """The shards of the set that is being packed again; they are removed where the new set has none of their name."""
+class _Own:
+    """The tars that packings have written, or are about to; they are removed where the new set has none of their name."""
 
     names: list[Key]
 
@@ -46,10 +64,12 @@ class Place:
 
     Args:
         store: of the set.
+        folder: prefix of the records of what is being done there.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, folder: str = MARKERS) -> None:
         self.store = store
+        self.folder = folder
 
     @contextmanager
     def claimed(self) -> Iterator[Lease]:
@@ -59,7 +79,7 @@ class Place:
             DataError: when another packing has the place; it is named.
         """
         busy = f"{self.store.url} is being packed by {{holder}}: wait until it has ended, or pack to another place"
-        with Lease.acquire(self.store, busy, folder=f"{MARKERS}/lease", keep=False) as lease:
+        with Lease.acquire(self.store, busy, folder=f"{self.folder}/lease", keep=False) as lease:
             yield lease
 
     def packed(self, origin: PackedFrom) -> Index | None:
@@ -71,6 +91,11 @@ class Place:
         if not self.store.exists(INDEX_KEY):
             return None
         index = read_index(self.store)
+        if not index.owns_tars and self.folder == MARKERS:
+            raise DataError(
+                f"{self.store.url}: has an index of tars that were there already, {index.name}; pack to another place, or "
+                f"delete its {INDEX_KEY} first"
+            )
         differences = _differences(index.packed_from, origin)
         if differences:
             found = "".join(f"\n  {line}" for line in differences)
@@ -87,28 +112,29 @@ class Place:
             DataError: when there are tars that no packing of this program has written.
         """
         keys = self.store.keys()
-        replaced = self._own_names(keys)
-        foreign = sorted(key for key in keys if key.endswith(".tar") and key not in replaced and key not in names)
+        own = self._own_names(keys)
+        foreign = sorted(key for key in keys if key.endswith(".tar") and key not in own)
         if foreign:
             raise DataError(
                 f"{self.store.url}: holds {len(foreign):,} tars that are no part of this set, such as {foreign[0]}: readers "
                 "would take them for a part of it; pack to an empty place, or move them away"
             )
+        self.store.put(OWN, json.dumps(asdict(_Own(sorted(own | set(names))))).encode())
         if INDEX_KEY in keys:
-            self.store.put(REPLACED, json.dumps(asdict(_Replaced(sorted(replaced)))).encode())
             self.store.delete(INDEX_KEY)  # before anything changes: half a set is none
 
-    def finished(self, name: str, items: str) -> Finished | None:
+    def finished(self, name: str, items: str, kind: type[Kind]) -> Kind | None:
         """Return the record of a shard that was finished before, from the same items."""
-        key = f"{MARKERS}/{name}.json"
+        key = f"{self.folder}/{name}.json"
         if not self.store.exists(key):
             return None
-        record = parse_json(self.store.get(key), Finished, f"{self.store.url}/{key}")
+        record = parse_json(self.store.get(key), kind, f"{self.store.url}/{key}")
         return record if record.items == items else None
 
-    def finish_shard(self, record: Finished) -> None:
+    def keep(self, record: Record) -> None:
         """Keep the record of a finished shard."""
-        self.store.put(f"{MARKERS}/{record.shard.name}.json", json.dumps(asdict(record)).encode())
+        content = json.dumps(asdict(record))  # type: ignore[call-overload]  # every record is a dataclass
+        self.store.put(f"{self.folder}/{record.shard.name}.json", content.encode())
 
     def finish(self, index: Index) -> None:
         """Verify all that was written, remove what it replaces, and write the index.
@@ -119,12 +145,16 @@ class Place:
         shards = [shard for of_split in index.splits.values() for shard in of_split]
         self._require_stored(shards)
         kept = {shard.name for shard in shards}
-        for name in sorted(self._own_names(self.store.keys()) - kept):
-            self.store.delete(name)
-            self.store.delete(name.removesuffix(".tar") + ".npy")
+        replaced = sorted(self._own_names(self.store.keys()) - kept)
+        for name in replaced:
+            self.store.delete(name)  # refused, there must be no set: readers would take these for a part of it
+        discard(self.store, [name.removesuffix(".tar") + ".npy" for name in replaced])
         write_index(self.store, index)
-        records = [key for key in self.store.keys(f"{MARKERS}/") if not key.startswith(f"{MARKERS}/lease/")]
-        discard(self.store, records)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete the records: the index is written."""
+        discard(self.store, [key for key in self.store.keys(f"{self.folder}/") if not key.startswith(f"{self.folder}/lease/")])
 
     def _require_stored(self, shards: Iterable[Shard]) -> None:
         """Check that the store has every shard and table in its full size, by listing what it has.
@@ -151,11 +181,13 @@ class Place:
             for key in keys
             if key.startswith(f"{MARKERS}/") and key.endswith(".tar.json")
         }
-        if REPLACED in keys:
-            own |= set(parse_json(self.store.get(REPLACED), _Replaced, f"{self.store.url}/{REPLACED}").names)
+        if OWN in keys:
+            own |= set(parse_json(self.store.get(OWN), _Own, f"{self.store.url}/{OWN}").names)
         if INDEX_KEY in keys:
             try:
-                own |= {shard.name for shards in read_index(self.store).splits.values() for shard in shards}
+                index = read_index(self.store)
+                if index.owns_tars:
+                    own |= {shard.name for shards in index.splits.values() for shard in shards}
             except DataError:  # of another version, or damaged: what looks like a shard and has a table was one
                 own |= {key for key in keys if _OWN_TAR.fullmatch(key) and key.removesuffix(".tar") + ".npy" in keys}
         return own & keys

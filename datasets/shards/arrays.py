@@ -11,6 +11,15 @@ LONGEST_HEADER = 10_000
 """Characters."""
 
 
+def array_shape(content: bytes | memoryview) -> tuple[int, ...]:
+    """Return the shape that the header of a ``.npy`` file says.
+
+    Raises:
+        ValueError: when the content is none.
+    """
+    return _header(io.BytesIO(content))[0]
+
+
 def read_array(content: bytes | memoryview, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
     """Read an array from the content of a ``.npy`` file, without a copy. Nothing is unpickled.
 
@@ -22,12 +31,7 @@ def read_array(content: bytes | memoryview, shape: tuple[int, ...], dtype: np.dt
         ValueError: when the content is no such array.
     """
     file = io.BytesIO(content)
-    try:
-        version = npy.read_magic(file)
-        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
-        found, transposed, kind = read(file, max_header_size=LONGEST_HEADER)
-    except Exception as error:  # numpy documents none of what it raises for a damaged header
-        raise ValueError(f"not an array ({type(error).__name__})") from None
+    found, transposed, kind = _header(file)
     if found != shape:
         raise ValueError(f"it has shape {found}, the index says {shape}")
     if kind != dtype if dtype is not None else kind.hasobject or kind.kind not in "biuf":
@@ -35,3 +39,13 @@ def read_array(content: bytes | memoryview, shape: tuple[int, ...], dtype: np.dt
     if len(content) - file.tell() != kind.itemsize * int(np.prod(shape, dtype=np.int64)):
         raise ValueError(f"it has {len(content) - file.tell()} bytes of values, which is not what shape {shape} needs")
     return np.frombuffer(content, kind, offset=file.tell()).reshape(shape, order="F" if transposed else "C")
+
+
+def _header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, whether columns come first, and type."""
+    try:
+        version = npy.read_magic(file)
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+        return read(file, max_header_size=LONGEST_HEADER)
+    except Exception as error:  # numpy documents none of what it raises for a damaged header
+        raise ValueError(f"not an array ({type(error).__name__})") from None

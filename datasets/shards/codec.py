@@ -1,7 +1,7 @@
 """Decodes the members of samples into arrays. Every decoder is named, so that nothing is ever unpickled."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import kornia_rs
 import numpy as np
@@ -39,7 +39,7 @@ def decoder_of(field: Field, resize: bool = False) -> Decoder:
         resize: whether images of any size are resized to the array's.
     """
     if field.kind == "integer":
-        return _decode_integer
+        return _word_decoder(field.words) if field.words else _decode_integer
     if field.kind == "array":
         return _decode_array
     if resize:
@@ -158,6 +158,19 @@ def _decode_resized(content: memoryview | bytes, out: NDArray[np.generic]) -> No
 
 def _decode_integer(content: memoryview | bytes, out: NDArray[np.generic]) -> None:
     out[0] = decode_integer(content)
+
+
+def _word_decoder(words: Mapping[str, int]) -> Decoder:
+    """Return a decoder of texts that stand for numbers."""
+    numbers = {word.encode("utf-8", "surrogateescape"): number for word, number in words.items()}
+
+    def decode(content: memoryview | bytes, out: NDArray[np.generic]) -> None:
+        number = numbers.get(bytes(content).strip())
+        if number is None:
+            raise ValueError(f"{bytes(content[:40])!r} is none of the {len(words):,} known ones")
+        out[0] = number
+
+    return decode
 
 
 def _decode_array(content: memoryview | bytes, out: NDArray[np.generic]) -> None:

@@ -53,12 +53,14 @@ class Field:
         shape: of one decoded value; (C, 0, 0) for images of several sizes, of which a batch can be made by resizing only.
         is_plain: whether every image is stored upright, opaque and of 8 bits, as PNG or JPEG, so that the fastest decoders
             give its pixels.
+        words: the numbers that texts stand for, of an integer field; empty where the members hold decimal numbers.
     """
 
     kind: FieldKind
     members: Annotated[tuple[Extension, ...], Bounded(min_length=1, max_length=32)]
     shape: Annotated[Shape, AfterValidator(_fits)] = ()
     is_plain: bool = True
+    words: Annotated[Mapping[Text, Count], Bounded(max_length=200_000)] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         is_image = self.kind == "image"
@@ -145,6 +147,8 @@ class Index:
         recipe: of a synthetic set: its generator, and the numbers from which any sample can be drawn again; else empty.
         left_out: how many of the raw files were not packed, by reason.
         packed_from: the raw files and options; None for a set that was not packed from any.
+        tars: URL below which the tars lie, where that is another place than the index's; else empty.
+        owns_tars: whether this program has written the tars. Those of others are neither changed nor deleted.
     """
 
     name: Name
@@ -157,6 +161,8 @@ class Index:
     recipe: Annotated[Mapping[Name, str | int], Bounded(max_length=64)] = field(default_factory=dict)
     left_out: Annotated[Mapping[Text, Count], Bounded(max_length=1000)] = field(default_factory=dict)
     packed_from: PackedFrom | None = None
+    tars: Text = ""
+    owns_tars: bool = True
 
     @property
     def digest(self) -> str:
@@ -165,7 +171,7 @@ class Index:
         Each sample's SHA-256 is in its shard's table, whose own is in here; reading checks both. So whoever exchanges a sample
         changes the digest, or is found out.
         """
-        fields = [(name, f.kind, f.members, f.shape, f.is_plain) for name, f in self.fields.items()]
+        fields = [(name, f.kind, f.members, f.shape, f.is_plain, sorted(f.words.items())) for name, f in self.fields.items()]
         splits = {
             split: [(s.name, s.sha256, s.count, s.table_sha256) for s in shards]
             for split, shards in sorted(self.splits.items())

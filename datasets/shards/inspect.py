@@ -12,11 +12,12 @@ import numpy as np
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.codec import LONGEST_INTEGER, decode_integer, image_shape
-from unbraid.datasets.shards.index import Field, Index, Shard, read_index
+from unbraid.datasets.shards.elsewhere import open_set
+from unbraid.datasets.shards.index import Field, Index, Shard
 from unbraid.datasets.shards.selection import Look, Surroundings, class_field, look_around
 from unbraid.datasets.shards.sheet import draw_sheet, sheet_file
 from unbraid.datasets.shards.table import ABSENT, Table, read_table
-from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.store import Store
 
 Report = Callable[[str], None]
 
@@ -62,8 +63,7 @@ def inspect_set(url: str, sheet: Path | None, check: bool, report: Report) -> in
     """
     with ExitStack() as stack:
         file = None if sheet is None else stack.enter_context(sheet_file(sheet))
-        store = open_store(url)
-        index = read_index(store)
+        store, index = open_set(url)
         wanted = file is not None or any(f.has_several_sizes for f in index.fields.values())
         looked = look_around(store, index) if wanted else Surroundings([], [])
         _describe(store, index, looked.looks, report)

@@ -7,8 +7,7 @@ tables at a time.
 
 import hashlib
 import io
-import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.arrays import LONGEST_HEADER, read_array
 from unbraid.datasets.shards.index import Field, Shard
+from unbraid.datasets.shards.walk import TarSample
 from unbraid.datasets.store import Store
 
 ABSENT = 0xFFFFFFFF
@@ -151,58 +151,34 @@ def _checked(rows: NDArray[np.void], shard: Shard) -> Table:
     return Table(offsets, sizes, rows["sha256"], rows["group_sha256"], members)
 
 
-def make_table(content: memoryview, fields: Mapping[str, Field], where: str) -> tuple[Table, list[str]]:
-    """Make the table of a tar, by reading it once.
+def make_table(samples: Iterable[TarSample], fields: Mapping[str, Field]) -> Table:
+    """Make the table of a tar from its samples, in order.
 
-    Args:
-        content: of the tar.
-        where: name of the tar, for messages.
-
-    Returns:
-        The table, and the samples' keys.
-
-    Raises:
-        DataError: when a sample's members are not neighbours, or the content is not a tar.
+    The bytes between two samples, such as those of a sample that is left out, count to the one before.
     """
     columns = {extension: i for i, f in enumerate(fields.values()) for extension in f.members}
-    keys: dict[str, None] = {}
     offsets: list[int] = []
-    rows: list[NDArray[np.int64]] = []
-    end = 0
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            for member in archive:
-                if not member.isfile():
-                    continue
-                folder, slash, file = member.name.rpartition("/")
-                stem, _, extension = file.partition(".")
-                key = folder + slash + stem
-                if key not in keys:
-                    keys[key] = None
-                    offsets.append(member.offset)
-                    rows.append(np.full((len(fields), 2), (0, ABSENT), dtype=np.int64))
-                elif key != next(reversed(keys)):
-                    raise DataError(f"{where}: members of {key} are not beside each other; pack it again")
-                if extension in columns:
-                    rows[-1][columns[extension]] = (member.offset_data - offsets[-1], member.size)
-                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-    except tarfile.TarError as error:
-        raise DataError(f"{where}: not a tar ({error})") from None
-    starts = np.array(offsets, dtype=np.int64)
-    sizes = np.diff(starts, append=end)
-    spans = [content[start : start + size] for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)]
-    members = np.stack(rows).astype(np.uint32) if rows else np.zeros((0, len(fields), 2), np.uint32)
-    return Table(starts, sizes, _stacked(map(_hash, spans)), _stacked(_running_hashes(spans)), members), list(keys)
-
-
-def _running_hashes(samples: Sequence[memoryview]) -> Iterator[bytes]:
-    """Yield for each sample the hash of its group up to and with it."""
+    sizes: list[int] = []
+    hashes: list[bytes] = []
+    group_hashes: list[bytes] = []
+    rows = []
     running = hashlib.sha256()
     for number, sample in enumerate(samples):
+        row = [(0, ABSENT)] * len(fields)
+        for extension, place in sample.members.items():
+            if extension in columns:
+                row[columns[extension]] = place
         if number % GROUP == 0:
             running = hashlib.sha256()
-        running.update(sample)
-        yield running.digest()[:HASH_BYTES]
+        running.update(sample.content)
+        offsets.append(sample.offset)
+        sizes.append(len(sample.content))
+        hashes.append(hashlib.sha256(sample.content).digest()[:HASH_BYTES])
+        group_hashes.append(running.digest()[:HASH_BYTES])
+        rows.append(row)
+    members = np.array(rows, np.uint32).reshape(len(rows), len(fields), 2)
+    starts, lengths = np.array(offsets, np.int64), np.array(sizes, np.int64)
+    return Table(starts, lengths, _stacked(hashes), _stacked(group_hashes), members)
 
 
 def _stacked(hashes: Iterable[bytes]) -> NDArray[np.uint8]:

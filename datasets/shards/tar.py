@@ -1,8 +1,6 @@
 """Writes plain WebDataset tars deterministically, and reads and checks their samples."""
 
 import hashlib
-import io
-import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -13,10 +11,10 @@ from webdataset.writer import TarWriter
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import Field, Shard
 from unbraid.datasets.shards.table import Table, make_table, read_table
+from unbraid.datasets.shards.walk import BLOCK, TarError, walk
 from unbraid.datasets.store import Store
 from unbraid.datasets.untrusted.keys import relative_key
 
-BLOCK = tarfile.BLOCKSIZE
 Sample = dict[str, bytes]
 """One sample: ``__key__`` (as bytes) and the contents of its members by extension, such as ``png`` and ``cls``."""
 
@@ -69,11 +67,18 @@ def _require_members(sample: Mapping[str, object], fields: Mapping[str, Field], 
 
 
 def describe_shard(content: memoryview, name: str, fields: Mapping[str, Field], where: str) -> tuple[Shard, bytes]:
-    """Return the index's entry for a tar, and its encoded table."""
-    table, keys = make_table(content, fields, where)
+    """Return the index's entry for a tar, and its encoded table.
+
+    Raises:
+        DataError: when the content is not that of a tar of samples.
+    """
+    try:
+        table = make_table(walk([content]), fields)
+    except TarError as error:
+        raise DataError(f"{where}: {error}") from None
     encoded = table.encoded()
     sha256 = hashlib.sha256(content).hexdigest()
-    return Shard(name, len(content), sha256, len(keys), hashlib.sha256(encoded).hexdigest()), encoded
+    return Shard(name, len(content), sha256, len(table.offsets), hashlib.sha256(encoded).hexdigest()), encoded
 
 
 def read_samples(store: Store, shard: Shard, fields: int, first: int, last: int) -> Iterator[Sample]:
@@ -112,29 +117,16 @@ def damaged(store: Store, shard: Shard, table: Table, sample: int) -> str:
 
 
 def parse_sample(content: memoryview) -> Sample:
-    """Read the members of one sample from its own part of a tar.
+    """Read the members of the first sample of a part of a tar.
 
     Raises:
-        ValueError: when the content is not a sequence of complete members of one key.
+        ValueError: when the content does not begin with a complete sample.
     """
-    sample: Sample = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            members = archive.getmembers()
-    except tarfile.TarError as error:
+        found = next(walk([content, bytes(2 * BLOCK)]), None)
+    except TarError as error:
         raise ValueError(error) from None
-    for member in members:
-        if not member.isfile():
-            raise ValueError(f"member {member.name!r} is not a regular file")
-        folder, slash, file = member.name.rpartition("/")
-        stem, _, extension = file.partition(".")
-        key = (folder + slash + stem).encode(errors="replace")
-        if sample.setdefault("__key__", key) != key:
-            raise ValueError(f"members of {sample['__key__'].decode()!r} and {key.decode()!r} are mixed")
-        body = content[member.offset_data : member.offset_data + member.size]
-        if len(body) != member.size:
-            raise ValueError(f"member {member.name!r} is cut off")
-        sample[extension] = bytes(body)
-    if not sample:
+    if found is None:
         raise ValueError("no members")
-    return sample
+    members = {extension: bytes(found.member(extension)) for extension in found.members}
+    return {"__key__": found.key.encode(errors="replace"), **members}

@@ -13,8 +13,9 @@ from typing import Self
 from torch import Tensor
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.shards.index import Index, read_index
-from unbraid.datasets.store import Store, open_store
+from unbraid.datasets.shards.elsewhere import open_set
+from unbraid.datasets.shards.index import Index
+from unbraid.datasets.store import Store
 from unbraid.datasets.store.retry import default_backoff
 from unbraid.datasets.stream.cache import ShardCache
 from unbraid.datasets.stream.decode import Arrays, BatchDecoder
@@ -120,8 +121,9 @@ class SampleStream:
         retry_seconds: float = 0.0,
         fit: tuple[int, int] | None = None,
     ) -> None:
-        self.store: Store = open_store(url, backoff=default_backoff(retry_seconds))
-        self.index: Index = read_index(self.store)
+        store, index = open_set(url, default_backoff(retry_seconds))
+        self.store: Store = store
+        self.index: Index = index
         self.cache = cache
         self.max_skipped = max_skipped
         self.statistics = StreamStatistics()
@@ -311,8 +313,7 @@ def read_split(
     Raises:
         DataError: naming shard and sample, when one cannot be used.
     """
-    store = open_store(url)
-    index = read_index(store)
+    store, index = open_set(url)
     shards = index.shards(split)
     reader = ShardReader(store, shards, len(index.fields))
     try:

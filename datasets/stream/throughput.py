@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.elsewhere import open_set
 from unbraid.datasets.shards.index import read_index
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.decode import BatchDecoder
@@ -55,8 +56,8 @@ def measure(
 
 def read_alone(url: str, split: str, seconds: float) -> float:
     """Measure images/s of ranged GETs alone, as many at a time as a stream makes; nothing is decoded or checked."""
-    store = open_store(url)
-    shards = read_index(store).shards(split)
+    store, index = open_set(url)
+    shards = index.shards(split)
     jobs = itertools.cycle(
         (shard.name, start, min(LARGEST_READ, shard.bytes - start), shard.count / shard.bytes)
         for shard in shards
@@ -83,8 +84,7 @@ def read_alone(url: str, split: str, seconds: float) -> float:
 
 def decode_alone(url: str, split: str, seconds: float, threads: int | None = None) -> float:
     """Measure images/s of decoding alone, of samples that are in memory, on all cores."""
-    store = open_store(url)
-    index = read_index(store)
+    store, index = open_set(url)
     shards = index.shards(split)
     stretch = Stretch(0, 0, min(shards[0].count, 2048))
     block = ShardReader(store, shards, len(index.fields)).read((stretch,), in_packed_order(stretch))

@@ -22,6 +22,7 @@ from unbraid.datasets.shards.index import read_index
 from unbraid.datasets.shards.inspect import inspect_set
 from unbraid.datasets.shards.table import make_table
 from unbraid.datasets.shards.tar import parse_sample
+from unbraid.datasets.shards.walk import TarError, walk
 from unbraid.datasets.store import FolderStore
 from unbraid.datasets.store.lease import Lease, newest
 from unbraid.trainers.errors import ConfigError, RunError, TrainingError
@@ -198,7 +199,7 @@ def test_any_bytes_are_a_tar_or_one_clear_error(data: st.DataObject) -> None:
         for name in ("a.png", "a.cls", "b.png"):
             archive.addfile(tarfile.TarInfo(name), io.BytesIO())
     content = memoryview(data.draw(contents(buffer.getvalue(), "binary")))
-    with suppress(DataError):
-        make_table(content, {}, "here")
+    with suppress(TarError):
+        make_table(walk([content]), {})
     with suppress(ValueError):
         parse_sample(content)

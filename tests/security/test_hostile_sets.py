@@ -57,7 +57,10 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
         split: [(s.get("name"), s.get("sha256"), s.get("count"), s.get("table_sha256")) for s in shards]
         for split, shards in sorted(content["splits"].items())
     }
-    fields = [(name, f["kind"], f["members"], f["shape"], f["is_plain"]) for name, f in content["fields"].items()]
+    fields = [
+        (name, f["kind"], f["members"], f["shape"], f["is_plain"], sorted(f["words"].items()))
+        for name, f in content["fields"].items()
+    ]
     content["digest"] = hashlib.sha256(json.dumps({"fields": fields, "splits": splits}).encode()).hexdigest()
     path.write_text(json.dumps(content))
 

@@ -109,7 +109,7 @@ def test_a_rank_reads_only_the_bytes_of_its_own_batches(
             return get_range(key, start, length)
 
         monkeypatch.setattr(store, "get_range", recorded)
-        monkeypatch.setattr("unbraid.datasets.stream.stream.open_store", lambda url: store)
+        monkeypatch.setattr("unbraid.datasets.shards.elsewhere.open_store", lambda url, backoff: store)
         list(read_split(str(digits_folder), "train", batch, None, rank, world_size))
         received[rank, world_size] = store.statistics.bytes
         return read

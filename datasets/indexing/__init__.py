@@ -1,0 +1,1 @@
+"""Makes a set of tars that exist already, without copying or changing them: their tables and an index."""

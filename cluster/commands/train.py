@@ -69,6 +69,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
         debug: train in this process, without Ray.
         address: of a Ray cluster; None starts one here.
     """
+    from unbraid.datasets.shards.readers import reading
     from unbraid.datasets.store.lease import HOLDER, Lease
     from unbraid.trainers.errors import StoppedError
     from unbraid.trainers.launch.here import train_here
@@ -85,8 +86,9 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
         click.echo(f"run {config.run.name} → {store.url}")
         progress = Progress(config)
         busy = f"run {config.run.name} is being trained by {HOLDER}: follow or stop that one, or give this one another run.name"
-        lease = Lease.acquire(store, busy, os.environ.get(JOB_VARIABLE, ""), click.echo)
-        with lease, _stopped_by_sigterm(lease):
+        job = os.environ.get(JOB_VARIABLE, "")
+        lease = Lease.acquire(store, busy, job, click.echo)
+        with lease, reading(config.data.url, job), _stopped_by_sigterm(lease):
             try:
                 if debug:
                     train_here(config, progress, lease)

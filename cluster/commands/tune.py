@@ -81,6 +81,7 @@ def run(
 
 def run_to_end(campaign: Campaign, address: str | None) -> None:
     """Run a campaign until it is over or interrupted, showing its table, and write its report; exits 130 after Ctrl-C."""
+    from unbraid.datasets.shards.readers import reading
     from unbraid.trainers.errors import RunError
     from unbraid.trainers.launch.preflight import check_inputs
     from unbraid.trainers.search.campaign.checks import corner_config
@@ -89,13 +90,15 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     from unbraid.trainers.search.report.table import LiveTable
     from unbraid.trainers.search.trials.driver import run_campaign
 
-    check_inputs(corner_config(campaign))
+    corner = corner_config(campaign)
+    check_inputs(corner)
     journal = Journal.claim(campaign, without_password(" ".join(sys.argv[1:])))
     click.echo(f"campaign {campaign.name} → {journal.store.url}")
     started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))
     table = LiveTable(campaign, lambda: earlier + time.monotonic() - started, sys.stdout)
     try:
-        plan, stop = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
+        with reading(corner.data.url):
+            plan, stop = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
     except KeyboardInterrupt:  # before trials run, or a second time while they are stopped
         _exit_interrupted()
     table(plan.configurations, last=True)

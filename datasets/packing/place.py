@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import INDEX_KEY, Index, PackedFrom, Shard, read_index, write_index
+from unbraid.datasets.shards.readers import readers_of
 from unbraid.datasets.store import Store, discard
 from unbraid.datasets.store.lease import Lease
 from unbraid.datasets.untrusted.documents import Sha256, Text, parse_json
@@ -109,7 +110,7 @@ class Place:
         """Prepare for writing shards of these names: a set that is here is none any more, its shards are replaced.
 
         Raises:
-            DataError: when there are tars that no packing of this program has written.
+            DataError: when there are tars that no packing of this program has written, or a run reads the set that is here.
         """
         keys = self.store.keys()
         own = self._own_names(keys)
@@ -118,6 +119,13 @@ class Place:
             raise DataError(
                 f"{self.store.url}: holds {len(foreign):,} tars that are no part of this set, such as {foreign[0]}: readers "
                 "would take them for a part of it; pack to an empty place, or move them away"
+            )
+        readers = readers_of(self.store) if INDEX_KEY in keys else []
+        if readers:
+            more = f" and {len(readers) - 1} others" if len(readers) > 1 else ""
+            raise DataError(
+                f"{self.store.url}: is being read by {readers[0]}{more}: what they train on would change under them; stop "
+                "them, or pack to another place"
             )
         self.store.put(OWN, json.dumps(asdict(_Own(sorted(own | set(names))))).encode())
         if INDEX_KEY in keys:

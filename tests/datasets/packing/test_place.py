@@ -1,7 +1,9 @@
 """The place of a set: one packing at a time, half a set is none, another set is not overwritten unasked, nothing old stays."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.packing.place import Place
 from unbraid.datasets.raw.images import encode_png
 from unbraid.datasets.shards.index import INDEX_KEY, read_index
+from unbraid.datasets.shards.readers import readers_of, reading
 from unbraid.datasets.store import FolderStore, Store, lease
-from unbraid.datasets.store.lease import HeldError
+from unbraid.datasets.store.lease import HeldError, Holder
 from unbraid.datasets.stream.stream import read_split
 
 
@@ -122,6 +125,30 @@ def test_two_packings_to_one_place_do_not_meet(store: Store, monkeypatch: pytest
         pack(source(mark="other"), FolderStore(Path(store.url)), silent, shards=10)
     assert not store.keys("")
     assert pack(source(), store, silent, shards=10)
+
+
+def test_a_set_that_is_being_read_is_not_packed_over(store: Store) -> None:
+    first = pack(source(), store, silent, shards=10)
+    with reading(store.url, "raysubmit_1"):
+        wait_until(lambda: bool(readers_of(store)))
+        with pytest.raises(DataError, match=r"is being read by job raysubmit_1, .*: what they train on would change"):
+            pack(source(mark="new"), store, silent, shards=10, force=True)
+        assert read_index(store) == first
+        store.put("readers/foreign.json", b"{}")
+    assert pack(source(mark="new"), store, silent, shards=10, force=True) != first
+
+
+def test_a_reader_that_has_died_holds_nobody_up(store: Store) -> None:
+    pack(source(), store, silent, shards=10)
+    gone = replace(Holder.here(), pid=2**22 + 1)
+    store.put("readers/gone.json", json.dumps(asdict(gone)).encode())
+    assert pack(source(mark="new"), store, silent, shards=10, force=True)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def test_a_member_that_the_stream_cannot_decode_is_found_while_packing(store: Store) -> None:

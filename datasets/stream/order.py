@@ -1,7 +1,8 @@
 """Computes the order of samples: a pure function of (seed, epoch, lanes), without input or output.
 
-In every epoch, the shards are shuffled and laid end to end: one sequence of N samples. It is cut into *lanes*: lane l owns the
-positions l·N // lanes to (l + 1)·N // lanes, so that lanes differ by one sample at most, whatever the lengths of the shards.
+In every epoch, the shards are shuffled and laid end to end: one sequence of N samples. A shard so large that lanes would get
+few of its like is shuffled in several pieces. The sequence is cut into *lanes*: lane l owns the positions l·N // lanes to
+(l + 1)·N // lanes, so that lanes differ by one sample at most, whatever the lengths of the shards.
 Each lane shuffles its samples within windows. A global batch takes the same number of samples from every lane, lane 0's first;
 a rank owns ``lanes / world_size`` neighbouring lanes. So the global sequence of batches is the same for any number of ranks,
 all ranks have equally many batches, no sample is read by two ranks, and any position is computed, not replayed. A shard that
@@ -14,10 +15,13 @@ different times, and a rank fetches at a steady rate.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+PIECES_A_LANE = 4
+"""What is shuffled as a whole is no larger than a lane divided by this."""
 EPOCHS_KEPT = 4
 """Epochs whose sequence of shards an order keeps in memory: reading ahead may be in the next one."""
 
@@ -104,13 +108,14 @@ class Order:
         begin, end = first_of_lane + begin, min(first_of_lane + end, last_of_lane)
         if begin >= end:
             return ()
-        shards, ends = self._sequence(epoch)
+        pieces, ends = self._sequence(epoch)
         first, last = np.searchsorted(ends, [begin, end - 1], side="right").tolist()
         stretches = []
-        for shard, stop in zip(shards[first : last + 1].tolist(), ends[first : last + 1].tolist(), strict=True):
-            start, count = stop - self.counts[shard], self.counts[shard]
+        for piece, stop in zip(pieces[first : last + 1].tolist(), ends[first : last + 1].tolist(), strict=True):
+            shard, offset, count = self._pieces[piece].tolist()
+            start = stop - count
             if count:
-                stretches.append(Stretch(shard, max(begin - start, 0), min(end - start, count)))
+                stretches.append(Stretch(shard, offset + max(begin - start, 0), offset + min(end - start, count)))
         return tuple(stretches)
 
     def permutation(self, epoch: int, lane: int, windows: range) -> NDArray[np.int64]:
@@ -126,14 +131,29 @@ class Order:
         return np.concatenate(parts)
 
     @cached_property
+    def _pieces(self) -> NDArray[np.int64]:
+        """(P, 3) shard, first sample and number of samples of each piece that is shuffled as a whole.
+
+        A piece is a shard. A shard with so many samples that lanes would get few of its like is cut into several, so that
+        a set of few tars is mixed like one of many.
+        """
+        largest = max(1, -(-self.samples // (PIECES_A_LANE * self.lanes)))
+        pieces = []
+        for shard, count in enumerate(self.counts):
+            parts = max(1, -(-count // largest))
+            bounds = [part * count // parts for part in range(parts + 1)]
+            pieces += [(shard, first, last - first) for first, last in pairwise(bounds)]
+        return np.array(pieces, dtype=np.int64)
+
+    @cached_property
     def _sequence(self) -> Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Function of the epoch: (S,) its shards in order, and (S,) the position after each of them. It keeps a few epochs."""
-        counts = np.array(self.counts, dtype=np.int64)
+        """Function of the epoch: (P,) its pieces in order, and (P,) the position after each of them. It keeps a few epochs."""
+        counts = self._pieces[:, 2]
 
         @lru_cache(maxsize=EPOCHS_KEPT)
         def sequence(epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-            shards = np.random.default_rng([self.seed, epoch]).permutation(len(counts))
-            return shards, np.cumsum(counts[shards])
+            pieces = np.random.default_rng([self.seed, epoch]).permutation(len(counts))
+            return pieces, np.cumsum(counts[pieces])
 
         return sequence
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +22,24 @@ class Size(click.ParamType[tuple[int, int]]):
     name = "HxW"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        match = re.fullmatch(r"(\d+)x(\d+)", str(value))
+        match = re.fullmatch(r"(\d{1,9})x(\d{1,9})", str(value))
         if match is None or 0 in (int(match[1]), int(match[2])):
             self.fail(f"{value!r} is not HEIGHTxWIDTH, such as 128x64", param, ctx)
+        from unbraid.datasets.shards.index import LARGEST_VALUE
+
+        if 3 * int(match[1]) * int(match[2]) > LARGEST_VALUE:
+            self.fail(f"{value!r} is larger than any image of a set: at most {LARGEST_VALUE // 3:,} pixels", param, ctx)
         return int(match[1]), int(match[2])
+
+
+class Share(click.FloatRange):
+    """A number within bounds; NaN lies within none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return float(number)
 
 
 class KindGroup(FolderGroup):
@@ -79,7 +94,7 @@ def _type(name: str, kind: Any, described: Option) -> click.ParamType[Any]:
     inner = [argument for argument in get_args(kind) if argument is not type(None)] if type(None) in get_args(kind) else [kind]
     types: dict[Any, click.ParamType[Any]] = {
         int: click.IntRange(described.least, described.most),
-        float: click.FloatRange(described.least, described.most),
+        float: Share(described.least, described.most),
         str: click.STRING,
         Path: click.Path(path_type=Path),
         tuple[int, int]: Size(),

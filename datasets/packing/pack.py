@@ -155,7 +155,8 @@ def _require_decodable(fields: Mapping[str, Field], members: Mapping[str, bytes]
             continue  # writing the shard says so: it is the source's mistake, not the file's
         try:
             shape = _own_shape(content) if field.has_several_sizes else stored_shape(field)
-            decoder_of(field)(content, np.empty((1, *shape), DTYPES[field.kind]))
+            decode = decoder_of(field, resize=field.has_several_sizes)  # images of several sizes are always resized
+            decode(content, np.empty((1, *shape), DTYPES[field.kind]))
         except Exception as error:  # decoders raise many kinds of damaged content
             raise UnusableSampleError(
                 f"{item.where or item.key}: its {name} cannot be decoded ({in_one_line(error)})"

@@ -11,6 +11,7 @@ import numpy as np
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.raw.collection import UnusableSampleError
 from unbraid.datasets.sources.source import Item, Source
+from unbraid.datasets.untrusted.keys import relative_key
 
 SHARD_BYTES = 32 << 20
 FEWEST_SHARDS = 80
@@ -18,6 +19,8 @@ FEWEST_SHARDS = 80
 PROBES = 16
 """Samples that are loaded to estimate the mean size."""
 SHUFFLE_SEED = 0
+LONGEST_NAME = 300
+"""Characters of the name of a set, as in the index."""
 
 Report = Callable[[str], None]
 
@@ -48,11 +51,13 @@ def plan_shards(source: Source, shards: int | None = None) -> Plans:
             80 at least where there are that many samples.
 
     Raises:
-        DataError: when there is nothing to pack, there are fewer samples than shards, or two samples have one key.
+        DataError: when there is nothing to pack, there are fewer samples than shards, two samples have one key, or the set has
+            no name.
     """
     if not any(source.splits.values()):
         reasons = "".join(f"\n  left out: {reason}" for reason in source.left_out)
         raise DataError(f"{source.name}: no samples to pack{reasons}")
+    _require_name(source.name)
     for split, items in source.splits.items():
         _require_distinct(source.name, split, items)
     largest = max(len(items) for items in source.splits.values())
@@ -95,6 +100,18 @@ def describe_source(source: Source, plans: Plans, report: Report) -> None:
             f"  {split:8} {total:,} samples in {len(counts)} shards of {each}, about {total * size / 1e6:,.1f} MB "
             f"({of_split[0].name} … {of_split[-1].name})"
         )
+
+
+def _require_name(name: str) -> None:
+    """Check the name of a set: it is kept in the index, printed, and a part of the default destination."""
+    if not name:
+        raise DataError("the set has no name; give it one with --name")
+    try:
+        relative_key(name)
+    except ValueError as error:
+        raise DataError(f"--name: {error}") from None
+    if len(name) > LONGEST_NAME:
+        raise DataError(f"--name {name[:20]}…: has {len(name)} characters, at most {LONGEST_NAME} are kept")
 
 
 def _require_distinct(name: str, split: str, items: Sequence[Item]) -> None:

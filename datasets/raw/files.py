@@ -1,6 +1,8 @@
 """Opens raw files: a folder, a zip or a tar."""
 
 import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from unbraid.datasets.errors import DataError
@@ -18,11 +20,69 @@ def open_files(path: Path, follow_links: bool = False) -> Files:
     Raises:
         DataError: when the path does not exist, is none of these, or is a damaged archive.
     """
-    if path.is_dir():
+    if _mode(path, "no such folder or archive") == stat.S_IFDIR:
         return FolderFiles(path, follow_links)
-    if not path.exists():
-        raise DataError(f"{path}: no such folder or archive")
-    return open_archive(path)
+    return open_archive(require_file(path))
+
+
+def require_file(path: Path) -> Path:
+    """Check that a path is a file, of which reading comes to an end: no device and no pipe.
+
+    Raises:
+        DataError: when it is not, or may not be looked at.
+    """
+    mode = _mode(path)
+    if mode != stat.S_IFREG:
+        raise DataError(f"{path}: is {_KINDS.get(mode, 'no file')}, a file was expected there")
+    return path
+
+
+def find_entry(folder: Path, names: Iterable[str], missing: str) -> Path:
+    """Return the first of some names that is in a folder.
+
+    Args:
+        missing: the message where none is there.
+
+    Raises:
+        DataError: when the path is no folder or may not be looked into, or none of the names is there.
+    """
+    for name in names:
+        try:
+            (folder / name).stat()
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError:
+            raise DataError(f"{folder}: is a file, a folder was expected there") from None
+        except OSError as error:
+            raise DataError(f"{folder / name}: {error.strerror or error}") from None
+        return folder / name
+    raise DataError(missing)
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def _mode(path: Path, missing: str = "No such file or directory") -> int:
+    """Return which kind of entry lies at a path, as :mod:`stat` numbers them.
+
+    Args:
+        missing: what to say after the path where there is none.
+
+    Raises:
+        DataError: when there is none, or it may not be looked at.
+    """
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        raise DataError(f"{path}: {missing}") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
 
 
 class FolderFiles:
@@ -93,5 +153,5 @@ class FolderFiles:
                 self.left_out.add("entries that are neither files nor folders", name)
 
     def _leads_inside(self, link: str) -> bool:
-        target = Path(link).resolve()
+        target = Path(os.path.realpath(link))  # unlike Path.resolve, it takes links that lead to themselves
         return target.exists() and (self._follow_links or target.is_relative_to(self._inside))

@@ -52,7 +52,10 @@ def parse_colour(text: str) -> Colour:
     Raises:
         ValueError: when it is none.
     """
-    return ImageColor.getrgb(text)[:3]
+    red, green, blue = ImageColor.getrgb(text)[:3]
+    if max(red, green, blue) > 255:
+        raise ValueError(f"{text!r} has a part above 255")
+    return red, green, blue
 
 
 def fit_image(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.files import require_file
 
 LARGEST_LIST = 1 << 30
 """Bytes."""
@@ -49,7 +50,7 @@ def read_text(path: Path) -> str:
         DataError: when it cannot be read, or is no such text.
     """
     try:
-        size = path.stat().st_size
+        size = require_file(path).stat().st_size
         if size > LARGEST_LIST:
             raise DataError(f"{path}: has {size:,} bytes, at most {LARGEST_LIST:,} are read of a list")
         content = path.read_bytes()

@@ -9,6 +9,7 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.raw.collection import Files, UnusableSampleError
 from unbraid.datasets.raw.images import Size
 from unbraid.datasets.raw.tally import Tally
+from unbraid.datasets.shards.index import LARGEST_VALUE
 from unbraid.datasets.shards.pixels import JPEG_SIGNATURE, WHITE, Colour, Header, read_header
 
 HEAD_BYTES = 1 << 16
@@ -48,7 +49,13 @@ class Survey:
             return channels, *size
         sizes = {(header.height, header.width) for header in map(self.headers.__getitem__, names)}
         if len(sizes) == 1:
-            return channels, *sizes.pop()
+            height, width = sizes.pop()
+            if channels * height * width > LARGEST_VALUE:
+                raise DataError(
+                    f"{self.where}: the images have {height}x{width} pixels (height x width), at most "
+                    f"{LARGEST_VALUE // channels:,} pixels are stored of one; resize them with --size"
+                )
+            return channels, height, width
         if any_size:
             return channels, 0, 0
         found = "\n".join(f"  {line}" for line in _sizes(self.headers, names))

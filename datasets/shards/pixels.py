@@ -1,10 +1,17 @@
 """What an image file holds, read from its header, and its pixels as the networks see them: upright, opaque, of 8 bits."""
 
+import ctypes
+import ctypes.util
 import io
+import logging
 import struct
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import PIL
 import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
@@ -28,6 +35,30 @@ _EXIF_WITHIN = 1 << 18
 """Bytes at the start of a JPEG in which EXIF data is looked for; a segment has 64 KiB at most, and it is one of the first."""
 
 Colour = tuple[int, int, int]
+
+# Whatever Pillow warns of (large images, damaged tags), its caller names the file, decides whether it can be used, and says so.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+def _silence_libtiff() -> None:
+    """Let libtiff print nothing: of each damaged TIFF it writes lines without a file's name to standard error.
+
+    Pillow raises an error for the same file, and has no option for this. Where libtiff is not found, nothing is changed.
+    """
+    bundled = (
+        *Path(PIL.__file__).parent.parent.glob("pillow.libs/libtiff*"),
+        *Path(PIL.__file__).parent.glob(".dylibs/libtiff*"),
+    )
+    name = str(bundled[0]) if bundled else ctypes.util.find_library("tiff")
+    if name is not None:
+        with suppress(OSError, AttributeError):
+            library = ctypes.CDLL(name)
+            library.TIFFSetErrorHandler(None)
+            library.TIFFSetWarningHandler(None)
+
+
+_silence_libtiff()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +122,8 @@ def open_image(encoded: bytes) -> Image.Image:
     """
     try:
         return Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise ValueError(f"it has more pixels than are read, {LARGEST_IMAGE:,}") from None
     except UnidentifiedImageError:
         raise ValueError(f"not one of {', '.join(FORMATS)}, or damaged") from None
     except Exception as error:  # Pillow's plugins raise many kinds of a damaged header

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.raw.collection import Files
-from unbraid.datasets.raw.files import open_files
+from unbraid.datasets.raw.files import find_entry, open_files
 from unbraid.datasets.raw.images import Size, encode_array, fit_image, image_names
 from unbraid.datasets.raw.lists import read_table, read_text, text_lines
 from unbraid.datasets.raw.survey import survey
@@ -38,10 +38,7 @@ def read_celeba(folder: Path, name: str, *, size: Annotated[Size, Option("Resize
     Raises:
         DataError: when a list or the images are missing, a list is not CelebA's, or the images have another size.
     """
-    archive = next((folder / place for place in IMAGE_FOLDERS if (folder / place).exists()), None)
-    if archive is None:
-        raise DataError(f"{folder}: none of {', '.join(IMAGE_FOLDERS)} is there")
-    files = open_files(archive)
+    files = open_files(find_entry(folder, IMAGE_FOLDERS, f"{folder}: none of {', '.join(IMAGE_FOLDERS)} is there"))
     left_out = Tally()
     names = image_names(files, left_out)
     found = survey(files, names)
@@ -110,10 +107,8 @@ def _list(folder: Path, name: str) -> Path:
     Raises:
         DataError: when it is not there.
     """
-    for suffix in (".txt", ".csv"):
-        if (folder / f"{name}{suffix}").is_file():
-            return folder / f"{name}{suffix}"
-    raise DataError(f"{folder / name}.txt: no such file (nor .csv); put CelebA's lists beside its images")
+    missing = f"{folder / name}.txt: no such file (nor .csv); put CelebA's lists beside its images"
+    return find_entry(folder, (f"{name}.txt", f"{name}.csv"), missing)
 
 
 def _lines(path: Path) -> tuple[list[str], list[_Line]]:
@@ -159,6 +154,8 @@ def _read_partition(path: Path) -> dict[str, str]:
         if _number(cells[0]) in partition:
             raise DataError(f"{path}: line {number}: {cells[0]} is listed twice")
         partition[_number(cells[0])] = PARTITIONS[cells[1]]
+    if not partition:
+        raise DataError(f"{path}: names no image; expected IMAGE and 0, 1 or 2 on each line")
     return partition
 
 

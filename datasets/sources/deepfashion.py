@@ -122,6 +122,8 @@ def _read_partition(files: Files) -> dict[str, str]:
             raise DataError(f"{where}: line {number}: expected IMAGE ITEM and {', '.join(SPLITS)}, found {line[:80]!r}")
         elif listed.setdefault(cells[0], cells[2]) != cells[2]:
             raise DataError(f"{where}: line {number}: {cells[0]} is listed in two splits")
+    if not listed:
+        raise DataError(f"{where}: names no image; fetch it again, or remove it to split by a hash of the item")
     if count is not None and len(listed) != count:
         raise DataError(f"{where}: says that it has {count:,} images, and names {len(listed):,}: is it cut off?")
     return listed

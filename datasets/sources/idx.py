@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.files import find_entry, require_file
 from unbraid.datasets.raw.images import encode_png
 from unbraid.datasets.sources.kinds import PackKind, name_of_path
 from unbraid.datasets.sources.source import Item, Source, image_field, label_field
@@ -40,6 +41,8 @@ def read_idx_set(folder: Path, name: str, licence: str = "unknown", origin: str 
         images, labels = read_idx(path), read_idx(find_idx(folder, f"{prefix}-labels-idx1-ubyte"))
         if images.ndim != 3 or labels.shape != images.shape[:1]:
             raise DataError(f"{path}: holds {images.shape} images for {labels.shape} labels: files of different sets?")
+        if not images.size:
+            raise DataError(f"{path}: holds no pixels, {images.shape}; fetch it again")
         digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
         splits[split] = [
             Item(f"{split}-{i:05d}", partial(_members, images, labels, i), f"{digest} {i}") for i in range(len(images))
@@ -64,10 +67,9 @@ def find_idx(folder: Path, file: str) -> Path:
         DataError: when it is not there.
     """
     # some mirrors name them train-images.idx3-ubyte
-    for name in (file, f"{file}.gz", file.replace("-idx", ".idx"), file.replace("-idx", ".idx") + ".gz"):
-        if (folder / name).is_file():
-            return folder / name
-    raise DataError(f"{folder / file}: no such file (nor with .gz); expected MNIST's four IDX files there")
+    names = (file, f"{file}.gz", file.replace("-idx", ".idx"), file.replace("-idx", ".idx") + ".gz")
+    missing = f"{folder / file}: no such file (nor with .gz); expected MNIST's four IDX files there"
+    return find_entry(folder, names, missing)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -84,7 +86,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
     expected = header + math.prod(shape)
     if len(content) != expected:
-        raise DataError(f"{path}: has {len(content)} bytes where its header says {expected}: it is truncated; fetch it again")
+        raise DataError(f"{path}: has {len(content)} bytes where its header says {expected}; fetch it again")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
@@ -95,7 +97,7 @@ def read_uncompressed(path: Path) -> bytes:
         DataError: when the file is missing or its gzip stream is damaged.
     """
     try:
-        raw = path.read_bytes()
+        raw = require_file(path).read_bytes()
         if raw[:2] != b"\x1f\x8b":
             return raw
         with gzip.open(path) as unpacked:
@@ -103,10 +105,10 @@ def read_uncompressed(path: Path) -> bytes:
         if len(content) > LARGEST_IDX:
             raise DataError(f"{path}: unpacks to more than {LARGEST_IDX:,} bytes, which no IDX file that is read here has")
         return content
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: a damaged gzip file ({error}); fetch it again") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
 
 
 def _members(images: NDArray[np.uint8], labels: NDArray[np.uint8], i: int) -> Mapping[str, bytes]:

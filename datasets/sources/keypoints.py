@@ -21,7 +21,7 @@ from unbraid.datasets.raw.names import plain_names
 from unbraid.datasets.shards.index import Field
 from unbraid.datasets.sources.kinds import Option
 from unbraid.datasets.sources.source import Item, fingerprint
-from unbraid.datasets.untrusted.documents import parse_json
+from unbraid.datasets.untrusted.documents import SHOWN, parse_json
 
 KEYPOINTS = 18
 Coordinates = Annotated[list[Annotated[float, Bounded(ge=-1e6, le=1e6)]], Bounded(min_length=KEYPOINTS, max_length=KEYPOINTS)]
@@ -44,11 +44,12 @@ def read_keypoints(paths: Sequence[Path]) -> dict[str, NDArray[np.float32]]:
             parts = [part.strip() for part in line.split(":")]
             if parts[0] == "name":
                 continue
+            if len(parts) != 3:
+                raise DataError(f"{path}: line {number}: expected name:[18 rows]:[18 columns], found {line[:SHOWN]!r}")
+            name, rows, columns = parts
             try:
-                name, rows, columns = parts
-                where = f"the keypoints of {name}"
-                found = _parsed(parse_json(rows.encode(), Coordinates, where), parse_json(columns.encode(), Coordinates, where))
-            except (ValueError, DataError) as error:
+                found = _parsed(*(parse_json(part.encode(), Coordinates, name[:SHOWN]) for part in (rows, columns)))
+            except DataError as error:
                 raise DataError(f"{path}: line {number}: expected name:[18 rows]:[18 columns] ({error})") from None
             if not np.array_equal(keypoints.setdefault(name, found), found):
                 raise DataError(f"{path}: line {number}: {name} is listed before, with other keypoints; take one line out")

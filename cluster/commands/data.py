@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 RAW_FOLDER = Path(".unbraid/raw")
 PACKING_OPTIONS = (
-    click.Option(["--shards"], type=click.IntRange(1), help="In the largest split.  [default: of about 32 MiB, 80 at least]"),
+    click.Option(
+        ["--shards"],
+        type=click.IntRange(1),
+        help="In the largest split.  [default: of about 32 MiB, 80 if these get 32 samples]",
+    ),
     click.Option(["--threads"], type=click.IntRange(1), help="Shards written at a time.  [default: cores]"),
     click.Option(["--dry-run"], is_flag=True, help="Report what would be written, and stop."),
     click.Option(["--force"], is_flag=True, help="Pack over what is already there."),

@@ -16,6 +16,7 @@ from unbraid.datasets.indexing.findings import Report, describe_findings, left_o
 from unbraid.datasets.indexing.one_tar import IndexedTar, index_tar
 from unbraid.datasets.indexing.tars import Tar, Tars
 from unbraid.datasets.indexing.wanted import Wanted, guess_fields
+from unbraid.datasets.packing.pack import REPORT_SECONDS
 from unbraid.datasets.packing.place import Place
 from unbraid.datasets.shards.index import INDEX_KEY, Field, Index, PackedFrom, read_index, write_index
 from unbraid.datasets.shards.walk import TarError, TarSample, walk
@@ -228,12 +229,15 @@ class _Meter:
         self.progress = progress
         self.bytes = 0
         self.samples = 0
-        self.started = time.monotonic()
+        self.started = self.reported = time.monotonic()
 
     def indexed(self, tar: Tar, samples: int) -> None:
-        """Count a tar, and report."""
+        """Count a tar; report once a second, and at the end."""
         self.bytes += tar.bytes
         self.samples += samples
+        if self.bytes < self.total and time.monotonic() - self.reported < REPORT_SECONDS:
+            return
+        self.reported = time.monotonic()
         seconds = max(time.monotonic() - self.started, 1e-6)
         left = int((self.total - self.bytes) * seconds / max(self.bytes, 1))
         self.progress(

@@ -20,6 +20,8 @@ from unbraid.datasets.sources.source import Item, Source
 from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.untrusted.text import in_one_line
 
+REPORT_SECONDS = 1.0
+
 
 def pack(
     source: Source,
@@ -181,11 +183,14 @@ class _Meter:
         self.total = sum(len(plan.items) for of_split in plans.values() for plan in of_split)
         self.report = report
         self.done = 0
-        self.started = time.monotonic()
+        self.started = self.reported = time.monotonic()
 
     def packed(self, samples: int) -> None:
-        """Count packed samples, and report."""
+        """Count packed samples; report once a second, and at the end."""
         self.done += samples
+        if self.done < self.total and time.monotonic() - self.reported < REPORT_SECONDS:
+            return
+        self.reported = time.monotonic()
         rate = self.done / max(time.monotonic() - self.started, 1e-6)
         left = int((self.total - self.done) / rate)
         filled = 20 * self.done // self.total

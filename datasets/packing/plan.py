@@ -16,6 +16,8 @@ from unbraid.datasets.untrusted.keys import relative_key
 SHARD_BYTES = 32 << 20
 FEWEST_SHARDS = 80
 """Default number of shards of a small set: an epoch shuffles whole shards, so that many of them mix better than few."""
+FEWEST_SAMPLES = 32
+"""Default number of samples in a shard of a tiny set: as many as are checked by one call when they are read."""
 PROBES = 16
 """Samples that are loaded to estimate the mean size."""
 SHUFFLE_SEED = 0
@@ -48,7 +50,7 @@ def plan_shards(source: Source, shards: int | None = None) -> Plans:
 
     Args:
         shards: number in the largest split; other splits get as many in proportion. Default: shards of about 32 MiB, but
-            80 at least where there are that many samples.
+            80 at least where these get 32 samples each.
 
     Raises:
         DataError: when there is nothing to pack, there are fewer samples than shards, two samples have one key, or the set has
@@ -122,7 +124,7 @@ def _require_distinct(name: str, split: str, items: Sequence[Item]) -> None:
 
 
 def _samples_a_shard(source: Source, largest: int) -> float:
-    return min(max(1.0, SHARD_BYTES / _mean_bytes(source)), max(1.0, largest / FEWEST_SHARDS))
+    return min(max(1.0, SHARD_BYTES / _mean_bytes(source)), max(FEWEST_SAMPLES, largest / FEWEST_SHARDS))
 
 
 def _mean_bytes(source: Source) -> float:

@@ -197,7 +197,7 @@ def write_set(
 @click.option(
     "--max-skipped", type=click.IntRange(0), default=0, show_default=True, help="Unreadable samples before it is an error."
 )
-@click.option("--threads", type=click.IntRange(1), help="Tars read at a time.  [default: twice the cores, 8 at most]")
+@click.option("--threads", type=click.IntRange(1), help="Tars read at a time.  [default: cores]")
 @click.option("--force", is_flag=True, help="Replace the index of other tars or fields.")
 def index(
     tars: str, destination: str | None, fields: str | None, splits: tuple[str, ...], name: str | None, **options: Any

@@ -6,8 +6,9 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from unbraid.datasets.indexing.tars import Tar, Tars
 from unbraid.datasets.indexing.wanted import Wanted, guess_fields
 from unbraid.datasets.packing.pack import REPORT_SECONDS
 from unbraid.datasets.packing.place import Place
+from unbraid.datasets.packing.workers import lost_workers_explained, worker_processes
 from unbraid.datasets.shards.index import INDEX_KEY, Field, Index, PackedFrom, read_index, write_index
 from unbraid.datasets.shards.walk import TarError, TarSample, walk
-from unbraid.datasets.store import FolderStore, Store, discard
+from unbraid.datasets.store import FolderStore, Store, discard, open_store
 
 FOLDER = "indexing"
 """Prefix of the records; they are removed when the index is written."""
+SMALL_BYTES = 256 << 20
+"""Bytes of all tars together that are not worth the start of processes."""
 PROBED_SAMPLES = 50
 PROBED_BYTES = 64 << 20
 
@@ -37,7 +41,7 @@ class IndexOptions:
         any_size: whether images may differ in size, for training with ``data.fit``.
         decode: whether every image is decoded, not its header alone.
         max_skipped: number of unreadable samples that are not yet an error.
-        threads: tars that are read at a time; None: twice the cores, 8 at most.
+        threads: tars that are read at a time; None: as many as there are cores.
         force: replace an index of other tars, or other fields.
     """
 
@@ -143,37 +147,46 @@ def _require_tables(destination: Store, records: Sequence[IndexedTar]) -> None:
 
 
 def _index_all(tars: Tars, fields: Sequence[Wanted], place: Place, options: IndexOptions, progress: Report) -> list[IndexedTar]:
-    """Index all tars that are not indexed already, several at a time."""
-    count = options.threads or min(8, 2 * (os.cpu_count() or 1))
+    """Index all tars that are not indexed already, several at a time: in processes, unless they are small."""
+    count = min(options.threads or os.cpu_count() or 1, len(tars.tars))
     meter = _Meter(tars, progress)
     records: list[IndexedTar] = []
-    workers = ThreadPoolExecutor(count, thread_name_prefix="index-tar")
-    reads = ThreadPoolExecutor(count, thread_name_prefix="read-tar")
-
-    def work(tar: Tar) -> IndexedTar:
-        content = json.dumps([tar.name, tar.bytes, list(map(str, fields)), options.decode])
-        items = hashlib.sha256(content.encode()).hexdigest()
-        record = place.finished(tar.name, items, IndexedTar)
-        if record is not None and place.store.exists(record.shard.table_key):
-            return record
-        record, table = index_tar(
-            tars.store, tar, fields, items, decode=options.decode, max_skipped=options.max_skipped, reads=reads
-        )
-        place.store.put(record.shard.table_key, table)
-        place.keep(record)
-        return record
-
+    is_small = sum(tar.bytes for tar in tars.tars) < SMALL_BYTES
+    workers: Executor = ThreadPoolExecutor(count, thread_name_prefix="index-tar") if is_small else worker_processes(count)
+    work = partial(_index_one, tars.store.url, place.store.url, tuple(fields), options.decode, options.max_skipped)
     try:
-        for tar, future in [(tar, workers.submit(work, tar)) for tar in tars.tars]:
-            records.append(future.result())
-            meter.indexed(tar, records[-1].shard.count)
-            skipped = [reason for record in records for reason in record.unreadable]
-            if len(skipped) > options.max_skipped:
-                raise DataError(f"{skipped[-1]}; repair the tar, or leave such samples out with --max-skipped")
+        with lost_workers_explained():
+            for tar, future in [(tar, workers.submit(work, tar)) for tar in tars.tars]:
+                records.append(future.result())
+                meter.indexed(tar, records[-1].shard.count)
+                skipped = [reason for record in records for reason in record.unreadable]
+                if len(skipped) > options.max_skipped:
+                    raise DataError(f"{skipped[-1]}; repair the tar, or leave such samples out with --max-skipped")
     finally:
         workers.shutdown(wait=True, cancel_futures=True)
-        reads.shutdown(wait=True, cancel_futures=True)
     return records
+
+
+_store_of_worker = lru_cache(maxsize=4)(open_store)
+
+
+def _index_one(
+    tars_url: str, destination_url: str, fields: tuple[Wanted, ...], decode: bool, max_skipped: int, tar: Tar
+) -> IndexedTar:
+    """Index a tar, unless a record says that it was; write its table and its record."""
+    place = Place(_store_of_worker(destination_url), FOLDER)
+    content = json.dumps([tars_url, tar.name, tar.bytes, list(map(str, fields)), decode])
+    items = hashlib.sha256(content.encode()).hexdigest()
+    record = place.finished(tar.name, items, IndexedTar)
+    if record is not None and place.store.exists(record.shard.table_key):
+        return record
+    with ThreadPoolExecutor(1, thread_name_prefix="read-tar") as reads:
+        record, table = index_tar(
+            _store_of_worker(tars_url), tar, fields, items, decode=decode, max_skipped=max_skipped, reads=reads
+        )
+    place.store.put(record.shard.table_key, table)
+    place.keep(record)
+    return record
 
 
 def _combined(

@@ -1,10 +1,9 @@
 """Packs raw samples as shards of equal size: in parallel, with the same bytes every time, and resumable."""
 
-import multiprocessing
 import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache, partial
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.packing.place import Finished, Place
 from unbraid.datasets.packing.plan import Plans, Report, ShardPlan, digest_of, plan_shards
+from unbraid.datasets.packing.workers import lost_workers_explained, worker_processes
 from unbraid.datasets.raw.collection import UnusableSampleError
 from unbraid.datasets.shards.codec import DTYPES, decoder_of, image_shape, stored_shape
 from unbraid.datasets.shards.index import Field, Index, PackedFrom, Shard
@@ -94,7 +94,7 @@ def _write_shards(
     most = max_skipped - len(skipped)
     workers: Executor
     if source.is_computed:
-        workers = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+        workers = worker_processes(count)
         work = partial(_pack_in_process, source.fields, store.url, most)
     else:
         workers = ThreadPoolExecutor(count, thread_name_prefix="pack")
@@ -105,7 +105,8 @@ def _write_shards(
         for split, of_split in futures.items():
             written = []
             for plan, future in of_split:
-                record = future.result()
+                with lost_workers_explained():
+                    record = future.result()
                 written.append(record.shard)
                 skipped += record.skipped
                 _require_few(skipped, max_skipped)

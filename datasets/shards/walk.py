@@ -174,9 +174,14 @@ def _members(window: _Window) -> Iterator[_Member]:
         if kind in _REGULAR and not name.endswith("/"):
             if not window.reaches(at + size):
                 raise TarError(f"is cut off in the member {name}")
-            yield _Member(posixpath.normpath(name), start, at, size)
+            yield _Member(_tidied(name), start, at, size)
         at += -(-size // BLOCK) * BLOCK
         begin, extended = None, {}
+
+
+def _tidied(name: str) -> str:
+    """Write a name without ``./`` and the like; most names have none."""
+    return posixpath.normpath(name) if name.startswith("./") or "/." in name or "//" in name else name
 
 
 def _checked(header: bytes, at: int) -> tuple[int, bytes]:

@@ -2,18 +2,16 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache, partial
-
-import numpy as np
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.packing.place import Finished, Place
 from unbraid.datasets.packing.plan import Plans, Report, ShardPlan, digest_of, plan_shards
 from unbraid.datasets.packing.workers import lost_workers_explained, worker_processes
 from unbraid.datasets.raw.collection import UnusableSampleError
-from unbraid.datasets.shards.codec import DTYPES, decoder_of, image_shape, stored_shape
+from unbraid.datasets.shards.codec import require_decodable
 from unbraid.datasets.shards.index import Field, Index, PackedFrom, Shard
 from unbraid.datasets.shards.tar import write_shard
 from unbraid.datasets.sources.source import Item, Source
@@ -130,9 +128,22 @@ def _pack_shard(fields: Mapping[str, Field], store: Store, max_skipped: int, pla
     record = place.finished(plan.name, plan.digest, Finished)
     if record is not None:
         return record
-    samples = []
     skipped: list[str] = []
-    for item in plan.items:
+    shard = write_shard(store, plan.name, fields, _samples(fields, plan.items, skipped, max_skipped))
+    record = Finished(plan.digest, shard, skipped)
+    place.keep(record)
+    return record
+
+
+def _samples(
+    fields: Mapping[str, Field], items: Sequence[Item], skipped: list[str], max_skipped: int
+) -> Iterator[Mapping[str, object]]:
+    """Yield the samples of a shard, one in memory at a time; append to ``skipped`` why others cannot be used.
+
+    Raises:
+        DataError: when more than ``max_skipped`` cannot.
+    """
+    for item in items:
         try:
             members = item.load()
             _require_decodable(fields, members, item)
@@ -140,14 +151,11 @@ def _pack_shard(fields: Mapping[str, Field], store: Store, max_skipped: int, pla
             skipped.append(str(error))
             _require_few(skipped, max_skipped)
             continue
-        samples.append({"__key__": item.key, **members})
-    record = Finished(plan.digest, write_shard(store, plan.name, fields, samples), skipped)
-    place.keep(record)
-    return record
+        yield {"__key__": item.key, **members}
 
 
 def _require_decodable(fields: Mapping[str, Field], members: Mapping[str, bytes], item: Item) -> None:
-    """Check that the stream will decode a sample: with its own decoder, into the shape that the index will say.
+    """Check that the stream will decode a sample, by its own decoders, in the shape that the index will say.
 
     Raises:
         UnusableSampleError: naming the sample's file and what is wrong.
@@ -157,18 +165,11 @@ def _require_decodable(fields: Mapping[str, Field], members: Mapping[str, bytes]
         if content is None:
             continue  # writing the shard says so: it is the source's mistake, not the file's
         try:
-            shape = _own_shape(content) if field.has_several_sizes else stored_shape(field)
-            decode = decoder_of(field, resize=field.has_several_sizes)  # images of several sizes are always resized
-            decode(content, np.empty((1, *shape), DTYPES[field.kind]))
+            require_decodable(content, field)
         except Exception as error:  # decoders raise many kinds of damaged content
             raise UnusableSampleError(
                 f"{item.where or item.key}: its {name} cannot be decoded ({in_one_line(error)})"
             ) from None
-
-
-def _own_shape(content: bytes) -> tuple[int, int, int]:
-    channels, height, width = image_shape(content)
-    return height, width, channels
 
 
 def _require_few(skipped: Sequence[str], most: int) -> None:

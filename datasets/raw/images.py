@@ -4,6 +4,7 @@ import io
 from pathlib import PurePosixPath
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageColor
 
 from unbraid.datasets.raw.collection import Files, UnusableSampleError
@@ -88,26 +89,34 @@ def fit_image(
             box = (half * middle, 0, (half + 1) * middle, header.height)
         if header.is_plain and box is None and size in (None, (header.height, header.width)):
             return ("png" if header.format == "PNG" else "jpg"), content
-        with open_image(content) as image:
-            return _fitted(image, header, size, box, background)
+        return _fitted(content, header, size, box, background)
     except ValueError as error:
         raise UnusableSampleError(f"{where}: {error}") from None
 
 
 def _fitted(
-    image: Image.Image, header: Header, size: Size | None, box: tuple[int, int, int, int] | None, background: Colour
+    content: bytes, header: Header, size: Size | None, box: tuple[int, int, int, int] | None, background: Colour
 ) -> tuple[str, bytes]:
     if size is not None and box is None:
-        fitted = resized(image, header, size, background)
+        fitted = resized(content, header, size, background)
     else:
-        fitted = decode_upright(image, background)
+        with open_image(content) as image:
+            fitted = decode_upright(image, background)
         if box is not None:
             fitted = fitted.crop(box)
         if size is not None and size != (fitted.height, fitted.width):
             fitted = fitted.resize((size[1], size[0]), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
-    buffer = io.BytesIO()
     if header.format == "JPEG":
-        fitted.save(buffer, "JPEG", quality=JPEG_QUALITY)
-        return "jpg", buffer.getvalue()
-    fitted.save(buffer, "PNG")
-    return "png", buffer.getvalue()
+        return "jpg", _encode_jpeg(fitted)
+    return "png", encode_png(fitted)
+
+
+def _encode_jpeg(image: Image.Image) -> bytes:
+    pixels, colours = np.asarray(image), "GRAY" if image.mode == "L" else "RGB"
+    encoded: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1)),
+        JPEG_QUALITY,
+        colours,
+        "Gray" if image.mode == "L" else "420",
+    )
+    return encoded

@@ -16,6 +16,8 @@ HEAD_BYTES = 1 << 16
 """Bytes of a JPEG that hold its header, nearly always; more are read where they do not."""
 SHOWN_SIZES = 5
 MOST_THREADS = 16
+TOGETHER = 64
+"""Images that a thread looks at in one go: handing over each takes as long as looking at it."""
 
 Headers = Mapping[str, Header]
 
@@ -114,11 +116,13 @@ def survey(files: Files, names: Sequence[str]) -> Survey:
     unusable: list[str] = []
     shared: dict[Header, Header] = {}  # most images of a set have equal headers: one object for all
     with ThreadPoolExecutor(min(MOST_THREADS, 2 * (os.cpu_count() or 1)), thread_name_prefix="survey") as threads:
-        for name, found in zip(names, threads.map(lambda name: _look(files, name), names), strict=True):
-            if isinstance(found, str):
-                unusable.append(found)
-            else:
-                headers[name] = shared.setdefault(found, found)
+        parts = [names[i : i + TOGETHER] for i in range(0, len(names), TOGETHER)]
+        for part, found in zip(parts, threads.map(lambda part: [_look(files, name) for name in part], parts), strict=True):
+            for name, header in zip(part, found, strict=True):
+                if isinstance(header, str):
+                    unusable.append(header)
+                else:
+                    headers[name] = shared.setdefault(header, header)
     if not headers:
         raise DataError(f"{files.where}: none of {len(names):,} images can be read, the first because: {unusable[0]}")
     return Survey(files.where, headers, unusable)

@@ -10,9 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import kornia_rs
 import numpy as np
 import PIL
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -130,6 +132,27 @@ def open_image(encoded: bytes) -> Image.Image:
         raise ValueError(f"damaged ({error})") from None
 
 
+def plain_png_shape(encoded: bytes) -> tuple[int, int, int] | None:
+    """Return (H, W, 1 or 3) of a PNG of 8 bits, grey or colour; None for any other image."""
+    if not encoded.startswith(PNG_SIGNATURE) or len(encoded) < 33:
+        return None
+    width, height, depth, colour = struct.unpack_from(">IIBB", encoded, 16)
+    return (height, width, 1 if colour == 0 else 3) if depth == 8 and colour in (0, 2) else None
+
+
+def decode_plain_png(encoded: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Decode a PNG of a :func:`plain_png_shape`, in a third of Pillow's time.
+
+    Raises:
+        ValueError: when it is damaged.
+    """
+    try:
+        pixels: NDArray[np.uint8] = kornia_rs.io.decode_image_png_u8(encoded, shape[:2], "mono" if shape[2] == 1 else "rgb")
+    except Exception as error:  # kornia_rs raises nothing narrower
+        raise ValueError(error) from None
+    return pixels
+
+
 def decode_upright(image: Image.Image, background: Colour = WHITE) -> Image.Image:
     """Decode an opened image as ``L`` or ``RGB``: turned as EXIF says, composed on a background, 16 bits scaled to 8.
 
@@ -143,20 +166,47 @@ def decode_upright(image: Image.Image, background: Colour = WHITE) -> Image.Imag
         raise ValueError(f"damaged ({error})") from None
 
 
-def resized(image: Image.Image, header: Header, size: tuple[int, int], background: Colour = WHITE) -> Image.Image:
-    """Decode an opened image as :func:`decode_upright` does, and resize it to (height, width).
+def resized(encoded: bytes, header: Header, size: tuple[int, int], background: Colour = WHITE) -> Image.Image:
+    """Decode an image as :func:`decode_upright` does, and resize it to (height, width).
 
     A JPEG that is much larger is reduced by its decoder on the way.
 
     Raises:
         ValueError: when it is damaged, or its pixels have no known range.
     """
-    if header.orientation == 1:
-        image.draft(None, (int(REDUCING_GAP * size[1]), int(REDUCING_GAP * size[0])))  # to not less than that
-    upright = decode_upright(image, background)
+    least = (int(REDUCING_GAP * size[0]), int(REDUCING_GAP * size[1]))
+    upright = _decode_fast(encoded, header, least)
+    if upright is None:
+        with open_image(encoded) as image:
+            if header.orientation == 1:
+                image.draft(None, least[::-1])  # to not less than that
+            upright = decode_upright(image, background)
     if size == (upright.height, upright.width):
         return upright
     return upright.resize((size[1], size[0]), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+
+
+def _decode_fast(encoded: bytes, header: Header, least: tuple[int, int]) -> Image.Image | None:
+    """Decode a plain image by the decoders of the stream, a JPEG to not less than (height, width); None for any other.
+
+    Raises:
+        ValueError: when it is damaged.
+    """
+    if not header.is_plain or header.mode not in ("L", "RGB"):
+        return None
+    if header.format == "JPEG":
+        try:
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                encoded, "GRAY" if header.mode == "L" else "RGB", min_height=least[0], min_width=least[1]
+            )
+        except ValueError:
+            return None  # Pillow decodes kinds that libjpeg-turbo does not
+    else:
+        shape = plain_png_shape(encoded)
+        if shape is None:
+            return None
+        pixels = decode_plain_png(encoded, shape)
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _opaque(image: Image.Image, background: Colour) -> Image.Image:
@@ -203,13 +253,11 @@ def _jpeg_header(encoded: bytes) -> Header | None:
 
 def _png_header(encoded: bytes) -> Header | None:
     """Read the header of a PNG of 8 bits, grey or colour, without transparency, without Pillow; None for any other."""
-    if not encoded.startswith(PNG_SIGNATURE) or len(encoded) < 33:
-        return None
-    width, height, depth, colour = struct.unpack_from(">IIBB", encoded, 16)
+    height, width, channels = plain_png_shape(encoded) or (0, 0, 0)
     special = any(encoded.find(chunk) >= 0 for chunk in (b"tRNS", b"eXIf", b"acTL"))
-    if depth != 8 or colour not in (0, 2) or special or not width or not height:
+    if special or not width or not height:
         return None
-    return Header("PNG", "L" if colour == 0 else "RGB", height, width)
+    return Header("PNG", "L" if channels == 1 else "RGB", height, width)
 
 
 def _any_header(encoded: bytes) -> Header:

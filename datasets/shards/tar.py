@@ -3,18 +3,19 @@
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
-
-from webdataset.writer import TarWriter
+from typing import IO
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.headers import end_mark, member_header
 from unbraid.datasets.shards.index import Field, Shard
 from unbraid.datasets.shards.table import Table, make_table, read_table
-from unbraid.datasets.shards.walk import BLOCK, TarError, walk
+from unbraid.datasets.shards.walk import BLOCK, TarError, TarSample, walk
 from unbraid.datasets.store import Store
 from unbraid.datasets.untrusted.keys import relative_key
 
+WRITTEN_TOGETHER = 1 << 20
+"""Bytes that are handed to the file system at once."""
 Sample = dict[str, bytes]
 """One sample: ``__key__`` (as bytes) and the contents of its members by extension, such as ``png`` and ``cls``."""
 
@@ -40,45 +41,71 @@ def write_shard(store: Store, name: str, fields: Mapping[str, Field], samples: I
 
 
 def _write_shard(store: Store, name: str, fields: Mapping[str, Field], samples: Iterable[Mapping[str, object]]) -> Shard:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "shard.tar"
-        with (
-            path.open("wb") as file,
-            closing(TarWriter(file, encoder=False, mtime=0, user="unbraid", group="unbraid")) as writer,
-        ):
-            for sample in samples:
-                _require_members(sample, fields, f"{store.url}/{name}")
-                writer.write(sample)
-        content = memoryview(path.read_bytes())
-        shard, table = describe_shard(content, name, fields, f"{store.url}/{name}")
-        store.put_file(name, path)
-        store.put(shard.table_key, table)
+    sha256 = hashlib.sha256()
+    with tempfile.NamedTemporaryFile(buffering=WRITTEN_TOGETHER, suffix=".tar") as file:
+        table = make_table(_written(file, sha256, _composed(samples, fields, f"{store.url}/{name}")), fields)
+        mark = end_mark(file.tell())
+        file.write(mark)
+        file.flush()
+        sha256.update(mark)
+        encoded = table.encoded()
+        shard = Shard(name, file.tell(), sha256.hexdigest(), len(table.offsets), hashlib.sha256(encoded).hexdigest())
+        store.put_file(name, Path(file.name))
+    store.put(shard.table_key, encoded)
     return shard
 
 
-def _require_members(sample: Mapping[str, object], fields: Mapping[str, Field], where: str) -> None:
-    try:
-        relative_key(str(sample["__key__"]))
-    except ValueError as error:
-        raise DataError(f"{where}: the key of a sample: {error}") from None
-    for name, field in fields.items():
-        if not any(extension in sample for extension in field.members):
-            raise DataError(f"{where}: sample {sample['__key__']} has no {' or '.join(field.members)} for the field {name!r}")
-
-
-def describe_shard(content: memoryview, name: str, fields: Mapping[str, Field], where: str) -> tuple[Shard, bytes]:
-    """Return the index's entry for a tar, and its encoded table.
+def _composed(samples: Iterable[Mapping[str, object]], fields: Mapping[str, Field], where: str) -> Iterator[TarSample]:
+    """Yield the bytes of each sample, and where its members are in them: what a walk through the finished tar would find.
 
     Raises:
-        DataError: when the content is not that of a tar of samples.
+        DataError: when a sample's key cannot be one, or is that of another, or a field's member is missing.
     """
+    offset = 0
+    seen: set[str] = set()
+    for sample in samples:
+        key = _checked_key(sample, fields, where)
+        if key in seen:
+            raise DataError(f"{where}: two samples have the key {key!r}")
+        seen.add(key)
+        composed, parts, length = TarSample(key, offset), [], 0
+        for extension in sorted(name for name in sample if not name.startswith("_")):
+            member = sample[extension]
+            assert isinstance(member, bytes), extension
+            header = member_header(f"{key}.{extension}", len(member))
+            composed.members[extension.lower()] = (length + len(header), len(member))
+            parts += [header, member, bytes(-len(member) % BLOCK)]
+            length += len(header) + len(member) + len(parts[-1])
+        composed.content = b"".join(parts)
+        offset += length
+        yield composed
+
+
+def _written(file: IO[bytes], sha256: "hashlib._Hash", samples: Iterable[TarSample]) -> Iterator[TarSample]:
+    """Write samples to a file, and add them to its hash, as they are passed on."""
+    for sample in samples:
+        file.write(sample.content)
+        sha256.update(sample.content)
+        yield sample
+
+
+def _checked_key(sample: Mapping[str, object], fields: Mapping[str, Field], where: str) -> str:
+    """Return the key of a sample that has a member for each field.
+
+    Raises:
+        DataError: when the key cannot be one, or a member is missing.
+    """
+    key = str(sample["__key__"])
     try:
-        table = make_table(walk([content]), fields)
-    except TarError as error:
-        raise DataError(f"{where}: {error}") from None
-    encoded = table.encoded()
-    sha256 = hashlib.sha256(content).hexdigest()
-    return Shard(name, len(content), sha256, len(table.offsets), hashlib.sha256(encoded).hexdigest()), encoded
+        relative_key(key)
+    except ValueError as error:
+        raise DataError(f"{where}: the key of a sample: {error}") from None
+    if "." in key.rpartition("/")[2]:
+        raise DataError(f"{where}: the key of a sample: {key!r} has a dot, at which readers would end it")
+    for name, field in fields.items():
+        if not any(extension in sample for extension in field.members):
+            raise DataError(f"{where}: sample {key} has no {' or '.join(field.members)} for the field {name!r}")
+    return key
 
 
 def read_samples(store: Store, shard: Shard, fields: int, first: int, last: int) -> Iterator[Sample]:

@@ -1,6 +1,5 @@
 """Keys of objects and of samples: relative paths that cannot leave the folder that they are relative to."""
 
-from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
@@ -20,7 +19,7 @@ def relative_key(key: str) -> str:
         raise ValueError(f"{key[:80]!r} is not a relative path without empty parts, '.' and '..'")
     if len(key.encode("utf-8", "replace")) > LONGEST_KEY or "\\" in key or not key.isprintable():
         raise ValueError(f"{key[:80]!r} is longer than {LONGEST_KEY} bytes, or has backslashes or control characters")
-    return PurePosixPath(key).as_posix()
+    return key
 
 
 Key = Annotated[str, StringConstraints(max_length=LONGEST_KEY), AfterValidator(relative_key)]

@@ -2,9 +2,12 @@
 
 import io
 import struct
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -30,6 +33,28 @@ def damaged_image(random: Random) -> tuple[str, bytes]:
     if random.random() < 0.05:
         suffix = random.choice(SUFFIXES)
     return suffix, content
+
+
+def write_damaged(folder: Path, random: Random, kind: str, count: int) -> Path:
+    """Write damaged images into a folder, a zip or a tar."""
+    folder.mkdir()
+    files = [(f"{number:02d}{suffix}", content) for number in range(count) for suffix, content in [damaged_image(random)]]
+    if kind == "folder":
+        for name, content in files:
+            (folder / name).write_bytes(content)
+        return folder
+    archive = folder / f"images.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as zipped:
+            for name, content in files:
+                zipped.writestr(name, content)
+        return archive
+    with tarfile.open(archive, "w") as tar:
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return archive
 
 
 def whole_image(random: Random) -> tuple[str, bytes]:

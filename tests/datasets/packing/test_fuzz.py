@@ -4,7 +4,6 @@ import io
 import struct
 import subprocess
 import sys
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -13,15 +12,28 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.datasets.packing.damaged_images import PNG_SIGNATURE, WRITERS, chunk, damaged_image, picture
+from tests.datasets.packing.damaged_images import (
+    DAMAGES,
+    PNG_SIGNATURE,
+    SIZES,
+    WRITERS,
+    chunk,
+    damaged_image,
+    picture,
+    write_damaged,
+)
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.packing.pack import pack
+from unbraid.datasets.shards.codec import decoder_of, require_decodable, stored_shape
+from unbraid.datasets.shards.index import Field
+from unbraid.datasets.shards.pixels import read_header
 from unbraid.datasets.sources.folder import read_folder
 from unbraid.datasets.sources.pairs import read_pairs
+from unbraid.datasets.sources.source import image_field
 from unbraid.datasets.store import FolderStore
 from unbraid.datasets.stream.stream import read_split
 
@@ -33,10 +45,12 @@ QUIET = f"""
 import resource, sys
 from pathlib import Path
 from random import Random
-from tests.datasets.packing.test_fuzz import pack_and_read, written
+from tests.datasets.packing.damaged_images import write_damaged
+from tests.datasets.packing.test_fuzz import FILES, pack_and_read
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for seed in range(20):
-    pack_and_read(written(Path(sys.argv[1]) / str(seed), Random(seed), "folder"), Path(sys.argv[1]) / f"out-{{seed}}", None)
+    raw = write_damaged(Path(sys.argv[1]) / str(seed), Random(seed), "folder", FILES)
+    pack_and_read(raw, Path(sys.argv[1]) / f"out-{{seed}}", None)
 taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 if taken > {MOST_MB}:
     print(f"took {{taken}} MB")
@@ -44,28 +58,6 @@ if taken > {MOST_MB}:
 
 # pytest sets aside the filter of unbraid's own; the test in a process of its own has it
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
-
-
-def written(folder: Path, random: Random, kind: str) -> Path:
-    """Write damaged images into a folder, a zip or a tar."""
-    folder.mkdir()
-    files = [(f"{number:02d}{suffix}", content) for number in range(FILES) for suffix, content in [damaged_image(random)]]
-    if kind == "folder":
-        for name, content in files:
-            (folder / name).write_bytes(content)
-        return folder
-    archive = folder / f"images.{kind}"
-    if kind == "zip":
-        with zipfile.ZipFile(archive, "w") as zipped:
-            for name, content in files:
-                zipped.writestr(name, content)
-        return archive
-    with tarfile.open(archive, "w") as tar:
-        for name, content in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return archive
 
 
 def pack_and_read(source: Path, destination: Path, size: tuple[int, int] | None) -> tuple[int, int]:
@@ -86,17 +78,77 @@ def pack_and_read(source: Path, destination: Path, size: tuple[int, int] | None)
 def test_whatever_is_packed_is_decoded(kind: str, tmp_path: Path) -> None:
     accepted = 0
 
-    @given(random=st.randoms(use_true_random=False), size=st.sampled_from([None, FIT]))
-    @settings(max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    def check(random: Random, size: tuple[int, int] | None) -> None:
+    @given(seed=st.integers(0, 2**32), size=st.sampled_from([None, FIT]))
+    @settings(
+        max_examples=25, phases=[Phase.generate], derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    def check(seed: int, size: tuple[int, int] | None) -> None:
         nonlocal accepted
         place = tmp_path / str(len(list(tmp_path.iterdir())))
-        packed, read = pack_and_read(written(place, random, kind), place / "out", size)
+        packed, read = pack_and_read(write_damaged(place, Random(seed), kind, FILES), place / "out", size)
         assert packed == read
         accepted += packed
 
     check()
     assert accepted > 20
+
+
+def jpeg_checks(seeds: range) -> tuple[int, int]:
+    """Compare the check of damaged JPEGs with decoding them in full; return how many are whole, and how many are not."""
+    writers = [write for suffix, write in WRITERS if suffix.lower() in (".jpg", ".jpeg")]
+    counts = [0, 0]
+    for seed in seeds:
+        random = Random(seed)
+        content = random.choice(writers)(picture(*random.choice(SIZES), random), random)
+        for _ in range(random.randint(1, 2)):
+            content = random.choice(DAMAGES)(content, random)
+        try:
+            header = read_header(content)
+        except ValueError:
+            continue
+        if content[:2] != b"\xff\xd8" or not header.is_plain or header.height * header.width > 1 << 20:
+            continue
+        field = image_field((3, header.height, header.width))
+        outcomes = []
+        for check in (require_decodable, decode_in_full):
+            try:
+                check(content, field)
+                outcomes.append(True)
+            except ValueError:
+                outcomes.append(False)
+        assert outcomes[0] == outcomes[1], seed
+        counts[not outcomes[0]] += 1
+    return counts[0], counts[1]
+
+
+def decode_in_full(content: bytes, field: Field) -> None:
+    decoder_of(field)(content, np.empty((1, *stored_shape(field)), np.uint8))
+
+
+def test_the_check_of_a_jpeg_agrees_with_decoding_it_in_full() -> None:
+    whole, damaged = jpeg_checks(range(3000))
+    assert whole > 200
+    assert damaged > 500
+
+
+def test_what_one_decoder_forgives_is_not_packed_where_another_reads_it(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    picture(24, 32, Random(0)).save(buffer, "PNG")
+    header, rest = buffer.getvalue()[:33], buffer.getvalue()[33:]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/0.png").write_bytes(header + chunk(b"fcTL", b"short") + rest)
+    Image.new("RGB", (8, 8)).save(tmp_path / "raw/1.png")
+    for size in (None, FIT):
+        store = FolderStore(tmp_path / f"out-{size}", create=True)
+        index = pack(
+            read_folder(tmp_path / "raw", "one", size=size, any_size=True, test_share=0),
+            store,
+            lambda text: None,
+            max_skipped=1,
+        )
+        count = sum(shard.count for shard in index.shards("train"))
+        for fit in [FIT, (8, 8)] + ([None] if size else []):
+            assert sum(len(batch["image"]) for batch in read_split(store.url, "train", 1, fit=fit)) == count
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])

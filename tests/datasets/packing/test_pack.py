@@ -127,7 +127,7 @@ def test_no_room_for_a_shard_is_one_message(tmp_path: Path, monkeypatch: pytest.
     def full(*_: object, **__: object) -> object:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("unbraid.datasets.shards.tar.TarWriter", full)
+    monkeypatch.setattr("unbraid.datasets.shards.tar.end_mark", full)
     with pytest.raises(DataError, match="No space left on device: a shard is written there first; free space, or set TMPDIR"):
         pack(source(), FolderStore(tmp_path, create=True), silent)
 

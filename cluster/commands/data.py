@@ -5,16 +5,18 @@ The modules of ``datasets/sources`` declare the kinds that ``fetch``, ``pack`` a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.kinds import KindGroup, help_of, options_of
+from unbraid.cluster.commands.kinds import KindGroup, Size, help_of, options_of
 from unbraid.cluster.local.services import use_local_services
-from unbraid.datasets.sources.kinds import FetchKind, MakeKind, PackKind, load_kind, name_with_size
+from unbraid.datasets.sources.kinds import FetchKind, MakeKind, PackKind, kinds, load_kind, name_with_size
 from unbraid.datasets.untrusted.terminal import rewrite_line
 
 if TYPE_CHECKING:
@@ -69,9 +71,15 @@ def pack_command(kind: str) -> click.Command:
 
     def run(source: Path | None, destination: str | None, name: str | None, **rest: Any) -> None:
         options = {option.name: rest.pop(option.name) for option in own if option.name}
-        raw = (source or RAW_FOLDER / (declared.fetched or kind)).expanduser()
+        fetched = declared.fetched or kind
+        if source is None and fetched not in kinds(FetchKind):
+            example = f"unbraid data pack {kind} {declared.example}"
+            raise click.UsageError(f"SOURCE is missing: a folder or an archive, as in `{example}`")
+        raw = (source or RAW_FOLDER / fetched).expanduser()
         name = name or declared.default_name(kind, raw, options)
-        write_set(declared.read(raw, name, **options), destination or f"s3://unbraid/{name}", options, **rest)
+        place = destination or f"s3://unbraid/{name}"
+        require_apart(raw, place)
+        write_set(lambda: declared.read(raw, name, **options), place, options, **rest)
 
     parameters: list[click.Parameter] = [
         click.Argument(["source"], type=click.Path(path_type=Path), required=False),
@@ -98,7 +106,7 @@ def make_command(kind: str) -> click.Command:
     def run(destination: str | None, **rest: Any) -> None:
         options = {option.name: rest.pop(option.name) for option in own if option.name}
         name = name_with_size(kind, Path(), options)
-        write_set(declared.make(name, **options), destination or f"s3://unbraid/{name}", options, **rest)
+        write_set(lambda: declared.make(name, **options), destination or f"s3://unbraid/{name}", options, **rest)
 
     parameters = [click.Argument(["destination"], required=False), *own, *PACKING_OPTIONS]
     return click.Command(kind, params=parameters, callback=run, help=help_of(docstring, f"make {kind}", declared.example))
@@ -148,8 +156,23 @@ def make() -> None:
     """
 
 
+def require_apart(source: Path, destination: str) -> None:
+    """Check that a set is not packed among its raw files.
+
+    Raises:
+        click.UsageError: when the destination is the source, or lies in it.
+    """
+    if "://" in destination:
+        return
+    with suppress(OSError):  # a source that cannot be read is an error later
+        if source.is_dir() and Path(destination).expanduser().resolve().is_relative_to(source.resolve()):
+            raise click.UsageError(
+                f"DESTINATION {destination} lies in SOURCE {source}: its tars would be taken for raw files; pack elsewhere"
+            )
+
+
 def write_set(
-    source: Source,
+    read: Callable[[], Source],
     destination: str,
     options: Mapping[str, object],
     *,
@@ -159,9 +182,10 @@ def write_set(
     force: bool,
     max_skipped: int = 0,
 ) -> None:
-    """Say how a source was understood, and pack it, unless the same set is packed at ``destination`` already.
+    """Look at raw files, say how they were understood, and pack them, unless the same set is packed at ``destination`` already.
 
     Args:
+        read: looks at the raw files.
         options: of the kind, for the index.
         dry_run: write nothing.
         force: pack over another set, or the same one again.
@@ -171,10 +195,14 @@ def write_set(
     from unbraid.datasets.packing.plan import describe_source, plan_shards
     from unbraid.datasets.store import open_store
 
+    if not dry_run:
+        if "://" in destination:
+            use_local_services()
+        require_writable(destination)  # before the raw files are looked at, which may take long
+    source = read()
     describe_source(source, plan_shards(source, shards), click.echo)
     if dry_run:
         return
-    use_local_services()
     store = open_store(destination, create=True)
     written = options_as_text({**options, "shards": shards})
     index = pack(
@@ -182,6 +210,25 @@ def write_set(
     )
     click.echo()
     click.echo(f"{index.name} → {store.url}, digest {index.digest[:12]}")
+
+
+def require_writable(destination: str) -> None:
+    """Check that a set can be written to a place; a bucket is made, a folder is not.
+
+    Raises:
+        DataError: when it cannot.
+    """
+    from unbraid.datasets.store import FolderStore, open_store
+
+    store = open_store(destination, create="://" in destination)
+    if isinstance(store, FolderStore):
+        with suppress(OSError):  # a place that cannot be looked at is an error when it is written to
+            existing = next(folder for folder in (store.root, *store.root.absolute().parents) if folder.exists())
+            if not existing.is_dir() or not os.access(existing, os.W_OK):
+                found = "is no folder" if not existing.is_dir() else "cannot be written to"
+                raise click.ClickException(f"{destination}: {existing} {found}; pack to another place")
+    else:
+        store.exists("index.json")
 
 
 @data.command()
@@ -263,8 +310,9 @@ def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(1), help="Images in a global batch.")
 @click.option("--lanes", default=16, show_default=True, type=click.IntRange(1), help="As data.lanes.")
 @click.option("--window", default=256, show_default=True, type=click.IntRange(1), help="As data.window.")
+@click.option("--fit", type=Size(), help="As data.fit.")
 @click.option("--seconds", default=10.0, show_default=True, help="For each of the three measurements.")
-def bench(url: str, split: str, workers: int, batch: int, lanes: int, window: int, seconds: float) -> None:
+def bench(url: str, split: str, seconds: float, **settings: Any) -> None:
     """Time how fast the set at URL is read.
 
     Reads it as training does, then reads and decodes alone; reports what limits the stream, and how close it comes to that.
@@ -277,7 +325,7 @@ def bench(url: str, split: str, workers: int, batch: int, lanes: int, window: in
     from unbraid.datasets.stream.throughput import measure
 
     use_local_services()
-    measure(url, split, workers=workers, batch=batch, lanes=lanes, window=window, seconds=seconds, report=click.echo)
+    measure(url, split, seconds=seconds, report=click.echo, **settings)
 
 
 def one_line() -> Callable[[str], None]:

@@ -16,7 +16,7 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.indexing.findings import Report, describe_findings, left_out_of, number_field, shaped_field
 from unbraid.datasets.indexing.one_tar import IndexedTar, index_tar
 from unbraid.datasets.indexing.tars import Tar, Tars
-from unbraid.datasets.indexing.wanted import Wanted, guess_fields
+from unbraid.datasets.indexing.wanted import Wanted, guess_fields, unused_members
 from unbraid.datasets.packing.pack import REPORT_SECONDS
 from unbraid.datasets.packing.place import Place
 from unbraid.datasets.packing.workers import lost_workers_explained, worker_processes
@@ -88,8 +88,11 @@ def index_tars(
     Raises:
         DataError: naming tar and sample; tars that were finished are kept, and the next call continues after them.
     """
-    fields = list(wanted) if wanted is not None else guess_fields(probe(tars), f"{tars.store.url}/{tars.tars[0].name}")
+    samples = probe(tars)
+    fields = list(wanted) if wanted is not None else guess_fields(samples, f"{tars.store.url}/{tars.tars[0].name}")
     _describe(tars, fields, report)
+    for line in unused_members(samples, fields):
+        report(f"  not used {line}")
     origin = _origin(tars, fields, options)
     place = Place(destination, FOLDER)
     with place.claimed():

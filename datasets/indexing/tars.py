@@ -76,6 +76,7 @@ def find_tars(pattern: str, splits: Sequence[tuple[str, str]] = ()) -> Tars:
                 "decompress it once (images are compressed already, so that it hardly grows)"
             )
         raise DataError(f"{pattern}: no tar is there; name tars as set-{{000..127}}.tar, by a glob, or their folder")
+    _require_matches(splits, names)
     folder = base.rstrip("/").rpartition("/")[2]
     words = {name: _word(name, folder) for name in names}
     meant = name_splits({word for word in words.values() if word})
@@ -141,6 +142,17 @@ def _matching(urls: Sequence[str], base: str, sizes: dict[str, int], where: str)
         except ValueError as error:
             raise DataError(f"{where}: {error}") from None
     return sorted(names)
+
+
+def _require_matches(splits: Sequence[tuple[str, str]], names: Sequence[str]) -> None:
+    """Check that every glob of a split matches a tar.
+
+    Raises:
+        DataError: naming one that does not.
+    """
+    for split, glob in splits:
+        if not any(_listed_split(name, [(split, glob)]) for name in names):
+            raise DataError(f"--split {split}={glob}: matches none of {len(names):,} tars, such as {names[0]}")
 
 
 def _listed_split(name: str, splits: Sequence[tuple[str, str]]) -> str | None:

@@ -1,6 +1,7 @@
 """Says which members of tars become which fields: as the user names them, or as their extensions tell."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,6 +88,23 @@ def guess_fields(samples: Sequence[TarSample], where: str) -> list[Wanted]:
     if all("cls" in sample.members for sample in samples):
         fields.append(Wanted("label", "integer", ("cls",)))
     return fields
+
+
+def unused_members(samples: Sequence[TarSample], fields: Sequence[Wanted]) -> list[str]:
+    """Say which members become no field, how many of some samples have them, and how to name them."""
+    used = {member for field in fields for member in field.members}
+    counts = Counter(extension for sample in samples for extension in sample.members if extension not in used)
+    return [
+        f"{extension}, which {count:,} of the first {len(samples):,} samples have (--fields {_example(extension)})"
+        for extension, count in counts.most_common()
+    ]
+
+
+def _example(extension: str) -> str:
+    last = extension.rpartition(".")[2]
+    if last == "json":
+        return f"label={extension}:KEY"
+    return f"{'label' if last in NUMBER_EXTENSIONS else last}={extension}"
 
 
 def _kind(part: str, members: tuple[str, ...], path: tuple[str, ...]) -> FieldKind:

@@ -78,7 +78,7 @@ def pack(
             raise DataError(f"{store.url}: is being packed by {lease.superseded_by}, which has taken over from this process")
         place.finish(index)
     for reason in skipped:
-        report(f"skipped: {reason}\n")
+        report(f"skipped: {reason}")
     return index
 
 

@@ -61,6 +61,7 @@ def plan_shards(source: Source, shards: int | None = None) -> Plans:
         raise DataError(f"{source.name}: no samples to pack{reasons}")
     _require_name(source.name)
     for split, items in source.splits.items():
+        _require_keys(items)
         _require_distinct(source.name, split, items)
     largest = max(len(items) for items in source.splits.values())
     if shards is not None and shards > largest:
@@ -114,6 +115,19 @@ def _require_name(name: str) -> None:
         raise DataError(f"--name: {error}") from None
     if len(name) > LONGEST_NAME:
         raise DataError(f"--name {name[:20]}…: has {len(name)} characters, at most {LONGEST_NAME} are kept")
+
+
+def _require_keys(items: Sequence[Item]) -> None:
+    """Check that every key can be one, before anything is written.
+
+    Raises:
+        DataError: naming the file whose name is too long.
+    """
+    for item in items:
+        try:
+            relative_key(item.key)
+        except ValueError as error:
+            raise DataError(f"{item.where or item.key}: cannot be a sample's key: {error}; shorten its name") from None
 
 
 def _require_distinct(name: str, split: str, items: Sequence[Item]) -> None:

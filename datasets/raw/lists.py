@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ LARGEST_LIST = 1 << 30
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 """What a text file may begin with to say its encoding."""
 _DELIMITERS = ",;\t"
+_NAMED_DELIMITER = re.compile(r"sep=(.)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ def read_table(path: Path) -> ListTable:
     """
     text = read_text(path)
     first = next((line for _, line in text_lines(text)), "")
-    delimiter = max(_DELIMITERS, key=first.count)
+    named = _NAMED_DELIMITER.fullmatch(first)
+    if named:  # a line by which Excel is told
+        text, first = text.replace(first, "", 1), ""
+    delimiter = named[1] if named else max(_DELIMITERS, key=first.count)
     rows: list[Row] = []
     header: tuple[str, ...] = ()
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
@@ -113,6 +118,10 @@ def read_table(path: Path) -> ListTable:
         raise DataError(f"{path}: line {lines.line_num}: {error}") from None
     if not header:
         raise DataError(f"{path}: is empty; expected a header and a line for each image")
+    while header and not header[-1] and not any(row.cells[-1] for row in rows):  # every line ends with a delimiter
+        header, rows = header[:-1], [Row(row.number, row.cells[:-1]) for row in rows]
+    if "" in header:
+        raise DataError(f"{path}: its column {header.index('') + 1} has no name; name it, or take it out")
     double = next((name for name in header if header.count(name) > 1), None)
     if double is not None:
         raise DataError(f"{path}: its header names the column {double!r} twice")

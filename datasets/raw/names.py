@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.raw.images import IMAGE_SUFFIXES
 
 _WORDS = {
     "train": "train",
@@ -19,7 +20,14 @@ _WORDS = {
     "valid": "valid",
     "validation": "valid",
     "dev": "valid",
+    "eval": "valid",
+    "evaluation": "valid",
+    "holdout": "valid",
+    "trn": "train",
+    "tst": "test",
 }
+SPLIT_WORDS = tuple(_WORDS)
+"""The words that mean a split."""
 _SPLIT_NAME = re.compile(rf"(?:images?|imgs?)?[-_ ]?({'|'.join(_WORDS)})[-_ ]?(?:set|images?|imgs?|data|split)?[-_ ]?\d*")
 """train, Training, train_images, images-test, val2017, TrainSet."""
 _UNFIT = re.compile(r"[\\.\x00-\x1f\x7f]")
@@ -54,12 +62,14 @@ class Layout:
         folders: of each image: the other folders that it lies in, from the outermost one that not all images share.
         words: the folders that name splits, and the split of each.
         doubted: folders that are called as splits are, but lie beside others; they are taken for classes.
+        shared: the outermost folders, which all images share.
     """
 
     splits: Mapping[str, str]
     folders: Mapping[str, tuple[str, ...]]
     words: Mapping[str, str]
     doubted: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
 
 def read_layout(images: Sequence[str]) -> Layout:
@@ -79,7 +89,9 @@ def read_layout(images: Sequence[str]) -> Layout:
         image: tuple(folder for i, folder in enumerate(folders) if i >= shared and not (i == level and image in splits))
         for image, folders in parts.items()
     }
-    return Layout(splits, others, meant, doubted)
+    common = next(iter(parts.values()), ())[:shared]
+    outer = tuple(folder for i, folder in enumerate(common) if not (i == level and folder in words))
+    return Layout(splits, others, meant, doubted, outer)
 
 
 def _shared_length(folders: Sequence[tuple[str, ...]]) -> int:
@@ -121,11 +133,17 @@ def plain_names(name: str) -> tuple[str, ...]:
     path = PurePosixPath(name)
     tails = ["/".join(path.parts[i:]) for i in range(len(path.parts))]
     folders = [f"{tail.rpartition('/')[0]}/" if "/" in tail else "" for tail in tails]
-    stems, suffix = [], path.name
-    while "." in suffix[1:]:  # 0001.jpg.jpg is listed as 0001.jpg and as 0001
-        suffix = suffix.rpartition(".")[0]
-        stems += [f"{folder}{suffix}" for folder in folders]
+    stems, file = [], path.name
+    while (stem := _without_suffix(file)) != file:  # 0001.jpg.jpg is listed as 0001.jpg and as 0001
+        file = stem
+        stems += [f"{folder}{file}" for folder in folders]
     return (*tails, *stems)
+
+
+def _without_suffix(name: str) -> str:
+    """Return a name without the suffix of an image."""
+    suffix = PurePosixPath(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in IMAGE_SUFFIXES else name
 
 
 class NameMatcher:
@@ -157,8 +175,8 @@ class NameMatcher:
             DataError: when the name means several images.
         """
         form = _tidied(name)
-        if form not in self._found and "." in form.rpartition("/")[2]:
-            form = form.rpartition(".")[0]  # listed with a suffix that the file has not, such as .jpg of a converted .png
+        if form not in self._found:
+            form = _without_suffix(form)  # listed with a suffix that the file has not, such as .jpg of a converted .png
         if form in self._several:
             raise DataError(
                 f"{where}: {name} means several images, {self._found[form]} and {self._several[form]}: write its folder too"

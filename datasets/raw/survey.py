@@ -167,8 +167,11 @@ def _sizes(headers: Headers, names: Sequence[str]) -> list[str]:
         header = headers[name]
         sizes.add(f"of {header.height}x{header.width} (height x width)", name)
     lines = list(sizes)
+    if len(lines) == 1:
+        header = headers[names[0]]
+        return [f"all {header.height}x{header.width} (height x width)"]
     if len(lines) <= SHOWN_SIZES:
-        return lines if len(lines) > 1 else [lines[0].replace(" of ", " all of ", 1).partition(", such as")[0]] if lines else []
+        return lines
     heights, widths = ([getattr(headers[name], side) for name in names] for side in ("height", "width"))
     rest = len(lines) - SHOWN_SIZES
     ends = f"heights {min(heights)} to {max(heights)}, widths {min(widths)} to {max(widths)}"

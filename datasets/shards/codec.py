@@ -123,6 +123,25 @@ def _is_whole_jpeg(content: bytes, field: Field) -> bool:
     return True
 
 
+def number_reader(words: Mapping[str, int]) -> Callable[[memoryview | bytes], int]:
+    """Return the function that reads a value of an integer field; it raises :class:`ValueError` where there is none.
+
+    Args:
+        words: of the field, see :class:`unbraid.datasets.shards.index.Field`.
+    """
+    if not words:
+        return decode_integer
+    numbers = {word.encode("utf-8", "surrogateescape"): number for word, number in words.items()}
+
+    def number_of(content: memoryview | bytes) -> int:
+        number = numbers.get(bytes(content).strip())
+        if number is None:
+            raise ValueError(f"{bytes(content[:40])!r} is none of the {len(words):,} known ones")
+        return number
+
+    return number_of
+
+
 def image_shape(encoded: bytes) -> tuple[int, int, int]:
     """Return (channels, height, width) of the array that :func:`decode_image` needs.
 
@@ -192,13 +211,10 @@ def _decode_integer(content: memoryview | bytes, out: NDArray[np.generic]) -> No
 
 def _word_decoder(words: Mapping[str, int]) -> Decoder:
     """Return a decoder of texts that stand for numbers."""
-    numbers = {word.encode("utf-8", "surrogateescape"): number for word, number in words.items()}
+    number_of = number_reader(words)
 
     def decode(content: memoryview | bytes, out: NDArray[np.generic]) -> None:
-        number = numbers.get(bytes(content).strip())
-        if number is None:
-            raise ValueError(f"{bytes(content[:40])!r} is none of the {len(words):,} known ones")
-        out[0] = number
+        out[0] = number_of(content)
 
     return decode
 

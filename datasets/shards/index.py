@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field as Bounded
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
+from unbraid.datasets.store.protocol import AbsentError
 from unbraid.datasets.untrusted.documents import LARGEST_JSON, Count, Name, Sha256, Text, parse_json
 from unbraid.datasets.untrusted.keys import Key
 
@@ -191,7 +193,10 @@ class Index:
         """
         if not self.splits.get(split):
             filled = ", ".join(name for name, shards in self.splits.items() if shards)
-            raise DataError(f"{self.name}: no samples in split {split!r}; its splits are: {filled or 'none'}")
+            raise DataError(
+                f"{self.name}: no samples in split {split!r}; its splits are: {filled or 'none'}. Name one by data.split or "
+                "data.evaluation_split"
+            )
         return self.splits[split]
 
 
@@ -216,6 +221,17 @@ class _Stamp:
     digest: str = ""
 
 
+def _missing(store: Store) -> str:
+    """Say what is there in place of a set, and which command makes one of it."""
+    with suppress(DataError):
+        keys = store.keys()
+        if any(key.startswith("packing/") for key in keys):
+            return "an unfinished packing is there: repeat its command, which goes on"
+        if any(key.endswith(".tar") for key in keys):
+            return "tars without an index are there: `unbraid data index` makes a set of them"
+    return f"a packed data set was expected at {store.url}; `unbraid data pack` makes one"
+
+
 def read_index(store: Store) -> Index:
     """Read and check ``index.json``.
 
@@ -226,8 +242,8 @@ def read_index(store: Store) -> Index:
     where = f"{store.url}/{INDEX_KEY}"
     try:
         raw = store.get(INDEX_KEY, LARGEST_JSON)
-    except DataError as error:
-        raise DataError(f"{error}\n(a packed data set was expected at {store.url}; `unbraid data pack` makes one)") from error
+    except AbsentError as error:
+        raise AbsentError(f"{error}\n({_missing(store)})") from error
     try:
         stamp = parse_json(raw, _Stamp, where, LARGEST_JSON)
     except DataError as error:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.shards.codec import LONGEST_INTEGER, decode_integer, image_shape
+from unbraid.datasets.shards.codec import LONGEST_INTEGER, image_shape, number_reader
 from unbraid.datasets.shards.elsewhere import open_set
 from unbraid.datasets.shards.index import Field, Index, Shard
 from unbraid.datasets.shards.selection import Look, Surroundings, class_field, look_around
@@ -151,11 +151,12 @@ def _check(store: Store, index: Index, report: Report) -> int:
     """Check all shards, report those that are damaged and how many samples the classes have; return how many are damaged."""
     counted = class_field(index)
     column = list(index.fields).index(counted) if counted is not None else None
+    words = index.fields[counted].words if counted is not None else {}
     broken = 0
     with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="check") as pool:
         for split, shards in index.splits.items():
             classes: Counter[int | None] = Counter()
-            for checked in pool.map(lambda shard: _check_shard(store, shard, len(index.fields), column), shards):
+            for checked in pool.map(lambda shard: _check_shard(store, shard, len(index.fields), column, words), shards):
                 if checked.problem is not None:
                     broken += 1
                     report(f"  damaged: {checked.problem}")
@@ -183,7 +184,7 @@ def _counts(index: Index, counted: str, classes: Counter[int | None]) -> str:
     return ", ".join([*texts, *parts]) or "none"
 
 
-def _check_shard(store: Store, shard: Shard, fields: int, column: int | None) -> _Checked:
+def _check_shard(store: Store, shard: Shard, fields: int, column: int | None, words: Mapping[str, int]) -> _Checked:
     """Compare the size, the checksum and the number of samples of a stored shard with the index, and count its classes.
 
     Args:
@@ -193,7 +194,7 @@ def _check_shard(store: Store, shard: Shard, fields: int, column: int | None) ->
     checked = _Checked()
     digest = hashlib.sha256()
     try:
-        classes = _ClassReader(read_table(store, shard, fields), column)
+        classes = _ClassReader(read_table(store, shard, fields), column, words)
         for begin in range(0, shard.bytes, PIECE):
             content = store.get_range(shard.name, begin, min(PIECE, shard.bytes - begin))
             digest.update(content)
@@ -225,16 +226,19 @@ class _ClassReader:
 
     Args:
         column: of the field that holds the class; None counts none.
+        words: of that field.
     """
 
-    def __init__(self, table: Table, column: int | None) -> None:
+    def __init__(self, table: Table, column: int | None, words: Mapping[str, int]) -> None:
+        self._number_of = number_reader(words)
+        self._longest = max([LONGEST_INTEGER, *(len(word.encode()) for word in words)]) + LONGEST_INTEGER  # and white space
         self.counts: Counter[int | None] = Counter()
         self._last = b""
         if column is None:
             self._begins = self._ends = np.empty(0, np.int64)
             return
         places, sizes = table.members[:, column].astype(np.int64).T
-        readable = (sizes != ABSENT) & (sizes <= LONGEST_INTEGER)
+        readable = (sizes != ABSENT) & (sizes <= self._longest)
         self._begins = (table.offsets + places)[readable]
         self._ends = self._begins + sizes[readable]
         if not readable.all():
@@ -248,7 +252,7 @@ class _ClassReader:
         places = zip((self._begins[first:last] - start).tolist(), (self._ends[first:last] - start).tolist(), strict=True)
         for text, count in Counter(joined[at:end] for at, end in places).items():
             try:
-                self.counts[decode_integer(text)] += count
+                self.counts[self._number_of(text)] += count
             except ValueError:
                 self.counts[None] += count
-        self._last = joined[-LONGEST_INTEGER:]
+        self._last = joined[-self._longest :]

@@ -1,7 +1,7 @@
 """Reads a few samples from everywhere in a set, and chooses those that show its classes and splits, within bounds of bytes."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.shards.codec import decode_integer
+from unbraid.datasets.shards.codec import decode_integer, number_reader
 from unbraid.datasets.shards.index import Index, Shard
 from unbraid.datasets.shards.table import ABSENT, Table, read_table, table_bytes
 from unbraid.datasets.shards.tar import parse_sample
@@ -36,7 +36,7 @@ class Look:
 
     Attributes:
         split, shard, number: where it is; ``number`` counts within the shard.
-        members: the content of each field by name; None where the sample has none.
+        members: the content of each field by name, words as their numbers; None where the sample has none.
         whole: whether its checksum is that of the table.
         tar: its bytes in the tar, with headers.
     """
@@ -201,6 +201,7 @@ def _looks(store: Store, index: Index, read: _Read, problems: list[str]) -> list
         problems.append(str(error))
         return []
     whole = read.table.whole(content, read.first, read.last)
+    readers = {name: number_reader(field.words) for name, field in index.fields.items() if field.words}
     looks = []
     for number in range(read.first, read.last):
         begin = int(read.table.offsets[number]) - start
@@ -209,8 +210,18 @@ def _looks(store: Store, index: Index, read: _Read, problems: list[str]) -> list
             name: None if size == ABSENT else tar[offset : offset + size]
             for name, (offset, size) in zip(index.fields, read.table.members[number].tolist(), strict=True)
         }
+        for name, reader in readers.items():
+            members[name] = _as_number(members[name], reader)
         looks.append(Look(read.split, read.shard.name, number, members, bool(whole[number - read.first]), tar))
     return looks
+
+
+def _as_number(content: memoryview | None, reader: Callable[[memoryview], int]) -> memoryview | None:
+    """Write the number that a word stands for; what is no known word stays."""
+    try:
+        return None if content is None else memoryview(b"%d" % reader(content))
+    except ValueError:
+        return content
 
 
 def _alternating(queues: Sequence[Sequence[T]]) -> Iterator[T]:

@@ -5,9 +5,10 @@ val and the like name the split, the others below them the class, with --labels.
 `attributes` where they are asked for.
 """
 
-from bisect import bisect_left
+import csv
+import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from unbraid.datasets.raw.files import open_files
 from unbraid.datasets.raw.images import Size, encode_array, fit_image, image_names, parse_colour
 from unbraid.datasets.raw.lists import parse_number, read_table, read_text, text_lines
 from unbraid.datasets.raw.names import (
+    SPLIT_WORDS,
     Layout,
     NameMatcher,
     key_of,
@@ -76,10 +78,11 @@ def read_folder(
     layout = read_layout(names)
     images = [image for image in found.headers if _is_used(image, table, listed, layout, left_out)]
     label_of = _labels(images, layout, label_level) if labels else {}
-    classes = tuple(sorted(set(label_of.values())))
+    classes = _ordered(set(label_of.values()))
+    number_of = {label: number for number, label in enumerate(classes)}
     splits: dict[str, list[Item]] = {}
     for image in images:
-        others = _other_members(classes, label_of.get(image), table.numbers[image] if table else None)
+        others = _other_members(number_of.get(label_of.get(image, "")), table.numbers[image] if table else None)
         split = listed.get(image) or layout.splits.get(image) or split_by_hash(image, test_share)
         mark = fingerprint(files.fingerprint(image), size, colour, {name: content.hex() for name, content in others.items()})
         load = partial(_members, files, image, size, colour, others)
@@ -163,13 +166,17 @@ def _labels(images: Sequence[str], layout: Layout, level: int | None) -> dict[st
     Raises:
         DataError: when an image lies in no class's folder, or all lie in one.
     """
+    if not any(layout.folders.values()) and layout.shared:
+        raise DataError(
+            f"--labels: all images are of one class, {layout.shared[-1]}: there is nothing to tell apart; leave --labels out"
+        )
     labels = {}
     for image in images:
         folders = layout.folders[image] if level is None else layout.folders[image][level - 1 : level]
         if not folders:
-            below = " (which folders name the splits is not a class)" if layout.words else ""
+            splits = f" ({', '.join(layout.words)}: splits, no classes)" if layout.words else ""
             where = "no class's folder" if level is None else f"fewer than {level} folders"
-            raise DataError(f"--labels: {image} lies in {where}{below}; move it into one, or leave --labels out")
+            raise DataError(f"--labels: {image} lies in {where}{splits}; move it into one, or leave --labels out")
         labels[image] = "/".join(folders)
     if len(set(labels.values())) == 1:
         raise DataError(
@@ -177,6 +184,12 @@ def _labels(images: Sequence[str], layout: Layout, level: int | None) -> dict[st
             "leave --labels out"
         )
     return labels
+
+
+def _ordered(labels: Iterable[str]) -> tuple[str, ...]:
+    """Order classes by name, or by number where all names are numbers: 10 after 2."""
+    names = sorted(labels)
+    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else names)
 
 
 def _describe_splits(splits: Mapping[str, Sequence[Item]], layout: Layout, listed: bool, test_share: float) -> list[str]:
@@ -209,9 +222,9 @@ def _describe_classes(label_of: Mapping[str, str], layout: Layout) -> list[str]:
     return lines
 
 
-def _other_members(classes: Sequence[str], label: str | None, numbers: tuple[float, ...] | None) -> dict[str, bytes]:
+def _other_members(label: int | None, numbers: tuple[float, ...] | None) -> dict[str, bytes]:
     """Encode what a sample holds beside its image."""
-    members = {} if label is None else {"cls": b"%d" % bisect_left(classes, label)}  # classes are sorted
+    members = {} if label is None else {"cls": b"%d" % label}
     return members if numbers is None else members | {"attributes.npy": encode_array(numbers)}
 
 
@@ -225,6 +238,10 @@ def _members(
 def _read_attributes(path: Path, images: Sequence[str]) -> _Attributes:
     """Read the numbers and, where there is such a column, the split of each image."""
     table = read_table(path)
+    if NameMatcher(images).find(table.header[0], str(path)) is not None:
+        raise DataError(f"{path}: its first line names an image, {table.header[0]}: put a header above it, such as image,age")
+    if not table.rows:
+        raise DataError(f"{path}: has a header and no lines")
     columns = tuple(column for column in table.header[1:] if column.lower() != "split")
     if not columns:
         raise DataError(
@@ -250,17 +267,23 @@ def _read_attributes(path: Path, images: Sequence[str]) -> _Attributes:
 
 
 def _read_split_list(path: Path, images: Sequence[str]) -> dict[str, str]:
-    """Read the split of each listed image: ``NAME SPLIT``, separated by white space, a comma, a semicolon or a tab."""
+    """Read the split of each listed image: ``NAME SPLIT``, or two columns of a table.
+
+    Raises:
+        DataError: when the list is empty, or a line is neither.
+    """
     entries: dict[str, str] = {}
     numbered: list[tuple[int, str]] = []
     for number, line in text_lines(read_text(path)):
-        name, _, word = (part.strip() for part in line.replace(",", " ").replace(";", " ").replace("\t", " ").rpartition(" "))
-        if not numbered and number == 1 and (name.lower(), word.lower()) in _LIST_HEADERS:
+        name, word = _name_and_word(line)
+        if number == 1 and (name.lower(), word.lower()) in _LIST_HEADERS:
             continue
         if not name:
             raise DataError(f"{path}: line {number}: expected NAME SPLIT, found {line!r}")
         entries[name] = _require_split(word, f"{path}: line {number}")
         numbered.append((number, name))
+    if not numbered:
+        raise DataError(f"{path}: is empty; expected NAME SPLIT on each line")
     lines = _lines_of(path, numbered)
     matched = NameMatcher(images).match(lines, str(path))
     require_images(str(path), lines, matched)
@@ -269,6 +292,16 @@ def _read_split_list(path: Path, images: Sequence[str]) -> dict[str, str]:
 
 
 _LIST_HEADERS = {(name, "split") for name in ("name", "image", "image_id", "file", "filename", "path")}
+
+
+def _name_and_word(line: str) -> tuple[str, str]:
+    """Divide a line of a list of splits; a name may hold white space, commas and, between quotes, anything."""
+    for delimiter in ",;\t":
+        cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+        if len(cells) == 2 and _is_split(cells[1].strip()):
+            return cells[0].strip(), cells[1].strip()
+    name, _, word = line.replace("\t", " ").rpartition(" ")
+    return name.strip().strip('"'), word.strip()
 
 
 def _lines_of(path: Path, numbered: Sequence[tuple[int, str]]) -> dict[str, int]:
@@ -287,9 +320,16 @@ def _lines_of(path: Path, numbered: Sequence[tuple[int, str]]) -> dict[str, int]
 
 def _require_split(word: str, where: str) -> str:
     """Return the name of a split, which becomes a part of file names."""
-    if not word.replace("-", "_").isidentifier():
+    if not _is_split(word):
         raise DataError(f"{where}: {word!r} is not the name of a split, such as train or test")
+    near = difflib.get_close_matches(word.lower(), SPLIT_WORDS, n=1, cutoff=0.75) if split_word(word) is None else []
+    if near:
+        raise DataError(f"{where}: {word!r} is not the name of a usual split: is {near[0]} meant?")
     return split_word(word) or word
+
+
+def _is_split(word: str) -> bool:
+    return word.replace("-", "_").isidentifier()
 
 
 PACK = PackKind(read_folder, example="~/photos.zip s3://bucket/sets/photos --size 64x64 --labels", default_name=name_of_path)

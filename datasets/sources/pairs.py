@@ -63,6 +63,7 @@ class _Match:
         splits: of each key, where folders name it.
         words: the folders that name splits, and the split of each.
         alone: images without a partner.
+        strays: images in neither of the two folders.
     """
 
     sides: tuple[str, str]
@@ -70,6 +71,26 @@ class _Match:
     splits: Mapping[str, str]
     words: Mapping[str, str]
     alone: Sequence[str]
+    strays: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Two folders that are the domains.
+
+    Attributes:
+        sides: names of the folders of X and Y.
+        keyed: of each image its side (0 or 1) and the key of its pair.
+        splits: of each key, where folders name it.
+        words: the folders that name splits, and the split of each.
+        strays: images in neither of the two folders.
+    """
+
+    sides: tuple[str, str]
+    keyed: Mapping[str, tuple[int, str]]
+    splits: Mapping[str, str]
+    words: Mapping[str, str]
+    strays: Sequence[str]
 
 
 def read_pairs(
@@ -102,8 +123,8 @@ def read_pairs(
 
 
 def _in_two_folders(files: Files, found: Survey, match: _Match, name: str, wanted: _Wanted, left_out: Tally) -> Source:
-    for image in match.alone:
-        left_out.add("images without a partner of the same name in the other folder", image)
+    left_out.add_all("images without a partner of the same name in the other folder", match.alone)
+    left_out.add_all("images in no folder of a domain", match.strays)
     order = (1, 0) if wanted.swap else (0, 1)
     splits: dict[str, list[Item]] = {}
     used: tuple[list[str], list[str]] = ([], [])
@@ -184,13 +205,23 @@ def _match_folders(names: Sequence[str], where: str) -> _Match | None:
     for find in (_by_letter, _by_level):
         found = find(names)
         if found is not None:
-            sides, keyed, splits, words = found
-            return _matched(sides, keyed, splits, words, where)
+            _require_no_other_folders(found, where)
+            return _matched(found, where)
     return None
 
 
-_Found = tuple[tuple[str, str], dict[str, tuple[int, str]], dict[str, str], dict[str, str]]
-"""Names of the folders of X and Y; of each image its side (0 or 1) and the key of its pair; splits of keys; words of splits."""
+def _require_no_other_folders(found: _Found, where: str) -> None:
+    """Check that no folder beside those of the two domains holds images.
+
+    Raises:
+        DataError: naming one.
+    """
+    stray = next((name for name in found.strays if "/" in name), None)
+    if stray is not None:
+        raise DataError(
+            f"{where}: {stray} lies in no folder of a domain, while others lie in {found.sides[0]} and {found.sides[1]}: is "
+            "it a third domain, or a split with other folders? Move it away, or name all folders alike"
+        )
 
 
 def _by_letter(names: Sequence[str]) -> _Found | None:
@@ -198,6 +229,7 @@ def _by_letter(names: Sequence[str]) -> _Found | None:
     keyed: dict[str, tuple[int, str]] = {}
     words: dict[str, str] = {}
     key_words: dict[str, str] = {}
+    strays: list[str] = []
     for name in names:
         path = PurePosixPath(name)
         side = None
@@ -213,6 +245,7 @@ def _by_letter(names: Sequence[str]) -> _Found | None:
                 word = word or (part if split_word(part) else "")
                 parts.append(part)
         if side is None:
+            strays.append(name)
             continue
         key = "/".join(part for part in (*parts, path.stem) if part)
         keyed[name] = (side, key)
@@ -222,7 +255,7 @@ def _by_letter(names: Sequence[str]) -> _Found | None:
     if {side for side, _ in keyed.values()} != {0, 1}:
         return None
     meant = name_splits(words)
-    return ("A", "B"), keyed, {key: meant[word] for key, word in key_words.items()}, meant
+    return _Found(("A", "B"), keyed, {key: meant[word] for key, word in key_words.items()}, meant, strays)
 
 
 def _by_level(names: Sequence[str]) -> _Found | None:
@@ -244,7 +277,7 @@ def _by_level(names: Sequence[str]) -> _Found | None:
         x, y = ({key for side, key in keyed.values() if side == wanted} for wanted in (0, 1))
         if len(x & y) >= LEAST_MATCHED * min(len(x), len(y)):
             splits = {keyed[name][1]: split for name, split in layout.splits.items()}
-            return (sides[0], sides[1]), keyed, splits, dict(layout.words)
+            return _Found((sides[0], sides[1]), keyed, splits, dict(layout.words), [])
     return None
 
 
@@ -254,31 +287,25 @@ def _precedence(folder: str) -> tuple[int, str]:
     return (0 if word in _X_WORDS else 2 if word in _Y_WORDS else 1), folder
 
 
-def _matched(
-    sides: tuple[str, str],
-    keyed: Mapping[str, tuple[int, str]],
-    splits: Mapping[str, str],
-    words: Mapping[str, str],
-    where: str,
-) -> _Match:
+def _matched(found: _Found, where: str) -> _Match:
     """Put the images of equal keys together.
 
     Raises:
         DataError: when two images of one side have one key, or no key is on both sides.
     """
-    found: dict[str, dict[int, str]] = {}
-    for image, (side, key) in keyed.items():
-        other = found.setdefault(key, {}).setdefault(side, image)
+    by_key: dict[str, dict[int, str]] = {}
+    for image, (side, key) in found.keyed.items():
+        other = by_key.setdefault(key, {}).setdefault(side, image)
         if other != image:
             raise DataError(f"{where}: {other} and {image} both are image {'XY'[side]} of the pair {key}; take one of them out")
-    pairs = {key: (images[0], images[1]) for key, images in found.items() if len(images) == 2}
-    alone = [image for images in found.values() if len(images) == 1 for image in images.values()]
+    pairs = {key: (images[0], images[1]) for key, images in by_key.items() if len(images) == 2}
+    alone = [image for images in by_key.values() if len(images) == 1 for image in images.values()]
     if not pairs:
         raise DataError(
-            f"{where}: no pairs: folders {sides[0]} and {sides[1]} hold no two images of one name; {alone[0]} is one without a "
-            "partner"
+            f"{where}: no pairs: folders {found.sides[0]} and {found.sides[1]} hold no two images of one name; {alone[0]} is "
+            "one without a partner"
         )
-    return _Match(sides, pairs, splits, words, alone)
+    return _Match(found.sides, pairs, found.splits, found.words, alone, found.strays)
 
 
 def _require_halves(headers: Headers, where: str, asked: bool) -> None:

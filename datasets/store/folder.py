@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store.protocol import LARGEST_GET, RefusedError, StoreStatistics, require_size
+from unbraid.datasets.store.protocol import LARGEST_GET, AbsentError, RefusedError, StoreStatistics, require_size
 from unbraid.datasets.untrusted.keys import relative_key
 
 
@@ -99,8 +99,10 @@ class FolderStore:
                 path.unlink(missing_ok=True)
             except PermissionError as error:
                 raise RefusedError(f"{path}: may not be deleted: {error.strerror}") from error
-            if path.parent != self.root and path.parent.is_dir() and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            for folder in path.parents:
+                if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
+                    return
+                folder.rmdir()
 
     def close(self) -> None:
         pass
@@ -170,7 +172,9 @@ class FolderStore:
         try:
             yield
         except FileNotFoundError:
-            raise DataError(f"{self.root / key}: no such file") from None
+            raise AbsentError(f"{self.root / key}: no such file") from None
+        except FileExistsError:
+            raise DataError(f"{self.root / key}: is a file, a folder was expected") from None
         except OSError as error:
             raise DataError(f"{self.root / key}: {error.strerror or error}") from error
 

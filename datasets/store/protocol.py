@@ -13,6 +13,10 @@ LARGEST_GET = 64 << 20
 """Bytes that are read of an object whose size nobody knows: whoever can write to a store must not fill a reader's memory."""
 
 
+class AbsentError(DataError):
+    """There is no such object, folder or bucket."""
+
+
 class RefusedError(DataError):
     """A store has refused a request, and would refuse it again."""
 

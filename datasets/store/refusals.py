@@ -98,6 +98,11 @@ def has_no_conditions(error: ClientError) -> bool:
     return _status(error) == 501 or _code(error) == "NotImplemented"
 
 
+def is_absence(error: ClientError) -> bool:
+    """Whether a refusal says that there is no such object."""
+    return _code(error) in ("NoSuchKey", "404")
+
+
 def refuse_page(response_dict: Mapping[str, Any], operation_model: Any, **others: object) -> None:
     """Look at an answer before boto3 parses it, which takes a page for a trouble that may pass; an event handler of boto3's.
 

@@ -19,11 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store.protocol import LARGEST_GET, RefusedError, StoreStatistics, UnconditionalError, require_size
+from unbraid.datasets.store.protocol import (
+    LARGEST_GET,
+    AbsentError,
+    RefusedError,
+    StoreStatistics,
+    UnconditionalError,
+    require_size,
+)
 from unbraid.datasets.store.refusals import (
     UNREACHABLE,
     UnexpectedAnswerError,
     has_no_conditions,
+    is_absence,
     not_s3,
     refusal,
     refuse_page,
@@ -305,7 +313,7 @@ class S3Store:
         if isinstance(error, S3UploadFailedError) and isinstance(error.__context__, ClientError):
             error = error.__context__
         if isinstance(error, ClientError):
-            kind = DataError if transient_cause(error) else RefusedError
+            kind = DataError if transient_cause(error) else AbsentError if is_absence(error) else RefusedError
             text = refusal(error, self.bucket, self._connection)
             self._fail(f"{text}{in_a_row}", error.operation_name, key, error, kind)
         if isinstance(error, UnexpectedAnswerError):

@@ -22,7 +22,16 @@ Report = Callable[[str], None]
 
 
 def measure(
-    url: str, split: str, *, workers: int, batch: int, lanes: int, window: int, seconds: float, report: Report
+    url: str,
+    split: str,
+    *,
+    workers: int,
+    batch: int,
+    lanes: int,
+    window: int,
+    seconds: float,
+    report: Report,
+    fit: tuple[int, int] | None = None,
 ) -> dict[str, float]:
     """Measure and report images/s of the stream in ``workers`` processes, of reading alone and of decoding alone.
 
@@ -36,12 +45,12 @@ def measure(
     shards = index.shards(split)
     size = sum(s.bytes for s in shards) / sum(s.count for s in shards)
     report(f"{index.name}, {split}: {sum(s.count for s in shards):,} samples of {size:,.0f} bytes in {len(shards)} shards")
-    rates = {"read": read_alone(url, split, seconds), "decode": decode_alone(url, split, seconds)}
-    with SampleStream(url, split, batch=batch, lanes=lanes, window=window, seed=0, world_size=workers) as stream:
+    rates = {"read": read_alone(url, split, seconds), "decode": decode_alone(url, split, seconds, fit=fit)}
+    with SampleStream(url, split, batch=batch, lanes=lanes, window=window, seed=0, world_size=workers, fit=fit) as stream:
         batches = stream.order.batches
     left_out = sum(s.count for s in shards) - batches * batch
     report(f"  an epoch is {batches:,} batches of {batch}; {left_out:,} samples are left out of it, different ones in each")
-    settings = {"batch": batch, "lanes": lanes, "window": window, "seed": 0, "world_size": workers}
+    settings = {"batch": batch, "lanes": lanes, "window": window, "seed": 0, "world_size": workers, "fit": fit}
     found = _in_processes(workers, url, split, settings, seconds)
     rates["stream"], retries = sum(rate for rate, _ in found), sum(count for _, count in found)
     for name, words in (("read", "reading alone"), ("decode", "decoding alone"), ("stream", "the stream")):
@@ -82,14 +91,14 @@ def read_alone(url: str, split: str, seconds: float) -> float:
     return images / (time.perf_counter() - started)
 
 
-def decode_alone(url: str, split: str, seconds: float, threads: int | None = None) -> float:
+def decode_alone(url: str, split: str, seconds: float, threads: int | None = None, fit: tuple[int, int] | None = None) -> float:
     """Measure images/s of decoding alone, of samples that are in memory, on all cores."""
     store, index = open_set(url)
     shards = index.shards(split)
     stretch = Stretch(0, 0, min(shards[0].count, 2048))
     block = ShardReader(store, shards, len(index.fields)).read((stretch,), in_packed_order(stretch))
     try:
-        decoder = BatchDecoder(index.fields)
+        decoder = BatchDecoder(index.fields, fit)
     except ValueError as error:
         raise DataError(f"{url}: {error}") from None
     deadline = time.perf_counter() + seconds

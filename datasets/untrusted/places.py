@@ -45,6 +45,7 @@ def _value_of(text: str, at: int, wanted: str, decoder: json.JSONDecoder) -> int
     if text[at] != "{":
         raise ValueError(f"no object holds {wanted!r}")
     found = None
+    keys = []
     at = _past_space(text, at + 1)
     while text[at] != "}":
         key, at = decoder.raw_decode(text, at)
@@ -52,6 +53,7 @@ def _value_of(text: str, at: int, wanted: str, decoder: json.JSONDecoder) -> int
         if not isinstance(key, str) or text[at] != ":":
             raise ValueError("no JSON object")
         at = _past_space(text, at + 1)
+        keys.append(key.encode("latin-1", "replace").decode(errors="replace"))
         if key.encode("latin-1", "replace") == wanted.encode():
             if found is not None:
                 raise ValueError(f"has {wanted!r} twice")
@@ -61,7 +63,8 @@ def _value_of(text: str, at: int, wanted: str, decoder: json.JSONDecoder) -> int
         if text[at] == ",":
             at = _past_space(text, at + 1)
     if found is None:
-        raise ValueError(f"has no {wanted!r}")
+        there = ", ".join(keys[:10]) or "none"
+        raise ValueError(f"has no {wanted!r}; its keys are {there}")
     return found
 
 

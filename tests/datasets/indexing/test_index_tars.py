@@ -19,8 +19,10 @@ from unbraid.datasets.indexing.tars import find_tars, parse_splits
 from unbraid.datasets.indexing.wanted import parse_fields
 from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.raw.images import encode_array, encode_png
+from unbraid.datasets.shards.elsewhere import open_set
 from unbraid.datasets.shards.index import INDEX_KEY, Index, read_index
 from unbraid.datasets.shards.inspect import inspect_set
+from unbraid.datasets.shards.selection import look_around
 from unbraid.datasets.store import FolderStore, open_store
 from unbraid.datasets.stream.stream import SampleStream, read_split
 
@@ -160,6 +162,29 @@ def test_img2datasets_layout_is_read_with_labels_of_its_json(tmp_path: Path) -> 
     assert inspect_set(str(tmp_path / "tars"), None, True, silent) == 0
 
 
+def test_what_is_not_used_and_what_matches_nothing_is_said(tmp_path: Path) -> None:
+    samples = {str(i): {"png": picture(i), "json": b"{}"} | ({"cls": b"1"} if i % 2 else {}) for i in range(6)}
+    tar(tmp_path / "tars/a.tar", samples)
+    said: list[str] = []
+    assert list(indexed(tmp_path / "tars", said=said).fields) == ["image"]
+    assert "  not used json, which 6 of the first 6 samples have (--fields label=json:KEY)" in said
+    assert "  not used cls, which 3 of the first 6 samples have (--fields label=cls)" in said
+    with pytest.raises(DataError, match=r"--split test=nothing\*: matches none of 1 tars, such as a\.tar"):
+        indexed(tmp_path / "tars", splits=("test=nothing*",), force=True)
+
+
+def test_inspecting_counts_and_draws_classes_of_words(tmp_path: Path) -> None:
+    words = ["a rather long name of a class", "cat"]
+    samples = {str(i): {"png": picture(i), "json": json.dumps({"class": words[i % 2]}).encode()} for i in range(6)}
+    tar(tmp_path / "tars/a.tar", samples)
+    indexed(tmp_path / "tars", fields="image=png,label=json:class")
+    lines: list[str] = []
+    assert inspect_set(str(tmp_path / "tars"), tmp_path / "sheet.png", True, lines.append) == 0
+    assert "  train    by label: a rather long name of a class: 3, cat: 3" in lines
+    store, index = open_set(str(tmp_path / "tars"))
+    assert [look.integer("label") for look in look_around(store, index).looks] == [0, 1, 0, 1, 0, 1]
+
+
 def test_texts_are_classes_in_order(tmp_path: Path) -> None:
     tar(tmp_path / "tars/a.tar", {str(i): {"png": picture(i), "cls": [b"dog\n", b"cat"][i % 2]} for i in range(6)})
     batch = read_after(tmp_path / "tars")
@@ -236,7 +261,7 @@ def test_a_stopped_indexing_goes_on_without_reading_again(tmp_path: Path, monkey
 
     monkeypatch.setattr(FolderStore, "get_range", counted)
     index = indexed(tmp_path / "tars", fields="image=png,label=cls")
-    assert set(reads) == {"5.tar"}
+    assert set(reads) == {"0.tar", "5.tar"}  # the first one is looked at to say what is in it
     assert sum(shard.count for shard in index.shards("train")) == 60
     assert not list((tmp_path / "tars").rglob("indexing/*"))
     said: list[str] = []

@@ -79,7 +79,7 @@ def test_half_a_set_is_none_and_goes_on_by_itself(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt):
         pack(other, store, silent, shards=10, threads=1, force=True)
     assert not store.exists(INDEX_KEY)
-    with pytest.raises(DataError, match="a packed data set was expected"):
+    with pytest.raises(DataError, match="an unfinished packing is there: repeat its command"):
         next(read_split(store.url, "train", 50))
     index = pack(source(load=lambda i: shade(i + 1), mark="new"), store, silent, shards=10)  # without --force
     assert labels(store) == sorted((i + 1) % 7 for i in range(100))

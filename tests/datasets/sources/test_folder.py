@@ -180,7 +180,10 @@ def test_a_class_is_all_folders_of_an_image_or_one_of_them(tmp_path: Path, level
     [
         (["1.png", "2.png"], "1.png lies in no class's folder"),
         (["cat/1.png", "2.png"], "2.png lies in no class's folder"),
-        (["train/1.png", "test/2.png"], "which folders name the splits is not a class"),
+        (
+            ["train/1.png", "test/2.png"],
+            r"test/2.png lies in no class's folder \(t.*, t.*: splits, no classes\)",
+        ),
         (["train/a/1.png", "test/a/2.png"], "all images are of one class, a"),
     ],
 )
@@ -216,7 +219,7 @@ def test_what_is_left_out_is_counted_by_kind_and_what_is_changed_is_said(tmp_pat
     assert "1 images of 16 bits, scaled to 8, such as deep.png" in said
     assert "1 WEBP files, stored as PNG, such as web.webp" in said
     assert "8 PNG, 1 WEBP; colour, 1 of them grey, shown in colour" in said
-    assert "all of 8x8" in said
+    assert "all 8x8" in said
 
 
 def test_resizing_says_what_it_does_to_proportions(tmp_path: Path) -> None:
@@ -243,6 +246,7 @@ def test_a_name_that_two_folders_hold_must_be_written_with_its_folder(tmp_path: 
         "\ufeffimage;age;split\n1.png;3;train\n2.png;4;test\n",
         "image\tage\tsplit\r\n1.png\t3\tTraining\r\n2.png\t4\tval\r\n",
         'image, age, split\n"1", 3, train\n.\\2.PNG, 4, test\n',
+        "sep=;\nimage;age;split;\n1.png;3;train;\n2.png;4;test;\n",
     ],
 )
 def test_tables_of_every_spreadsheet_are_read(tmp_path: Path, text: str) -> None:
@@ -265,6 +269,13 @@ def test_tables_of_every_spreadsheet_are_read(tmp_path: Path, text: str) -> None
         ("a.csv", b"image,age\n0.png,\xff\n", "line 2 is not text in UTF-8; save the file as UTF-8"),
         ("a.csv", b"image\0age\n", "is not a text file"),
         ("a.csv", b"", "is empty"),
+        ("s.txt", b"", "is empty; expected NAME SPLIT"),
+        ("s.txt", b"0.png tarin\n", "line 1: 'tarin' is not the name of a usual split: is train meant"),
+        ("s.txt", b"0.png train test\n", "names 1 images that do not exist, such as 0.png train"),
+        ("s.txt", b"0.7 train\n", "names 1 images that do not exist, such as 0.7"),
+        ("a.csv", b"0.png,3\n1.png,4\n", "its first line names an image, 0.png: put a header above it"),
+        ("a.csv", b"image,age\n", "has a header and no lines"),
+        ("a.csv", b"image,,age\n0.png,1,2\n", "its column 2 has no name"),
         ("s.txt", b"0.png ../x\n", "line 1: '../x' is not the name of a split"),
         ("s.txt", b"0.png train\n0.png test\n", "lines 1 and 2 both name 0.png"),
     ],
@@ -291,3 +302,16 @@ def test_a_name_in_another_encoding_becomes_a_key(tmp_path: Path) -> None:
     source = read_folder(root, "x", test_share=0)
     assert [item.key for item in source.splits["train"]] == ["gr%f6%dfe_png"]
     assert len(packed(source, tmp_path / "out")["image"]) == 1
+
+
+def test_names_in_a_list_may_hold_what_divides_lists(tmp_path: Path) -> None:
+    root = flat(tmp_path / "set", ["a,b.png", "a b.png", "c;d.png", "e.png"])
+    (tmp_path / "s.txt").write_text('a,b.png test\na b.png train\n"c;d.png";held\n"e.png" train\n')
+    source = read_folder(root, "x", split_list=tmp_path / "s.txt")
+    keys = {split: sorted(item.key for item in items) for split, items in source.splits.items()}
+    assert keys == {"test": ["a,b_png"], "train": ["a b_png", "e_png"], "held": ["c;d_png"]}
+
+
+def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path) -> None:
+    root = flat(tmp_path / "set", [f"{label}/{i}.png" for label in (10, 2, 1) for i in range(2)])
+    assert read_folder(root, "x", labels=True).classes == ("1", "2", "10")

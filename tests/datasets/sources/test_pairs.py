@@ -132,3 +132,17 @@ def test_a_pair_on_its_side_is_halved_after_it_is_turned(tmp_path: Path) -> None
     batch = packed(read_pairs(tmp_path / "set", "set", test_share=0), tmp_path / "out")
     whole = np.concatenate([batch["x"][0], batch["y"][0]], axis=2)
     assert np.array_equal(whole, pixels(tmp_path / "plain.png"))
+
+
+@pytest.mark.parametrize("stray", ["C/0.png", "test/photo/0.png"])
+def test_a_folder_that_is_no_domain_is_not_passed_over(tmp_path: Path, stray: str) -> None:
+    for name in ("train/A/0.png", "train/B/0.png", stray):
+        picture(tmp_path / "set" / name, 16, 16, 1, "PNG")
+    with pytest.raises(DataError, match=f"{stray} lies in no folder of a domain, while others lie in A and B"):
+        read_pairs(tmp_path / "set", "set")
+
+
+def test_a_single_image_beside_the_domains_is_counted(tmp_path: Path) -> None:
+    for name in ("A/0.png", "B/0.png", "logo.png"):
+        picture(tmp_path / "set" / name, 16, 16, 1, "PNG")
+    assert read_pairs(tmp_path / "set", "set").left_out.counts == {"images in no folder of a domain": 1}

@@ -1,7 +1,7 @@
 """Image files and arrays as a shard stores them: encoded, upright, opaque, of 8 bits, cut and resized."""
 
 import io
-from pathlib import PurePosixPath
+import posixpath
 
 import numpy as np
 import simplejpeg
@@ -25,7 +25,7 @@ def image_names(files: Files, left_out: Tally) -> list[str]:
     left_out.update(files.left_out)
     images = []
     for name in files.names:
-        suffix = PurePosixPath(name).suffix.lower()
+        suffix = posixpath.splitext(name)[1].lower()
         if suffix in IMAGE_SUFFIXES:
             images.append(name)
         else:

@@ -78,7 +78,7 @@ def read_layout(images: Sequence[str]) -> Layout:
     Folders name splits where all folders beside each other do, or where one means the training split and one another split.
     A single folder ``train`` between ``bus`` and ``plane`` is a class.
     """
-    parts = {image: PurePosixPath(image).parent.parts for image in images}
+    parts = {image: tuple(image.split("/")[:-1]) for image in images}
     shared = _shared_length(list(parts.values()))
     level, words, doubted = _split_level(list(parts.values()))
     meant = name_splits(words)

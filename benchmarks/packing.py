@@ -1,7 +1,7 @@
 """Compares packing a folder of JPEGs with other tools' writers on the same files and machine, and packs damaged images.
 
-Installs the other tools in .venv-bench on its first run. Takes about ten minutes on two cores; the machine must be idle
-otherwise.
+Needs `unbraid local up` for the lines of `data index`. Installs the other tools in .venv-bench on its first run. Takes about a
+quarter of an hour on two cores; the machine must be idle otherwise.
 """
 
 import io
@@ -9,7 +9,11 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -20,10 +24,11 @@ from PIL import Image
 from benchmarks.figures import Figures
 from benchmarks.loader import peers_python
 from tests.datasets.packing.damaged_images import write_damaged
+from unbraid.cluster.local.services import use_local_services
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.sources.folder import read_folder
-from unbraid.datasets.store import FolderStore
+from unbraid.datasets.store import FolderStore, discard, open_store
 from unbraid.datasets.stream.stream import read_split
 
 WRITERS_SCRIPT = Path(__file__).parent / "peers" / "writers.py"
@@ -35,7 +40,29 @@ DISTINCT = 200
 TASKS = {"128.as_is": (128, "as-is"), "256.as_is": (256, "as-is"), "256.to_64x64": (256, "64x64")}
 """Side of the images, and what is done with them."""
 ROUNDS = 3
+TARS = 6
 FUZZED_SETS, FILES_OF_A_SET = 250, 24
+INDEX = """
+import sys
+from unbraid.datasets.indexing.index_tars import IndexOptions, index_tars
+from unbraid.datasets.indexing.tars import find_tars
+from unbraid.datasets.store import FolderStore
+from pathlib import Path
+if __name__ == "__main__":
+    url, output = sys.argv[1:]
+    said = lambda text: None
+    index_tars(find_tars(url), None, FolderStore(Path(output) / "set", create=True), IndexOptions("bench"), said, said)
+"""
+READ = """
+import sys
+from unbraid.datasets.indexing.one_tar import BLOCK_BYTES
+from unbraid.datasets.store import open_store
+url, part, parts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+store = open_store(url)
+for name, size in sorted(store.sizes().items())[part::parts]:
+    for start in range(0, size, BLOCK_BYTES):
+        store.get_range(name, start, min(BLOCK_BYTES, size - start))
+"""
 OURS = """
 import sys, time
 from pathlib import Path
@@ -125,6 +152,82 @@ def throughput(figures: Figures, task: str) -> None:
             figures.figure(f"{task}.ratio_to_{label}", statistics.median(ratios), "x", ">= 1", digits=2)
 
 
+def prepare_tars() -> Path:
+    """Return a folder of WebDataset tars of the larger JPEGs, each with a class; write them first if they are not there."""
+    folder = FOLDER / "tars"
+    if folder.exists():
+        return folder
+    partial = folder.with_suffix(".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    images = [path.read_bytes() for path in sorted(prepare(256).glob("*.jpg"))]
+    for number in range(TARS):
+        with tarfile.open(partial / f"set-{number:03d}.tar", "w") as tar:
+            for place, image in enumerate(images):
+                for extension, content in (("jpg", image), ("cls", b"%d" % (place % 10))):
+                    member = tarfile.TarInfo(f"{number:03d}{place:06d}.{extension}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+    return partial.rename(folder)
+
+
+def index_speed(url: str) -> float:
+    """Return GB/s of indexing all tars at a URL, processes and imports included."""
+    with tempfile.TemporaryDirectory(dir=FOLDER) as output:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", INDEX, url, output], check=True, capture_output=True)
+        return TARS * (FOLDER / "tars/set-000.tar").stat().st_size / 1e9 / (time.perf_counter() - started)
+
+
+def read_speed(url: str) -> float:
+    """Return GB/s of reading the same tars in the same blocks, by as many processes, without a look at them."""
+    started = time.perf_counter()
+    parts = [subprocess.Popen([sys.executable, "-c", READ, url, str(part), "2"]) for part in range(2)]
+    if any(part.wait() for part in parts):
+        raise RuntimeError("reading failed")
+    return TARS * (FOLDER / "tars/set-000.tar").stat().st_size / 1e9 / (time.perf_counter() - started)
+
+
+def rewrite_speed(name: str, tars: Path) -> float | None:
+    """Return GB/s at which another tool reads the tars from disk and writes shards of its own."""
+    script = Path(__file__).parent / "peers" / "rewrite.py"
+    paths = sorted(map(str, tars.glob("*.tar")))
+    with tempfile.TemporaryDirectory(dir=FOLDER) as output:
+        command = [str(peers_python()), str(script), name, *paths, f"{output}/set"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return None
+    return sum(path.stat().st_size for path in tars.glob("*.tar")) / 1e9 / float(done.stdout.split()[-1])
+
+
+def indexing(figures: Figures) -> None:
+    """Index tars on disk and on S3, beside reading alone and beside tools that must write them anew."""
+    tars = prepare_tars()
+    use_local_services()
+    store = open_store("s3://unbraid/bench-tars", create=True)
+    for path in sorted(tars.glob("*.tar")):
+        store.put_file(path.name, path)
+    rounds: list[dict[str, float]] = []
+    for number in range(ROUNDS):
+        measures: list[tuple[str, Callable[[], float | None]]] = [
+            ("disk", partial(index_speed, str(tars))),
+            ("s3", partial(index_speed, store.url)),
+            ("s3.reading_alone", partial(read_speed, store.url)),
+            *((f"{name}.writing_anew", partial(rewrite_speed, name, tars)) for name in PEERS[:2]),
+        ]
+        found = {key: measure() for key, measure in measures[:: -1 if number % 2 else 1]}
+        rounds.append({key: value for key, value in found.items() if value is not None})
+    for key in rounds[0]:
+        figures.figure(f"index.{key}", statistics.median(r[key] for r in rounds if key in r), "GB/s", digits=3)
+    share = statistics.median(r["s3"] / r["s3.reading_alone"] for r in rounds)
+    figures.figure("index.s3.share_of_reading_alone", share, "of what the store gives", digits=2)
+    peers = [max((v for k, v in r.items() if "writing_anew" in k), default=0) for r in rounds]
+    if all(peers):
+        ratios = [r["disk"] / best for r, best in zip(rounds, peers, strict=True)]
+        figures.figure("index.ratio_to_best_peer", statistics.median(ratios), "x", ">= 1", digits=2)
+    discard(store, store.keys())
+
+
 def fuzz(figures: Figures) -> None:
     """Pack damaged images, and read what was packed as training does."""
     packed = read = 0
@@ -164,6 +267,8 @@ def main() -> None:
     for task in TASKS:
         if figures.wants(task):
             throughput(figures, task)
+    if figures.wants("index"):
+        indexing(figures)
     if figures.wants("fuzz"):
         fuzz(figures)
     for left in FOLDER.glob("tmp*"):

@@ -5,8 +5,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from braceexpand import braceexpand
-
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.raw.names import name_splits, split_word
 from unbraid.datasets.store import Store, open_store
@@ -58,8 +56,10 @@ def find_tars(pattern: str, splits: Sequence[tuple[str, str]] = ()) -> Tars:
     Raises:
         DataError: when there are none, one of a numbered series is missing, or they are compressed.
     """
+    from webdataset.shardlists import expand_urls
+
     try:
-        urls = list(braceexpand(pattern))
+        urls = expand_urls(pattern)
     except ValueError as error:
         raise DataError(f"{pattern}: {error}; write a series as set-{{000..127}}.tar") from None
     if len(urls) > MOST_TARS:

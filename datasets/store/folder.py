@@ -173,8 +173,8 @@ class FolderStore:
             yield
         except FileNotFoundError:
             raise AbsentError(f"{self.root / key}: no such file") from None
-        except FileExistsError:
-            raise DataError(f"{self.root / key}: is a file, a folder was expected") from None
+        except FileExistsError as error:
+            raise DataError(f"{error.filename or self.root / key}: is a file, a folder was expected") from None
         except OSError as error:
             raise DataError(f"{self.root / key}: {error.strerror or error}") from error
 

@@ -144,7 +144,7 @@ def export(run: str, folder: Path, identities: int, images: int, seed: int, stor
     \b
     Example:
       unbraid generate dpig export RUN ./virtual --identities 500 --images 8
-      unbraid data pack market1501 ./virtual --keypoints ./virtual/keypoints.csv
+      unbraid data pack market1501 ./virtual --keypoints ./virtual/keypoints.csv --keypoint-size 128x64
     """
     from unbraid.models.random import RandomSource
     from unbraid.trainers.systems.dpig import uses

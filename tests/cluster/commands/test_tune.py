@@ -119,7 +119,10 @@ def test_an_export_that_cannot_be_written_is_one_error(started: str, tmp_path: P
     assert content["loss"] == {"info_categorical": 0.5}
     assert "storage" not in content["run"]
     (tmp_path / "file").write_text("")
-    refused(unbraid("tune", "export", "tiny", "-o", str(tmp_path / "file/best.yaml"), *storage), "file/best.yaml: File exists")
+    refused(
+        unbraid("tune", "export", "tiny", "-o", str(tmp_path / "file/best.yaml"), *storage),
+        "file: is a file, a folder was expected",
+    )
 
 
 def test_data_that_does_not_fit_is_reported_before_a_trial_starts(tmp_path: Path, digits_folder: Path) -> None:

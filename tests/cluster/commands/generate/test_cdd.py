@@ -60,7 +60,7 @@ def test_own_images_are_translated_whatever_their_size(trained_cdd: Path, tmp_pa
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("none.png", None, "cannot be read (No such file"), ("text.png", b"text", "not a whole PNG or JPEG")],
+    [("none.png", None, "cannot be read (No such file"), ("text.png", b"text", "not one of PNG, JPEG")],
 )
 def test_a_file_that_is_no_image_is_one_error(
     trained_cdd: Path, tmp_path: Path, name: str, content: bytes | None, message: str

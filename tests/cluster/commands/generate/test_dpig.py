@@ -95,7 +95,7 @@ def test_a_virtual_set_is_packed_like_market1501(trained_dpig: Path, tmp_path: P
     assert "is not empty" in refused.output
     packed = unbraid(
         "data", "pack", "market1501", "virtual", "set", "--keypoints", "virtual/keypoints.csv", "--size", "32x16",
-        "--shards", "1", "--max-skipped", "15",
+        "--keypoint-size", "32x16", "--shards", "1", "--max-skipped", "15",
     )  # fmt: skip
     assert packed.exit_code == 0, packed.output
     assert read_index(open_store("set")).image_shapes == {"image": (3, 32, 16)}

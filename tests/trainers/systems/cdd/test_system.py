@@ -149,6 +149,7 @@ def test_a_pair_is_moved_together(pairs_url: str, tmp_path: Path) -> None:
     assert (ink["x"] - ink["y"]).abs().max() < 0.02  # bytes are rounded
 
 
+@pytest.mark.slow
 def test_it_learns_to_share_and_to_rebuild(pairs_url: str, tmp_path: Path) -> None:
     run(cdd_config(pairs_url, tmp_path, "run.updates=150", "run.checkpoint_every=0", "run.log_every=10"))
     store = open_run(str(tmp_path), "cdd")

@@ -1,7 +1,8 @@
 """Walks through a tar once, from its first byte to its last, and yields its samples with their bytes.
 
-Members are found by their headers alone, a few microseconds each; tarfile takes twenty times as long. POSIX (ustar and PAX) and
-GNU headers are understood. Neighbouring members of one name before the first dot are a sample, as for every WebDataset reader.
+This is not tarfile, because that ends without a word at a damaged header or where a tar is cut off, and takes twice as long
+without handing out any bytes. POSIX (ustar and PAX) and GNU headers are understood. Neighbouring members of one name before the
+first dot are a sample, as for every WebDataset reader.
 """
 
 import posixpath

@@ -3,7 +3,6 @@
 import re
 import unicodedata
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -221,14 +220,3 @@ def require_images(where: str, names: Iterable[str], matched: Mapping[str, str])
         raise DataError(
             f"{where}: names {len(missing):,} images that do not exist, such as {missing[0]}; take their lines out, or add them"
         )
-
-
-def require_distinct(names: Iterable[str], where: str) -> None:
-    """Check that no name is listed twice.
-
-    Raises:
-        DataError: naming one that is.
-    """
-    name, times = Counter(names).most_common(1)[0] if names else ("", 1)
-    if times > 1:
-        raise DataError(f"{where}: {name} is listed {times} times; take the others out")

@@ -54,29 +54,8 @@ class _Wanted:
 
 
 @dataclass(frozen=True)
-class _Match:
-    """Two folders whose images are pairs.
-
-    Attributes:
-        sides: names of the folders of X and of Y, for the report.
-        pairs: the images of each pair, by the key that they share.
-        splits: of each key, where folders name it.
-        words: the folders that name splits, and the split of each.
-        alone: images without a partner.
-        strays: images in neither of the two folders.
-    """
-
-    sides: tuple[str, str]
-    pairs: Mapping[str, tuple[str, str]]
-    splits: Mapping[str, str]
-    words: Mapping[str, str]
-    alone: Sequence[str]
-    strays: Sequence[str]
-
-
-@dataclass(frozen=True)
 class _Found:
-    """Two folders that are the domains.
+    """Two folders that are the domains, and what the paths of their images say.
 
     Attributes:
         sides: names of the folders of X and Y.
@@ -91,6 +70,21 @@ class _Found:
     splits: Mapping[str, str]
     words: Mapping[str, str]
     strays: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Match:
+    """The images of two folders, put together.
+
+    Attributes:
+        folders: that are the domains.
+        pairs: the images of each pair, by the key that they share.
+        alone: images without a partner.
+    """
+
+    folders: _Found
+    pairs: Mapping[str, tuple[str, str]]
+    alone: Sequence[str]
 
 
 def read_pairs(
@@ -124,7 +118,7 @@ def read_pairs(
 
 def _in_two_folders(files: Files, found: Survey, match: _Match, name: str, wanted: _Wanted, left_out: Tally) -> Source:
     left_out.add_all("images without a partner of the same name in the other folder", match.alone)
-    left_out.add_all("images in no folder of a domain", match.strays)
+    left_out.add_all("images in no folder of a domain", match.folders.strays)
     order = (1, 0) if wanted.swap else (0, 1)
     splits: dict[str, list[Item]] = {}
     used: tuple[list[str], list[str]] = ([], [])
@@ -136,13 +130,13 @@ def _in_two_folders(files: Files, found: Survey, match: _Match, name: str, wante
         used[1].append(y)
         mark = fingerprint(files.fingerprint(x), files.fingerprint(y), wanted.size, wanted.background)
         load = partial(_two_files, files, x, y, wanted)
-        split = match.splits.get(key) or split_by_hash(key, wanted.test_share)
+        split = match.folders.splits.get(key) or split_by_hash(key, wanted.test_share)
         splits.setdefault(split, []).append(Item(key_of(key), load, mark, f"{files.where}: {x} and {y}"))
     if not splits:
         raise DataError(f"{files.where}: no pair of which both images can be read: {found.unusable[0]}")
     shapes = [found.shape(names, wanted.size, wanted.any_size) for names in used]
     channels = max(shape[0] for shape in shapes)
-    folders = (match.sides[order[0]], match.sides[order[1]])
+    folders = (match.folders.sides[order[0]], match.folders.sides[order[1]])
     return Source(
         name,
         {domain: image_field((channels, *shape[1:]), f"{domain}.") for domain, shape in zip(DOMAINS, shapes, strict=True)},
@@ -152,7 +146,7 @@ def _in_two_folders(files: Files, found: Survey, match: _Match, name: str, wante
         unusable=found.unusable,
         understood=[
             f"pairs    {len(used[0]):,}: X from folder {folders[0]}, Y from folder {folders[1]} (--swap exchanges them)",
-            describe_folders(splits, match.words) if match.words else describe_hash(splits, wanted.test_share),
+            describe_folders(splits, match.folders.words) if match.folders.words else describe_hash(splits, wanted.test_share),
             *(
                 f"{domain.upper()} {line}"
                 for domain, part in zip(DOMAINS, used, strict=True)
@@ -305,7 +299,7 @@ def _matched(found: _Found, where: str) -> _Match:
             f"{where}: no pairs: folders {found.sides[0]} and {found.sides[1]} hold no two images of one name; {alone[0]} is "
             "one without a partner"
         )
-    return _Match(found.sides, pairs, found.splits, found.words, alone, found.strays)
+    return _Match(found, pairs, alone)
 
 
 def _require_halves(headers: Headers, where: str, asked: bool) -> None:

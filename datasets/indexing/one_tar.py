@@ -14,7 +14,7 @@ from unbraid.datasets.indexing.values import UnreadableError, Values
 from unbraid.datasets.indexing.wanted import Wanted
 from unbraid.datasets.shards.index import Field, Shard
 from unbraid.datasets.shards.table import make_table
-from unbraid.datasets.shards.walk import TarError, TarSample, walk
+from unbraid.datasets.shards.walk import LARGEST_SAMPLE, TarError, TarSample, walk
 from unbraid.datasets.store import Store
 from unbraid.datasets.untrusted.documents import Count, Name, Sha256, Text
 
@@ -105,8 +105,14 @@ def index_tar(
 def _kept(
     samples: Iterator[TarSample], values: Values, where: str, unreadable: list[str], max_skipped: int
 ) -> Iterator[TarSample]:
-    """Yield the samples that have all fields, members by field; the bytes of the others count to the sample before."""
+    """Yield the samples that have all fields, members by field; the bytes of the others count to the sample before.
+
+    Raises:
+        DataError: when more samples are unreadable than may be, or too many bytes are left out in a row.
+    """
     last: TarSample | None = None
+    left_out: list[bytes] = []  # after the last sample that is kept
+    size = 0
     for sample in samples:
         try:
             places = values.places(sample)
@@ -115,13 +121,22 @@ def _kept(
             if len(unreadable) > max_skipped:
                 raise DataError(f"{unreadable[-1]}; repair the tar, or leave such samples out with --max-skipped") from None
             places = None
-        if places is not None:
-            if last is not None:
-                yield last
-            last = TarSample(sample.key, sample.offset, places, sample.content)
-        elif last is not None:
-            last.content += sample.content
+        if places is None:
+            if last is None:
+                continue  # a table begins with the first sample that is kept
+            left_out.append(sample.content)
+            size += len(sample.content)
+            if size > LARGEST_SAMPLE:
+                raise DataError(
+                    f"{where}: {size:,} bytes of samples that lack a field follow {last.key}; take them out of the tar"
+                )
+            continue
+        if last is not None:
+            last.content = b"".join([last.content, *left_out])
+            yield last
+        last, left_out, size = TarSample(sample.key, sample.offset, places, sample.content), [], 0
     if last is not None:
+        last.content = b"".join([last.content, *left_out])
         yield last
 
 

@@ -102,6 +102,7 @@ def index_tars(
                 report(f"the same tars are indexed at {destination.url} already")
                 return index
         _require_foreign(destination)
+        place.require_unread()
         records = _index_all(tars, fields, place, options, progress)
         index = _combined(tars, fields, records, options, destination, origin)
         old = _old_tables(destination)

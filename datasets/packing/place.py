@@ -120,16 +120,24 @@ class Place:
                 f"{self.store.url}: holds {len(foreign):,} tars that are no part of this set, such as {foreign[0]}: readers "
                 "would take them for a part of it; pack to an empty place, or move them away"
             )
-        readers = readers_of(self.store) if INDEX_KEY in keys else []
+        self.require_unread()
+        self.store.put(OWN, json.dumps(asdict(_Own(sorted(own | set(names))))).encode())
+        if INDEX_KEY in keys:
+            self.store.delete(INDEX_KEY)  # before anything changes: half a set is none
+
+    def require_unread(self) -> None:
+        """Check that no run or campaign reads the set that is here, as far as they could say so.
+
+        Raises:
+            DataError: naming one that does.
+        """
+        readers = readers_of(self.store) if self.store.exists(INDEX_KEY) else []
         if readers:
             more = f" and {len(readers) - 1} others" if len(readers) > 1 else ""
             raise DataError(
                 f"{self.store.url}: is being read by {readers[0]}{more}: what they train on would change under them; stop "
-                "them, or pack to another place"
+                "them, or choose another place"
             )
-        self.store.put(OWN, json.dumps(asdict(_Own(sorted(own | set(names))))).encode())
-        if INDEX_KEY in keys:
-            self.store.delete(INDEX_KEY)  # before anything changes: half a set is none
 
     def finished(self, name: str, items: str, kind: type[Kind]) -> Kind | None:
         """Return the record of a shard that was finished before, from the same items."""

@@ -5,6 +5,7 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from webdataset.writer import ShardWriter
 
 from tests.datasets.packing.test_pack import silent
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.indexing import one_tar
 from unbraid.datasets.indexing.index_tars import IndexOptions, index_tars
 from unbraid.datasets.indexing.tars import find_tars, parse_splits
 from unbraid.datasets.indexing.wanted import parse_fields
@@ -24,6 +26,7 @@ from unbraid.datasets.shards.index import INDEX_KEY, Index, read_index
 from unbraid.datasets.shards.inspect import inspect_set
 from unbraid.datasets.shards.selection import look_around
 from unbraid.datasets.store import FolderStore, open_store
+from unbraid.datasets.store.lease import Holder
 from unbraid.datasets.stream.stream import SampleStream, read_split
 
 Sample = Mapping[str, bytes]
@@ -183,6 +186,27 @@ def test_inspecting_counts_and_draws_classes_of_words(tmp_path: Path) -> None:
     assert "  train    by label: a rather long name of a class: 3, cat: 3" in lines
     store, index = open_set(str(tmp_path / "tars"))
     assert [look.integer("label") for look in look_around(store, index).looks] == [0, 1, 0, 1, 0, 1]
+
+
+def test_samples_left_out_in_a_row_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table's sizes are of 32 bits: a sample that carried more would be cut without a word."""
+    cls = {f"{i:03d}": {"cls": b"1"} for i in range(20)}
+    tar(tmp_path / "tars/a.tar", {"aaa": {"txt": b"x"}, "bbb": {"png": picture(0), "cls": b"1"}, **cls})
+    monkeypatch.setattr(one_tar, "LARGEST_SAMPLE", 20 * 1024 - 1)
+    with pytest.raises(DataError, match=r"a\.tar: 20,480 bytes of samples that lack a field follow bbb"):
+        indexed(tmp_path / "tars", fields="image=png,label=cls")
+    monkeypatch.setattr(one_tar, "LARGEST_SAMPLE", 20 * 1024)
+    assert read_after(tmp_path / "tars", "image=png,label=cls")["label"].tolist() == [1]
+
+
+def test_an_index_that_is_being_read_is_not_replaced(tmp_path: Path) -> None:
+    tar(tmp_path / "tars/a.tar", labelled(0, 4))
+    indexed(tmp_path / "tars")
+    store = FolderStore(tmp_path / "tars")
+    store.put("readers/run.json", json.dumps(asdict(Holder.here("raysubmit_1"))).encode())
+    with pytest.raises(DataError, match=r"is being read by job raysubmit_1"):
+        indexed(tmp_path / "tars", fields="image=png", force=True)
+    assert list(read_index(store).fields) == ["image", "label"]
 
 
 def test_texts_are_classes_in_order(tmp_path: Path) -> None:

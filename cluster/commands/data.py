@@ -295,12 +295,13 @@ def inspect(url: str, sheet: Path | None, no_check: bool) -> None:
       unbraid data inspect s3://unbraid/mnist --sheet mnist.png
       unbraid data inspect ./shards --no-check
     """
+    from unbraid.datasets.shards.index import MAKE_AGAIN
     from unbraid.datasets.shards.inspect import inspect_set
 
     use_local_services()
     broken = inspect_set(url, sheet, not no_check, click.echo)
     if broken:
-        raise click.ClickException(f"{broken} damaged shards at {url}; pack the set again")
+        raise click.ClickException(f"{broken} damaged shards at {url}; {MAKE_AGAIN}")
 
 
 @data.command()

@@ -18,6 +18,8 @@ FEWEST_SHARDS = 80
 """Default number of shards of a small set: an epoch shuffles whole shards, so that many of them mix better than few."""
 FEWEST_SAMPLES = 32
 """Default number of samples in a shard of a tiny set: as many as are checked by one call when they are read."""
+SHOWN_KEYS = 5
+"""Keys of several samples that an error names."""
 PROBES = 16
 """Samples that are loaded to estimate the mean size."""
 SHUFFLE_SEED = 0
@@ -131,10 +133,25 @@ def _require_keys(items: Sequence[Item]) -> None:
 
 
 def _require_distinct(name: str, split: str, items: Sequence[Item]) -> None:
-    key, times = Counter(item.key for item in items).most_common(1)[0] if items else ("", 1)
-    if times > 1:
-        files = " and ".join([item.where for item in items if item.key == key and item.where][:2])
-        raise DataError(f"{name}: {times} samples of {split} have the key {key!r}: rename {files or 'them'}")
+    """Check that no two samples of a split have one key.
+
+    Raises:
+        DataError: with the number of such keys, and the files of the first few.
+    """
+    shared = [key for key, times in Counter(item.key for item in items).items() if times > 1]
+    if not shared:
+        return
+    lines = []
+    for key in shared[:SHOWN_KEYS]:
+        files = [item.where or "drawn" for item in items if item.key == key]
+        rest = f" and {len(files) - 2:,} more" if len(files) > 2 else ""
+        lines.append(f"  {key}: {' and '.join(files[:2])}{rest}")
+    if len(shared) > SHOWN_KEYS:
+        lines.append(f"  and {len(shared) - SHOWN_KEYS:,} more")
+    raise DataError(
+        f"{name}: several samples of {split} have one key, and there are {len(shared):,} such keys (a key is a file's path, "
+        "with _ for a dot); rename the files:\n" + "\n".join(lines)
+    )
 
 
 def _samples_a_shard(source: Source, largest: int) -> float:

@@ -26,6 +26,12 @@ LONGEST_LINK = 4096
 ZIP_IS_UTF8 = 0x800
 ZIP_IS_ENCRYPTED = 0x1
 FOLLOWED_LINKS = 8
+OTHER_FORMATS = {
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"7z\xbc\xaf\x27\x1c": "an archive of 7-Zip",
+    b"Rar!": "a RAR archive",
+}
+"""Archives that are not read, by the bytes that they begin with."""
 Info = TypeVar("Info")
 
 
@@ -45,7 +51,17 @@ def open_archive(path: Path) -> Files:
             return TarFiles(path)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read ({error}); is it cut off or damaged? fetch it again") from None
-    raise DataError(f"{path}: neither a folder nor a zip nor a tar (damaged? fetch it again)")
+    raise DataError(f"{path}: neither a folder nor a zip nor a tar{_other_format(path)}")
+
+
+def _other_format(path: Path) -> str:
+    """Say what to do with a file that is neither."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for signature, name in OTHER_FORMATS.items():
+        if start.startswith(signature):
+            return f", but {name}: unpack it, and pack the folder"
+    return " (damaged? fetch it again)"
 
 
 class ZipFiles:

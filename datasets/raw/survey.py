@@ -152,7 +152,7 @@ def _changes(header: Header, size: Size | None, background: Colour) -> list[str]
     if header.is_transparent:
         changes.append(f"images with transparency, composed on rgb{background} (--background)")
     if header.mode.startswith("I;16"):
-        changes.append("images of 16 bits, scaled to 8")
+        changes.append("images of 16 bits, scaled to 8 (65,535 becomes 255: images of 10 or 12 bits must be scaled before)")
     if header.frames > 1:
         changes.append("files of several pictures, of which the first is used")
     if header.format not in ("PNG", "JPEG"):

@@ -20,6 +20,8 @@ from unbraid.datasets.untrusted.keys import Key
 INDEX_KEY = "index.json"
 FORMAT = "unbraid-shards"
 VERSION = 4
+MAKE_AGAIN = "pack the set again, or index its tars again"
+"""What messages about damaged or changed sets advise."""
 LARGEST_VALUE = 1 << 26
 """Numbers in one decoded value: an image of 4700 x 4700."""
 
@@ -253,12 +255,12 @@ def read_index(store: Store) -> Index:
     if stamp.version != VERSION:
         raise DataError(
             f"{where}: has version {stamp.version}, this unbraid reads version {VERSION}; "
-            "pack the set again with this unbraid, or use the one that packed it"
+            f"{MAKE_AGAIN} with this unbraid, or use the one that made it"
         )
     try:
         index = parse_json(raw, Index, where, LARGEST_JSON)
     except DataError as error:
-        raise DataError(f"{error}; pack the set again") from None
+        raise DataError(f"{error}; {MAKE_AGAIN}") from None
     if stamp.digest != index.digest:
-        raise DataError(f"{where}: was changed after packing (its digest differs); pack the set again")
+        raise DataError(f"{where}: was changed after packing (its digest differs); {MAKE_AGAIN}")
     return index

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.arrays import LONGEST_HEADER, read_array
-from unbraid.datasets.shards.index import Field, Shard
+from unbraid.datasets.shards.index import MAKE_AGAIN, Field, Shard
 from unbraid.datasets.shards.walk import TarSample
 from unbraid.datasets.store import Store
 
@@ -130,9 +130,9 @@ def read_table(store: Store, shard: Shard, fields: int) -> Table:
                 rows = read_array(content, (shard.count,), dtype)
                 return _checked(rows, shard)
             except ValueError as error:
-                raise DataError(f"{where}: {error}; pack the set again") from None
+                raise DataError(f"{where}: {error}; {MAKE_AGAIN}") from None
         store.statistics.retried("Checksum")
-    raise DataError(f"{where}: is not the table that belongs to {shard.name}; pack the set again")
+    raise DataError(f"{where}: is not the table that belongs to {shard.name}; {MAKE_AGAIN}")
 
 
 def _checked(rows: NDArray[np.void], shard: Shard) -> Table:

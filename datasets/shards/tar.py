@@ -8,7 +8,7 @@ from typing import IO
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.headers import end_mark, member_header
-from unbraid.datasets.shards.index import Field, Shard
+from unbraid.datasets.shards.index import MAKE_AGAIN, Field, Shard
 from unbraid.datasets.shards.table import Table, make_table, read_table
 from unbraid.datasets.shards.walk import BLOCK, TarError, TarSample, walk
 from unbraid.datasets.store import Store
@@ -130,7 +130,7 @@ def read_samples(store: Store, shard: Shard, fields: int, first: int, last: int)
             yield parse_sample(stretch)
         except ValueError as error:
             where = f"{store.url}/{shard.name}"
-            raise DataError(f"{where}: sample {i} is not a sequence of plain tar members ({error}); pack it again") from None
+            raise DataError(f"{where}: sample {i} is not a sequence of plain tar members ({error}); {MAKE_AGAIN}") from None
 
 
 def damaged(store: Store, shard: Shard, table: Table, sample: int) -> str:

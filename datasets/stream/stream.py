@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.elsewhere import open_set
-from unbraid.datasets.shards.index import Index
+from unbraid.datasets.shards.index import MAKE_AGAIN, Index
 from unbraid.datasets.store import Store
 from unbraid.datasets.store.retry import default_backoff
 from unbraid.datasets.stream.cache import ShardCache
@@ -248,7 +248,7 @@ class SampleStream:
             reason = next(iter(unusable.values()))
             skipping = f", after {self.max_skipped} samples that were skipped" if self.max_skipped else ""
             raise DataError(
-                f"{reason}{skipping}; `unbraid data inspect` lists what is damaged: pack it again, or allow for some damaged "
+                f"{reason}{skipping}; `unbraid data inspect` lists what is damaged; {MAKE_AGAIN}, or allow for some damaged "
                 "samples with data.max_skipped"
             )
         for row, reason in unusable.items():

@@ -134,9 +134,11 @@ def test_no_room_for_a_shard_is_one_message(tmp_path: Path, monkeypatch: pytest.
 
 def test_two_samples_of_one_key_are_refused() -> None:
     twice = source()
-    twice.splits["train"].append(twice.splits["train"][3])  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match="2 samples of train have the key 'train-003'"):
+    twice.splits["train"].extend(twice.splits["train"][3:5])  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="several samples of train have one key, and there are 2 such keys") as caught:
         plan_shards(twice)
+    assert "  train-003: " in str(caught.value)
+    assert "  train-004: " in str(caught.value), "all are named at once"
 
 
 @pytest.mark.parametrize(

@@ -203,5 +203,19 @@ def test_members_that_lead_out_of_an_archive_are_left_out(tmp_path: Path) -> Non
 
 def test_a_compressed_file_that_is_no_tar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set.gz").write_bytes(gzip.compress(b"text" * 1000))
-    with pytest.raises(DataError, match="neither a folder nor a zip nor a tar"):
+    with pytest.raises(DataError, match=r"neither a folder nor a zip nor a tar \(damaged"):
         open_files(tmp_path / "set.gz")
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+        (b"7z\xbc\xaf\x27\x1c", "an archive of 7-Zip"),
+        (b"Rar!\x1a\x07", "a RAR archive"),
+    ],
+)
+def test_archives_of_other_formats_are_named(tmp_path: Path, start: bytes, what: str) -> None:
+    (tmp_path / "set").write_bytes(start + bytes(1000))
+    with pytest.raises(DataError, match=f"but {what}: unpack it, and pack the folder"):
+        open_files(tmp_path / "set")

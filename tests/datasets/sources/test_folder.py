@@ -216,7 +216,10 @@ def test_what_is_left_out_is_counted_by_kind_and_what_is_changed_is_said(tmp_pat
     }
     said = "\n".join(source.understood)
     assert "1 images with transparency, composed on rgb(255, 255, 255) (--background), such as clear.png" in said
-    assert "1 images of 16 bits, scaled to 8, such as deep.png" in said
+    assert (
+        "1 images of 16 bits, scaled to 8 (65,535 becomes 255: images of 10 or 12 bits must be scaled before), such as deep.png"
+        in said
+    )
     assert "1 WEBP files, stored as PNG, such as web.webp" in said
     assert "8 PNG, 1 WEBP; colour, 1 of them grey, shown in colour" in said
     assert "all 8x8" in said

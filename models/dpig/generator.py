@@ -180,7 +180,7 @@ class Decoder(nn.Module):
             if level > 1:
                 self.narrowing.append(nn.Conv2d(joined, channels, 1))
         self.last = nn.Conv2d(joined, image.channels, 3, 1, 1)
-        self.is_factored = encoder.kind == "factored"
+        self.is_factored = spec.kind == "factored"
         vectors = (encoder.foreground, encoder.background) if self.is_factored else (encoder.foreground + encoder.background,)
         modulated = widths if spec.conditioning == "modulated" else []
         self.modulations = nn.ModuleList(Modulation(vectors, width) for width in modulated)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-EncoderKind = Literal["factored", "plain"]
+Kind = Literal["factored", "plain"]
+"""Of an encoder or a decoder: DPIG's, or its control without factors."""
 Conditioning = Literal["tiled", "modulated"]
 FACTORS = ("foreground", "background", "pose")
 REGION_COUNT = 7
@@ -38,14 +39,14 @@ class EncoderSpec:
 
     Attributes:
         kind: ``factored`` is DPIG's: regions are cut out of the masked features, the background has the inverse mask.
-            ``plain`` has the same layers, but both branches take the whole image: a conditional auto-encoder, the control.
+            ``plain`` has the same layers, but both branches take the whole image: the control.
         channels: n; the stem has n channels, residual block k has n·k.
         blocks: of the background branch, R in the paper; ``region_blocks`` of the branch that the regions share.
         crop: side of the square to which regions are resized.
         region, background: lengths of the embedding of one region, and of the background.
     """
 
-    kind: EncoderKind = "factored"
+    kind: Kind = "factored"
     channels: int = 128
     blocks: int = 5
     region_blocks: int = 5
@@ -68,14 +69,16 @@ class DecoderSpec:
         bottleneck: width of the fully connected layer between descent and ascent.
         conditioning: ``tiled`` is the paper's: appearance enters as constant maps beside the heat-maps, through n channels.
             ``modulated`` also scales and shifts the input of every block (FiLM, Perez et al., AAAI 2018), because few channels
-            do not carry an embedding of 350 numbers. A factored encoder's foreground acts within the pose's body mask, its
-            background outside of it; a plain encoder's embedding acts everywhere.
+            do not carry an embedding of 350 numbers.
+        kind: where ``modulated`` conditioning acts. ``factored``: the foreground within the pose's body mask, the background
+            outside of it. ``plain``: both everywhere, the control. ``tiled`` conditioning is the same for both.
     """
 
     channels: int = 128
     blocks: int = 5
     bottleneck: int = 64
     conditioning: Conditioning = "tiled"
+    kind: Kind = "factored"
 
 
 @dataclass(frozen=True)

@@ -89,16 +89,22 @@ def test_the_plain_control_sees_everything_in_both_branches() -> None:
             assert not torch.allclose(encoder(before, keypoints)[branch], encoder(after, keypoints)[branch])
 
 
-def test_the_plain_control_is_of_equal_size() -> None:
+@pytest.mark.parametrize(
+    ("control", "kinds"),
+    [("plain", ("plain", "plain")), ("plain-encoder", ("plain", "factored")), ("plain-decoder", ("factored", "plain"))],
+)
+def test_the_controls_are_of_equal_size_and_differ_in_what_they_name(control: str, kinds: tuple[str, str]) -> None:
     sizes = []
-    for kind in ("factored", "plain"):
-        config = resolve("dpig-people-small-appearance", [f"networks.encoder.kind={kind}"])
+    for preset in ("dpig-people-small-appearance", f"dpig-people-small-appearance-{control}"):
+        config = resolve(preset)
         assert isinstance(config, Config)
         networks = config.networks
         generator = Generator(networks.encoder, networks.decoder, networks.drawing, networks.image)
         sizes.append(sum(p.numel() for p in generator.parameters()))
+    assert (networks.encoder.kind, networks.decoder.kind) == kinds
     assert sizes[1] == pytest.approx(sizes[0], rel=0.15)
-    assert sizes[1] >= sizes[0]
+    if networks.encoder.kind == "plain":
+        assert sizes[1] >= sizes[0]
 
 
 def test_somebody_who_cannot_be_found_has_no_foreground() -> None:

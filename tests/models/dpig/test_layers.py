@@ -195,11 +195,20 @@ def test_the_foreground_modulates_within_the_bodys_mask_and_the_background_outsi
     change = network._changes(torch.ones(2, 35), torch.zeros(2, 7), somebody())[0]
     changed = change(torch.zeros(2, 6, 32, 16))  # each vector's shift: its sum and the bias of 1
     assert torch.equal(changed[:, :1], mask * 36 + (1 - mask) * 1)
-    plain = Decoder(DecoderSpec(6, 3, 9, "modulated"), EncoderSpec("plain", 4, 3, 2, 8, 5, 7), DRAWING, IMAGE)
+    plain = Decoder(DecoderSpec(6, 3, 9, "modulated", "plain"), ENCODER, DRAWING, IMAGE)
     for parameter in plain.modulations.parameters():
         nn.init.ones_(parameter)
     everywhere = plain._changes(torch.ones(2, 35), torch.zeros(2, 7), somebody())[0](torch.zeros(2, 6, 32, 16))
     assert torch.equal(everywhere, torch.full_like(everywhere, 36))
+
+
+def test_a_plain_encoder_leaves_the_decoder_factored() -> None:
+    """Each control changes one of the two."""
+    encoder = EncoderSpec("plain", 4, 3, 2, 8, 5, 7)
+    network = Decoder(DecoderSpec(6, 3, 9, "modulated"), encoder, DRAWING, IMAGE)
+    modulation = network.modulations[0]
+    assert isinstance(modulation, Modulation)
+    assert [linear.in_features for linear in modulation.linears if isinstance(linear, nn.Linear)] == [35, 7]
 
 
 def test_the_encoder_crops_masked_features_and_hides_them_from_the_background() -> None:

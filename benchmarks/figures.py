@@ -6,7 +6,10 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from unbraid.trainers.measures.trend import trend
 
 RESULTS = Path(__file__).parent / "results"
 FLAGS_THAT_MATTER = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -43,6 +46,12 @@ class Figures:
         print(line, flush=True)
         if self.keep:
             self._write()
+
+    def trend(self, name: str, values: Sequence[float]) -> None:
+        """Print whether a sequence of losses fell: ``NAME_trend``, the change over the run and twice its standard error."""
+        found = trend(values)
+        unit = f"highest change over {len(values)} values: {found.change:.3f} and 2 x its error of {found.error:.3f}"
+        self.figure(f"{name}_trend", found.highest, unit, "falling, < 0")
 
     def _write(self) -> None:
         RESULTS.mkdir(exist_ok=True)

@@ -152,20 +152,25 @@ class Discriminator(nn.Module):
 
 
 def _up(channels: int, layer: LayerSpec) -> list[nn.Module]:
-    kernel = 4 if layer.stride == 2 else 3
+    before, after = layer.padding
+    # a transposed convolution crops its result by its padding, the same on both sides; the surplus is cropped here
+    surplus: list[nn.Module] = [nn.ZeroPad2d((0, before - after, 0, before - after))] if after > before else []
     norm: list[nn.Module] = [nn.BatchNorm2d(layer.channels)] if layer.norm else []
     return [
-        nn.ConvTranspose2d(channels, layer.channels, kernel, layer.stride, 1, bias=not layer.norm),
+        nn.ConvTranspose2d(channels, layer.channels, layer.kernel, layer.stride, before, bias=not layer.norm),
+        *surplus,
         *norm,
         nn.ReLU(inplace=True),
     ]
 
 
 def _down(channels: int, layer: LayerSpec, slope: float) -> list[nn.Module]:
-    kernel = 4 if layer.stride == 2 else 3
+    before, after = layer.padding
+    surplus: list[nn.Module] = [nn.ZeroPad2d((0, after - before, 0, after - before))] if after > before else []
     norm: list[nn.Module] = [nn.BatchNorm2d(layer.channels)] if layer.norm else []
     return [
-        nn.Conv2d(channels, layer.channels, kernel, layer.stride, 1, bias=not layer.norm),
+        *surplus,
+        nn.Conv2d(channels, layer.channels, layer.kernel, layer.stride, before, bias=not layer.norm),
         *norm,
         nn.LeakyReLU(slope, inplace=True),
     ]

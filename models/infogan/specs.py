@@ -95,17 +95,29 @@ class LayerSpec:
 
     Attributes:
         channels: of its output.
-        stride: 2 is a kernel of 4 that halves (doubles) the image, 1 a kernel of 3 that keeps its size.
+        stride: 2 halves (doubles) the image, 1 keeps its size.
         norm: a batch norm before the activation.
+        kernel: side of the kernel in pixels. The image is padded by ``kernel - stride`` pixels in all, where that number is odd
+            by one more at the right and at the bottom, as TensorFlow's SAME does: a kernel of 4 with stride 1 is padded by 1 at
+            the left and at the top, by 2 at the right and at the bottom.
     """
 
     channels: int
     stride: Literal[1, 2] = 2
     norm: bool = True
+    kernel: int = 4
 
     def __post_init__(self) -> None:
         if self.channels < 1:
             raise ValueError(f"channels must be at least 1, got {self.channels}")
+        if self.kernel < self.stride:
+            raise ValueError(f"kernel must be at least as large as the stride, {self.stride}, got {self.kernel}")
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Pixels before the image (left, top) and after it (right, bottom) with which its size is kept, or halved."""
+        before = (self.kernel - self.stride) // 2
+        return before, self.kernel - self.stride - before
 
 
 @dataclass(frozen=True)
@@ -133,12 +145,19 @@ class GeneratorSpec:
 
 @dataclass(frozen=True)
 class TrunkSpec:
-    """``image → layers → [FC hidden BN LReLU]``, shared by D and Q, then ``D: FC 1`` and ``Q: FC q_hidden BN LReLU → FC``."""
+    """``image → layers → [FC hidden BN LReLU]``, shared by D and Q, then ``D: FC 1`` and ``Q: FC q_hidden BN LReLU → FC``.
+
+    Attributes:
+        layers: convolutions.
+        hidden: width of the fully connected layer after them; None leaves it out.
+        q_hidden: width of Q's own hidden layer.
+        slope: of the leaky ReLU; 0.01 is the reference code's.
+    """
 
     layers: tuple[LayerSpec, ...] = (LayerSpec(64, norm=False), LayerSpec(128))
     hidden: int | None = 1024
     q_hidden: int = 128
-    slope: float = 0.1
+    slope: float = 0.01
 
     @property
     def downsampling(self) -> int:

@@ -1,21 +1,23 @@
 """InfoGAN's layers: each one's numbers, and networks against their layers written out."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.infogan.codes import CodeSample, sample_codes, split_head
-from unbraid.models.infogan.networks import Discriminator, Generator, QHead, Trunk
+from unbraid.models.infogan.networks import Discriminator, Generator, QHead, Trunk, _up
 from unbraid.models.infogan.specs import CodeSpec, GeneratorSpec, LayerSpec, TrunkSpec
 from unbraid.models.normalization import NORMS
 from unbraid.models.random import RandomSource
 
 CODES = CodeSpec(noise=3, categorical=(4,), continuous=1)
 IMAGE = ImageSpec(2, 8, 12)
-KEEPS, BARE = LayerSpec(5, 1), LayerSpec(6, 2, norm=False)
+KEEPS, BARE = LayerSpec(5, 1, kernel=3), LayerSpec(6, 2, norm=False)
 GENERATOR = GeneratorSpec(hidden=9, start_channels=7, layers=(KEEPS, BARE), output="tanh")
 TRUNK = TrunkSpec(layers=(BARE, KEEPS), hidden=11, q_hidden=10, slope=0.3)
 
@@ -38,7 +40,7 @@ def described(network: nn.Module) -> list[object]:
 
 
 def test_a_generators_layers_are_those_of_its_spec() -> None:
-    """A layer has a bias where no batch norm follows; stride 1 has a kernel of 3, stride 2 one of 4."""
+    """A layer has a bias where no batch norm follows; the kernel is the spec's, 4 unless named."""
     assert described(Generator(GENERATOR, CODES, IMAGE)) == [
         (8, 9, False), 9, "ReLU", (9, 7 * 2 * 3, False), 42, "ReLU",
         (7, 5, 3, 1, 1, False), 5, "ReLU", (5, 6, 4, 2, 1, True), "ReLU", (6, 2, 4, 2, 1, True), "Tanh",
@@ -172,6 +174,34 @@ def test_the_smallest_layouts_and_layers_are_taken() -> None:
     assert LayerSpec(1).channels == 1
 
 
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, (1, 1)), (4, 1, (1, 2)), (4, 2, (1, 1)), (5, 2, (1, 2))])
+def test_padding_keeps_or_halves_the_image_and_the_surplus_comes_last(
+    kernel: int, stride: Literal[1, 2], padding: tuple[int, int]
+) -> None:
+    """TensorFlow's SAME, written out for an image of 8x12: the convolution of the padded image, and its transpose."""
+    torch.manual_seed(0)
+    layer = LayerSpec(5, stride, norm=False, kernel=kernel)
+    assert layer.padding == padding
+    image, left_right_top_bottom = torch.randn(3, 2, 8, 12), (*padding, *padding)
+    trunk = Trunk(TrunkSpec((layer,), None), IMAGE)
+    convolution = next(m for m in trunk.modules() if isinstance(m, nn.Conv2d))
+    padded = F.pad(image, left_right_top_bottom)
+    expected = F.leaky_relu(F.conv2d(padded, convolution.weight, convolution.bias, stride), 0.01)
+    assert expected.shape[2:] == (8 // stride, 12 // stride)
+    assert torch.allclose(trunk(image), expected.flatten(1), atol=1e-6)
+    up = nn.Sequential(*_up(2, layer))
+    assert isinstance(up[0], nn.ConvTranspose2d)
+    rows, columns = stride * 8, stride * 12
+    whole = F.conv_transpose2d(image, up[0].weight, up[0].bias, stride)
+    cropped = whole[:, :, padding[0] : padding[0] + rows, padding[0] : padding[0] + columns]
+    assert torch.allclose(up(image), F.relu(cropped), atol=1e-6)
+
+
+def test_a_kernel_smaller_than_its_stride_is_refused() -> None:
+    with pytest.raises(ValueError, match="kernel must be at least as large as the stride, 2, got 1"):
+        LayerSpec(3, 2, kernel=1)
+
+
 @pytest.mark.parametrize("channels", [0, -1])
 def test_layers_without_channels_are_refused(channels: int) -> None:
     with pytest.raises(ValueError, match=f"channels must be at least 1, got {channels}"):
@@ -192,8 +222,8 @@ def test_the_defaults_are_the_papers_mnist() -> None:
         (128, 64, 4, 2, 1, False), 64, "ReLU", (64, 1, 4, 2, 1, True), "Sigmoid",
     ]  # fmt: skip
     assert described(Discriminator(TrunkSpec(), CodeSpec(), ImageSpec())) == [
-        (1, 64, 4, 2, 1, True), 0.1, (64, 128, 4, 2, 1, False), 128, 0.1, "Flatten", (6272, 1024, False), 1024, 0.1,
-        (1024, 1, True), (1024, 128, False), 128, 0.1, (128, 12, True),
+        (1, 64, 4, 2, 1, True), 0.01, (64, 128, 4, 2, 1, False), 128, 0.01, "Flatten", (6272, 1024, False), 1024, 0.01,
+        (1024, 1, True), (1024, 128, False), 128, 0.01, (128, 12, True),
     ]  # fmt: skip
 
 

@@ -62,6 +62,29 @@ def test_reference_layers_are_those_of_the_paper() -> None:
     assert weights.std().item() == pytest.approx(0.02, rel=0.02)
 
 
+def test_chairs_have_kernels_of_four_pixels_at_every_stride() -> None:
+    sizes, codes = config_of("infogan-chairs").networks, config_of("infogan-chairs").codes
+    for network in (Generator(sizes.generator, codes, sizes.image), Trunk(sizes.trunk, sizes.image)):
+        found = [(m.kernel_size, m.stride[0]) for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        assert sum(stride == 1 for _, stride in found) == 2
+        assert {kernel for kernel, _ in found} == {(4, 4)}
+
+
+def test_the_slope_is_the_reference_codes_where_the_settings_are() -> None:
+    slopes = {preset: config_of(preset).networks.trunk.slope for preset in PRESETS}
+    reference = {"infogan-mnist-reference", "infogan-mnist-plain"}
+    assert slopes == {preset: 0.01 if preset in reference else 0.1 for preset in PRESETS}
+
+
+def test_faces_have_one_setting_a_group_of_factors() -> None:
+    """Appendix C.4: lambda, and the rates of D and of G."""
+    found = []
+    for preset in ("infogan-faces", "infogan-faces-elevation", "infogan-faces-lighting"):
+        config = config_of(preset)
+        found.append((config.loss.info_continuous, config.optim.lr_discriminator, config.optim.lr_generator))
+    assert found == [(0.2, 2e-4, 5e-4), (0.1, 4e-4, 3e-4), (10, 8e-4, 3e-4)]
+
+
 def test_affine_augmentation_is_fresh_for_each_image_and_differentiable() -> None:
     image = torch.rand(1, 1, 28, 28).expand(4, -1, -1, -1).clone().requires_grad_()
     warped = random_affine(image, RandomSource(0, torch.device("cpu")), degrees=15, scale=0.1, shear=0.2, shift=2)

@@ -18,6 +18,15 @@ def normal_weights(network: nn.Module, norms: bool = False) -> None:
             nn.init.normal_(module.weight, 1.0, 0.02)
 
 
+def he_weights(network: nn.Module) -> None:
+    """Draw weights of fully connected layers from He's uniform distribution, U(±√(6 / inputs)), biases 0 (He et al., 2015)."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def xavier_weights(network: nn.Module) -> None:
     """Draw weights of convolutions and fully connected layers from Xavier's uniform distribution, biases 0.
 

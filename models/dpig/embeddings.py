@@ -1,6 +1,6 @@
 """DPIG's networks of embeddings (Ma et al., CVPR 2018): pose auto-encoder, mappings from noise to embeddings, their critics.
 
-All layers are fully connected with leaky ReLU; outputs are linear.
+Layers are fully connected with leaky ReLU; outputs, and the pose decoder's first layer, are linear.
 """
 
 from collections.abc import Mapping as ByFactor
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from unbraid.models.critics import VectorCritic
 from unbraid.models.dpig.pose import KEYPOINTS, POSE_WIDTH
 from unbraid.models.dpig.specs import MappingSpec, PoseSpec
-from unbraid.models.initialisation import xavier_weights
+from unbraid.models.initialisation import he_weights, xavier_weights
 from unbraid.models.losses import gradient_penalty
 
 
@@ -28,10 +28,17 @@ class ResidualPair(nn.Module):
         return x + F.leaky_relu(self.second(F.leaky_relu(self.first(x), self.slope)), self.slope)
 
 
-def perceptron(inputs: int, hidden: int, pairs: int, outputs: int, slope: float) -> nn.Sequential:
-    """(B, inputs) → (B, outputs): a layer of ``hidden`` units, residual pairs, a linear layer."""
+def perceptron(
+    inputs: int, hidden: int, pairs: int, outputs: int, slope: float, is_first_linear: bool = False
+) -> nn.Sequential:
+    """(B, inputs) → (B, outputs): a layer of ``hidden`` units, residual pairs, a linear layer.
+
+    Args:
+        is_first_linear: whether the first layer has no leaky ReLU.
+    """
+    activation: list[nn.Module] = [] if is_first_linear else [nn.LeakyReLU(slope)]
     blocks = [ResidualPair(hidden, slope) for _ in range(pairs)]
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(slope), *blocks, nn.Linear(hidden, outputs))
+    return nn.Sequential(nn.Linear(inputs, hidden), *activation, *blocks, nn.Linear(hidden, outputs))
 
 
 class PoseAutoencoder(nn.Module):
@@ -41,7 +48,7 @@ class PoseAutoencoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.encoder = perceptron(POSE_WIDTH, spec.hidden, spec.pairs, spec.embedding, spec.slope)
-        self.decoder = perceptron(spec.embedding, spec.hidden, spec.pairs, POSE_WIDTH, spec.slope)
+        self.decoder = perceptron(spec.embedding, spec.hidden, spec.pairs, POSE_WIDTH, spec.slope, is_first_linear=True)
         xavier_weights(self)
 
     def encode(self, vectors: Tensor) -> Tensor:
@@ -142,6 +149,6 @@ class EmbeddingCritics(nn.Module):
 
 
 def _critic(spec: MappingSpec, width: int) -> VectorCritic:
-    critic = VectorCritic(width, spec.critic_hidden, spec.critic_layers, spec.slope)
-    xavier_weights(critic)
+    critic = VectorCritic(width, spec.critic_hidden, spec.critic_layers, spec.critic_slope)
+    he_weights(critic)
     return critic

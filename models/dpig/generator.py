@@ -1,6 +1,6 @@
 """DPIG's networks of stage I (Ma et al., CVPR 2018): encoder of appearance, decoder of appearance and pose, discriminator.
 
-Convolutions are 3×3 with ReLU; embeddings and the image itself are linear.
+Convolutions have ReLU, and are 3×3 but for the 1×1 ones after each upsampling; embeddings and the image itself are linear.
 """
 
 from collections.abc import Callable, Sequence
@@ -178,7 +178,7 @@ class Decoder(nn.Module):
             widths.append(joined)
             channels = n * max(level - 1, 1)
             if level > 1:
-                self.narrowing.append(nn.Conv2d(joined, channels, 1))
+                self.narrowing.append(nn.Sequential(nn.Conv2d(joined, channels, 1), nn.ReLU()))
         self.last = nn.Conv2d(joined, image.channels, 3, 1, 1)
         self.is_factored = spec.kind == "factored"
         vectors = (encoder.foreground, encoder.background) if self.is_factored else (encoder.foreground + encoder.background,)

@@ -16,12 +16,13 @@ class DrawingSpec:
 
     Attributes:
         heat_radius: of the disc of each keypoint.
-        mask_radius: of the limbs of the body mask; ``closing`` is the side of the square that closes its gaps.
+        mask_radius: of the limbs of the body mask; the mask that the reference code calls r6 has 7. ``closing`` is the side of
+            the square that closes the mask's gaps.
         region_margin: by which a region's box exceeds its keypoints; ``lone_margin`` where it has only one keypoint.
     """
 
     heat_radius: float = 4.0
-    mask_radius: float = 6.0
+    mask_radius: float = 7.0
     closing: int = 5
     region_margin: float = 6.0
     lone_margin: float = 10.0
@@ -114,7 +115,7 @@ class MappingSpec:
         hidden: units of Φ's fully connected layers.
         pairs: residual pairs of layers of Φ.
         critic_hidden, critic_layers: units of each hidden layer of the critic, and how many.
-        slope: of the leaky ReLU of both.
+        slope: of Φ's leaky ReLU; ``critic_slope`` of the critic's.
     """
 
     hidden: int = 512
@@ -122,3 +123,4 @@ class MappingSpec:
     critic_hidden: int = 512
     critic_layers: int = 4
     slope: float = 0.3
+    critic_slope: float = 0.2

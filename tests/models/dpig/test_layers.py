@@ -106,11 +106,13 @@ def test_slopes_of_leaky_relus_are_the_reference_codes() -> None:
     found = [m.negative_slope for m in Discriminator(DiscriminatorSpec(), IMAGE).modules() if isinstance(m, nn.LeakyReLU)]
     assert found == [0.2] * 4
     assert [m.negative_slope for m in NoiseMapping(MappingSpec(8), 3).layers if isinstance(m, nn.LeakyReLU)] == [0.3]
+    critics = EmbeddingCritics({"pose": MappingSpec()}, {"pose": 3})
+    assert [m.negative_slope for m in critics.modules() if isinstance(m, nn.LeakyReLU)] == [0.2] * 4
 
 
 def test_a_drawing_has_the_papers_radii() -> None:
-    """Discs of 4 pixels; the rest is the reference code's."""
-    assert vars(DrawingSpec()) == vars(DrawingSpec(4, 6, 5, 6, 10))
+    """Discs of 4 pixels; the rest is the reference code's, whose mask "r6" has a radius of 7."""
+    assert vars(DrawingSpec()) == vars(DrawingSpec(4, 7, 5, 6, 10))
 
 
 @pytest.mark.parametrize("field", ["heat_radius", "mask_radius", "region_margin", "lone_margin"])
@@ -243,7 +245,9 @@ def test_the_decoder_joins_each_map_of_the_descent_on_the_way_up() -> None:
     x = network.widen(network.squeeze(kept[2].flatten(1))).view(2, 6, 8, 4)
     for i in range(2):
         joined = network.ascent[i](torch.cat([x, kept[2 - i]], 1))
-        x = network.narrowing[i](joined.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        narrow, wide = network.get_submodule(f"narrowing.{i}.0"), joined.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        assert isinstance(narrow, nn.Conv2d)
+        x = F.relu(F.conv2d(wide, narrow.weight, narrow.bias))
     expected = network.last(network.ascent[2](torch.cat([x, kept[0]], 1)))
     assert torch.allclose(network(foreground, background, keypoints), expected, atol=1e-6)
 
@@ -296,14 +300,26 @@ def test_a_visibility_is_its_sigmoid_rounded() -> None:
     assert gradient[2].item() == pytest.approx((probability * (1 - probability)).item())
 
 
-def test_networks_of_embeddings_begin_with_xaviers_weights() -> None:
+def test_networks_of_embeddings_begin_with_xaviers_weights_and_critics_with_hes() -> None:
     specs, widths = {"pose": MappingSpec(60, 1, 50, 2)}, {"pose": 40}
     for network in (PoseAutoencoder(PoseSpec(60, 1, 50)), NoiseMappings(specs, widths), EmbeddingCritics(specs, widths)):
         for layer in network.modules():
             if isinstance(layer, nn.Linear):
-                bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
+                units = layer.in_features + (0 if isinstance(network, EmbeddingCritics) else layer.out_features)
+                bound = (6 / units) ** 0.5
                 assert 0.9 * bound < layer.weight.abs().max().item() <= bound
                 assert (layer.bias == 0).all()
+
+
+def test_the_pose_encoder_begins_with_an_activation_and_its_decoder_without() -> None:
+    torch.manual_seed(0)
+    network, vectors = PoseAutoencoder(PoseSpec(8, 1, 4)), torch.randn(3, 54)
+    first, activation, pair, last = network.encoder
+    assert isinstance(activation, nn.LeakyReLU)
+    assert torch.allclose(network.encode(vectors), last(pair(F.leaky_relu(first(vectors), 0.3))), atol=1e-6)
+    first, pair, last = network.decoder
+    decoded = last(pair(first(embedding := torch.randn(3, 4)))).view(3, 18, 3)
+    assert torch.allclose(network.decode(embedding).view(3, 18, 3)[:, :, :2], decoded[:, :, :2], atol=1e-6)
 
 
 def test_fresh_mappings_do_not_standardise_and_each_factor_has_its_own() -> None:

@@ -48,9 +48,10 @@ class OptimConfig(ScheduleConfig):
     """``rmsprop``, as weight clipping is published with, or ``adam`` with its betas, as the penalty is."""
 
     kind: Literal["rmsprop", "adam"] = "rmsprop"
-    lr_mapping: float = Field(5e-5, gt=0)
-    lr_critic: float = Field(5e-5, gt=0)
+    lr_mapping: float = Field(2e-5, gt=0)
+    lr_critic: float = Field(2e-5, gt=0)
     betas: tuple[float, float] = (0.5, 0.9)
+    halve_every: int = Field(50_000, ge=0)
 
 
 class Config(PeopleConfig):

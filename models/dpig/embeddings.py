@@ -135,11 +135,15 @@ class EmbeddingCritics(nn.Module):
         """Embeddings (B, width) by factor → by factor: scores of real and of fake ones (B,), and the gradient penalty.
 
         Args:
-            share: (B, 1), see :func:`unbraid.models.losses.gradient_penalty`; None computes no penalty.
+            share: (B', 1), see :func:`unbraid.models.losses.gradient_penalty`; None computes no penalty. B' is the same for all
+                factors, and a multiple of each one's B, which uses every (B' / B)-th row.
         """
         results: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
         for factor, critic in self.by_factor.items():
-            penalty = None if share is None else gradient_penalty(critic, real[factor], fake[factor], share)
+            penalty = None
+            if share is not None:
+                mine = share[:: len(share) // len(real[factor])]
+                penalty = gradient_penalty(critic, real[factor], fake[factor], mine)
             results[factor] = critic(real[factor]), critic(fake[factor]), penalty
         return results
 

@@ -102,7 +102,7 @@ class AppearanceEncoder(nn.Module):
     """DPIG's encoder of appearance: a shared stem and two branches.
 
     The foreground branch encodes 7 body regions, cut out of the masked features, with the same weights. The background branch
-    encodes the features under the inverse mask.
+    encodes the features under the inverse mask; without it the background's embedding has the length 0.
     """
 
     def __init__(self, spec: EncoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
@@ -111,7 +111,8 @@ class AppearanceEncoder(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(image.channels, spec.channels, 3, 1, 1), nn.ReLU(), ResidualBlock(spec.channels))
         width = spec.region if spec.kind == "factored" else spec.foreground
         self.foreground = Branch(spec.channels, spec.region_blocks, (spec.crop, spec.crop), width)
-        self.background = Branch(spec.channels, spec.blocks, self.size, spec.background)
+        has_background = spec.background > 0
+        self.background = Branch(spec.channels, spec.blocks, self.size, spec.background) if has_background else None
         _initialise(self)
 
     def forward(self, images: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,13 +120,21 @@ class AppearanceEncoder(nn.Module):
         features: Tensor = self.stem(images)
         if self.spec.kind == "plain":
             resized = F.interpolate(features, (self.spec.crop, self.spec.crop), mode="bilinear", align_corners=True)
-            return self.foreground(resized), self.background(features)
-        drawing = self.drawing
-        mask = body_mask(keypoints, self.size, drawing.mask_radius, drawing.closing).to(features.dtype)
+            return self._pair(self.foreground(resized), features)
+        drawing, of_person, of_rest = self.drawing, features, features
+        if self.spec.masked:
+            mask = body_mask(keypoints, self.size, drawing.mask_radius, drawing.closing).to(features.dtype)
+            of_person, of_rest = features * mask, features * (1 - mask)
         boxes, visible = region_boxes(keypoints, self.size, drawing.region_margin, drawing.lone_margin)
-        crops = crop_regions(features * mask, boxes, self.spec.crop)
+        crops = crop_regions(of_person, boxes, self.spec.crop)
         regions = self.foreground(crops).view(len(images), -1, self.spec.region) * visible[:, :, None]
-        return regions.flatten(1), self.background(features * (1 - mask))
+        return self._pair(regions.flatten(1), of_rest)
+
+    def _pair(self, foreground: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The foreground's embedding, and the background's of features (B, n, H, W): (B, 0) where there is no such branch."""
+        if self.background is None:
+            return foreground, foreground.new_zeros(len(foreground), 0)
+        return foreground, self.background(features)
 
 
 class TiledConvolution(nn.Module):
@@ -180,7 +189,7 @@ class Decoder(nn.Module):
             if level > 1:
                 self.narrowing.append(nn.Sequential(nn.Conv2d(joined, channels, 1), nn.ReLU()))
         self.last = nn.Conv2d(joined, image.channels, 3, 1, 1)
-        self.is_factored = spec.kind == "factored"
+        self.is_factored = spec.kind == "factored" and encoder.background > 0
         vectors = (encoder.foreground, encoder.background) if self.is_factored else (encoder.foreground + encoder.background,)
         modulated = widths if spec.conditioning == "modulated" else []
         self.modulations = nn.ModuleList(Modulation(vectors, width) for width in modulated)

@@ -44,7 +44,10 @@ class EncoderSpec:
         channels: n; the stem has n channels, residual block k has n·k.
         blocks: of the background branch, R in the paper; ``region_blocks`` of the branch that the regions share.
         crop: side of the square to which regions are resized.
-        region, background: lengths of the embedding of one region, and of the background.
+        region, background: lengths of the embedding of one region, and of the background; a background of 0 leaves its branch
+            out, as is published for DeepFashion. People then have two factors, foreground and pose.
+        masked: whether the factored branches see features under the body mask and under its inverse; without, both see all
+            features, as is published for DeepFashion.
     """
 
     kind: Kind = "factored"
@@ -54,6 +57,16 @@ class EncoderSpec:
     crop: int = 48
     region: int = 32
     background: int = 128
+    masked: bool = True
+
+    def __post_init__(self) -> None:
+        if self.background < 0:
+            raise ValueError(f"background must not be negative, got {self.background}; 0 leaves its branch out")
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors that images are taken apart into."""
+        return FACTORS if self.background else ("foreground", "pose")
 
     @property
     def foreground(self) -> int:
@@ -116,6 +129,7 @@ class MappingSpec:
         pairs: residual pairs of layers of Φ.
         critic_hidden, critic_layers: units of each hidden layer of the critic, and how many.
         slope: of Φ's leaky ReLU; ``critic_slope`` of the critic's.
+        thinning: both learn from every so-manieth person of an update: with 2 from half of those that ``data.batch`` gives.
     """
 
     hidden: int = 512
@@ -124,3 +138,8 @@ class MappingSpec:
     critic_layers: int = 4
     slope: float = 0.3
     critic_slope: float = 0.2
+    thinning: int = 1
+
+    def __post_init__(self) -> None:
+        if self.thinning < 1:
+            raise ValueError(f"thinning must be at least 1, got {self.thinning}")

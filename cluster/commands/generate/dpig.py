@@ -118,9 +118,8 @@ def interpolate(factor: tuple[str, ...], columns: int, real: bool, **options: An
     """
     from unbraid.trainers.systems.dpig import uses
 
-    moving = factor or FACTORS
-
     def draw(model: Model, people: People, source: RandomSource) -> Tensor:
+        moving = factor or model.factors
         if not real:
             return uses.interpolate(model, len(people), moving, columns, source)
         picture, left = uses.interpolate_people(model, people, moving, columns)

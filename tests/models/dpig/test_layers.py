@@ -1,5 +1,7 @@
 """DPIG's layers: their sizes counted by hand, and what each computes written out."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from unbraid.models.dpig.generator import (
 )
 from unbraid.models.dpig.pose import KEYPOINTS, body_mask, crop_regions, heat_maps, region_boxes
 from unbraid.models.dpig.specs import (
+    Conditioning,
     DecoderSpec,
     DiscriminatorSpec,
     DrawingSpec,
@@ -28,6 +31,9 @@ from unbraid.models.dpig.specs import (
     PoseSpec,
 )
 from unbraid.models.image_spec import ImageSpec
+from unbraid.trainers.config.overrides import resolve
+from unbraid.trainers.systems.dpig.appearance.config import Config as AppearanceConfig
+from unbraid.trainers.systems.dpig.mapping.config import Config as MappingConfig
 
 IMAGE = ImageSpec(3, 32, 16)
 DRAWING = DrawingSpec(2, 3, 3, 3, 5)
@@ -221,8 +227,61 @@ def test_the_encoder_crops_masked_features_and_hides_them_from_the_background() 
     boxes, visible = region_boxes(keypoints, (32, 16), 3, 5)
     regions = network.foreground(crop_regions(features * mask, boxes, 8)).view(2, 7, 5) * visible[:, :, None]
     foreground, background = network(images, keypoints)
+    assert network.background is not None
     assert torch.allclose(foreground, regions.flatten(1), atol=1e-6)
     assert torch.allclose(background, network.background(features * (1 - mask)), atol=1e-6)
+
+
+def test_an_encoder_without_mask_and_background_crops_all_features() -> None:
+    """As published for DeepFashion."""
+    torch.manual_seed(0)
+    spec = replace(ENCODER, background=0, masked=False)
+    network, images, keypoints = AppearanceEncoder(spec, DRAWING, IMAGE), torch.rand(2, 3, 32, 16), somebody()
+    boxes, visible = region_boxes(keypoints, (32, 16), 3, 5)
+    regions = network.foreground(crop_regions(network.stem(images), boxes, 8)).view(2, 7, 5) * visible[:, :, None]
+    foreground, background = network(images, keypoints)
+    assert torch.allclose(foreground, regions.flatten(1), atol=1e-6)
+    assert background.shape == (2, 0)
+    assert count(network) == encoder(4) + branch(4, 2, 4, 4, 5)
+    network = AppearanceEncoder(replace(ENCODER, masked=False), DRAWING, IMAGE)
+    assert network.background is not None
+    assert torch.allclose(network(images, keypoints)[1], network.background(network.stem(images)), atol=1e-6)
+
+
+@pytest.mark.parametrize("conditioning", ["tiled", "modulated"])
+def test_a_decoder_without_background_uses_the_foreground_everywhere(conditioning: Conditioning) -> None:
+    torch.manual_seed(0)
+    network = Decoder(DecoderSpec(6, 3, 9, conditioning), replace(ENCODER, background=0), DRAWING, IMAGE)
+    assert network(torch.randn(2, 35), torch.zeros(2, 0), somebody()).shape == (2, 3, 32, 16)
+    if conditioning == "modulated":
+        for parameter in network.modulations.parameters():
+            nn.init.ones_(parameter)
+        changed = network._changes(torch.ones(2, 35), torch.zeros(2, 0), somebody())[0](torch.zeros(2, 6, 32, 16))
+        assert torch.equal(changed, torch.full_like(changed, 36))
+
+
+def test_the_published_sizes_for_deepfashion_are_the_reference_codes() -> None:
+    """Crops of 64, 7 blocks for the regions, 5 in the U-Net, neither mask nor background; batches of 6, 16, and 16 and 32."""
+    appearance, pose, mapping = (resolve(f"dpig-deepfashion-{stage}") for stage in ("appearance", "pose", "mapping"))
+    assert isinstance(appearance, AppearanceConfig)
+    assert isinstance(mapping, MappingConfig)
+    sizes = appearance.networks
+    with torch.device("meta"):
+        encodes = AppearanceEncoder(sizes.encoder, sizes.drawing, sizes.image)
+        decodes = Decoder(sizes.decoder, sizes.encoder, sizes.drawing, sizes.image)
+    assert count(encodes) == encoder(128) + branch(128, 7, 1, 1, 32)
+    assert count(decodes) == decoder(128, 5, 224, 16, 16, 64)
+    assert (sizes.encoder.crop, sizes.encoder.masked, sizes.encoder.factors) == (64, False, ("foreground", "pose"))
+    assert (appearance.data.batch, pose.data.batch) == (6, 16)
+    sampled = {f: mapping.data.batch // mapping.loss.critic_updates // s.thinning for f, s in mapping.mapping_specs.items()}
+    assert sampled == {"foreground": 16, "pose": 32}
+
+
+def test_negative_widths_and_thinning_are_refused() -> None:
+    with pytest.raises(ValueError, match="background must not be negative, got -1; 0 leaves its branch out"):
+        EncoderSpec(background=-1)
+    with pytest.raises(ValueError, match="thinning must be at least 1, got 0"):
+        MappingSpec(thinning=0)
 
 
 def test_the_plain_encoder_resizes_all_features_with_their_corners_in_place() -> None:
@@ -231,6 +290,7 @@ def test_the_plain_encoder_resizes_all_features_with_their_corners_in_place() ->
     features = network.stem(images := torch.rand(2, 3, 32, 16))
     resized = F.interpolate(features, (8, 8), mode="bilinear", align_corners=True)
     foreground, background = network(images, somebody())
+    assert network.background is not None
     assert torch.allclose(foreground, network.foreground(resized))
     assert torch.allclose(background, network.background(features))
     assert foreground.shape == (2, 35)

@@ -83,10 +83,15 @@ def swap_ratios(model: Model, mine: Factors, theirs: Factors, masks: Tensor) -> 
 
     Args:
         masks: (N, 1, H, W), 1 on the person.
+
+    Returns:
+        ``FACTOR_ratio`` of background and foreground; of a factor that people do not have (its embedding is empty), none.
     """
     base = unit_range(model.decode(mine))
     ratios = {}
     for factor, own in (("background", masks < 0.5), ("foreground", masks >= 0.5)):
+        if not getattr(mine, factor).shape[1]:
+            continue
         change = (unit_range(model.decode(mine.exchanged(factor, theirs))) - base).abs().mean(1, keepdim=True)
         ratios[f"{factor}_ratio"] = _mean(change, own) / max(_mean(change, ~own), 1e-9)
     return ratios

@@ -27,7 +27,7 @@ class Factors:
 
     Attributes:
         foreground: (B, 7·region).
-        background: (B, background).
+        background: (B, background); (B, 0) where the model has no such factor.
         pose: (B, 18, 3) keypoints.
     """
 
@@ -85,6 +85,23 @@ class Model:
         self.device = device or torch.device("cpu")
         self.world = world or World()
 
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The factors that this model takes images apart into: all, or foreground and pose."""
+        return self.generator.encoder.spec.factors
+
+    def require(self, factor: str) -> None:
+        """Check that images are taken apart into this factor.
+
+        Raises:
+            ConfigError: when they are not.
+        """
+        if factor not in self.factors:
+            raise ConfigError(
+                f"this run has no {factor} (networks.encoder.{factor}=0): it takes people apart into "
+                f"{' and '.join(self.factors)}; name one of these"
+            )
+
     def shared_over(self, world: World) -> Model:
         """The same model, its work shared out over ranks."""
         return Model(self.image, self.generator, self.pose_autoencoder, self.mappings, self.noise_std, self.device, world)
@@ -132,7 +149,12 @@ class Model:
 
     def sample(self, count: int, source: RandomSource) -> Factors:
         """Factors drawn from noise, of people who do not exist."""
-        return Factors(**{factor: self.map(factor, self.noise(factor, count, source)) for factor in FACTORS})
+        return self.joined({factor: self.map(factor, self.noise(factor, count, source)) for factor in self.factors})
+
+    def joined(self, values: Mapping[str, Tensor]) -> Factors:
+        """The values of each of the model's factors; a background that the model does not have is empty."""
+        absent = {"background": values["pose"].new_zeros(len(values["pose"]), 0)}
+        return Factors(**(absent | dict(values)))
 
     def embedding(self, factor: str, factors: Factors) -> Tensor:
         """The embedding of one factor; a pose goes through its encoder."""
@@ -169,8 +191,9 @@ class Model:
         """Φ of a factor.
 
         Raises:
-            ConfigError: when this is a run of stage I.
+            ConfigError: when this is a run of stage I, or one without that factor.
         """
+        self.require(factor)
         if factor not in self.mappings:
             raise ConfigError(
                 f"this run has no mapping for the {factor}: it draws only from images; "

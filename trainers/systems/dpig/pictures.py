@@ -68,13 +68,15 @@ def interpolation_sheet(model: Model, noises: Mapping[str, Tensor], moving: Sequ
 
 def interpolated(model: Model, noises: Mapping[str, Tensor], moving: Sequence[str], columns: int) -> Factors:
     """The factors of :func:`interpolation_sheet`, row by row."""
+    for factor in moving:
+        model.require(factor)
     values = {}
-    for factor in FACTORS:
+    for factor in model.factors:
         first, last = noises[factor][0::2], noises[factor][1::2]
         steps = torch.linspace(0, 1, columns, device=first.device)[None, :, None]
         path = torch.lerp(first[:, None], (last if factor in moving else first)[:, None], steps)
         values[factor] = model.map(factor, path.flatten(0, 1))
-    return Factors(**values)
+    return model.joined(values)
 
 
 def skeleton_images(keypoints: Tensor, size: tuple[int, int]) -> Tensor:

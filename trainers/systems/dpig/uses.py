@@ -13,11 +13,10 @@ from torch import Tensor
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import FolderStore
-from unbraid.models.dpig.specs import FACTORS
 from unbraid.models.random import RandomSource
 from unbraid.trainers.runs.pictures import sheet
 from unbraid.trainers.step.images import unit_range
-from unbraid.trainers.systems.dpig.model import Factors, Model
+from unbraid.trainers.systems.dpig.model import Model
 from unbraid.trainers.systems.dpig.people import People
 from unbraid.trainers.systems.dpig.pictures import (
     exchange_sheet,
@@ -56,12 +55,13 @@ def transfer(model: Model, people: People) -> Tensor:
 
 def swap(model: Model, people: People, factor: str) -> Tensor:
     """A matrix: rows are people, columns the people whose factor they get."""
+    model.require(factor)
     return exchange_sheet(model, model.encode(people.images, people.keypoints), people.images, factor)
 
 
 def interpolate(model: Model, rows: int, moving: Sequence[str], columns: int, source: RandomSource) -> Tensor:
     """Interpolate between drawn people: in each row the ``moving`` factors change in equal steps of their noise."""
-    noises = {factor: model.noise(factor, 2 * rows, source) for factor in FACTORS}
+    noises = {factor: model.noise(factor, 2 * rows, source) for factor in model.factors}
     return interpolation_sheet(model, noises, moving, columns)
 
 
@@ -74,7 +74,7 @@ def interpolate_people(model: Model, people: People, moving: Sequence[str], colu
     pairs = people[slice(0, len(people) // 2 * 2)]
     factors = model.encode(pairs.images, pairs.keypoints)
     noises, left = {}, {}
-    for factor in FACTORS:
+    for factor in model.factors:
         noises[factor], missing = model.invert(factor, model.embedding(factor, factors))
         left[factor] = missing.mean().item()
     between = model.decode(interpolated(model, noises, moving, columns))
@@ -89,8 +89,9 @@ def export(
 ) -> dict[str, int]:
     """Write a virtual re-identification set in Market-1501's layout, with the keypoints of every image in ``keypoints.csv``.
 
-    Each identity is one drawn foreground, each of its images another drawn background and pose. The first half of them is
-    in ``bounding_box_train``; of the others the first image is in ``query``, the rest in ``bounding_box_test``.
+    Each identity is one drawn foreground, each of its images another drawn background, where the model has that, and another
+    pose. The first half of them is in ``bounding_box_train``; of the others the first image is in ``query``, the rest in
+    ``bounding_box_test``.
 
     Returns:
         Images in each folder.
@@ -108,8 +109,10 @@ def export(
     for start in range(0, len(wanted), EXPORT_CHUNK):
         chunk = wanted[start : start + EXPORT_CHUNK]
         rows = torch.tensor([person - 1 for person, _ in chunk], device=foregrounds.device)
-        drawn = {factor: model.map(factor, model.noise(factor, len(chunk), source)) for factor in ("background", "pose")}
-        pixels = unit_range(model.decode(Factors(foregrounds[rows], **drawn))).mul(255).round().byte().permute(0, 2, 3, 1).cpu()
+        others = [factor for factor in model.factors if factor != "foreground"]
+        drawn = {factor: model.map(factor, model.noise(factor, len(chunk), source)) for factor in others}
+        people = model.joined({"foreground": foregrounds[rows], **drawn})
+        pixels = unit_range(model.decode(people)).mul(255).round().byte().permute(0, 2, 3, 1).cpu()
         for (person, image), picture, keypoints in zip(chunk, pixels, drawn["pose"].cpu(), strict=True):
             part = "bounding_box_train" if person <= (identities + 1) // 2 else "query" if image == 0 else "bounding_box_test"
             name = f"{person:04d}_c{image % CAMERAS + 1}s1_{image:06d}_01.jpg"

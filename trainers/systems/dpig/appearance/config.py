@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from unbraid.models.dpig.specs import DecoderSpec, DiscriminatorSpec, DrawingSpec, EncoderSpec
+from unbraid.models.dpig.specs import FACTORS, DecoderSpec, DiscriminatorSpec, DrawingSpec, EncoderSpec
 from unbraid.trainers.config.schema import DataConfig, FormerName, ScheduleConfig, Section
 from unbraid.trainers.systems.dpig.sections import PeopleConfig, PeopleNetworks
 
@@ -52,12 +52,16 @@ class Config(PeopleConfig):
 
     def measures(self) -> dict[str, bool]:
         quality = ("ssim", "l1", "psnr", "mask_ssim")
-        factors = ("foreground", "background", "pose")
-        free = [f"rebuilt/{name}" for name in quality] + ["swap/background_ratio", "swap/foreground_ratio"]
-        read = [f"transfer/{name}" for name in quality]
-        read += [f"leakage/{row}_on_{column}" for row in factors for column in factors]
-        read += ["leakage/off_diagonal", "leakage/diagonal", "truth/background_ratio", "truth/foreground_ratio"]
-        read += [f"truth/{factor}_error_{side}" for factor in factors for side in ("inside", "outside")]
+        factors = self.networks.encoder.factors
+        exchanged = [factor for factor in factors if factor != "pose"]
+        free = [f"rebuilt/{name}" for name in quality] + [f"swap/{factor}_ratio" for factor in exchanged]
+        read = [f"transfer/{name}" for name in quality] + [
+            f"truth/{factor}_ratio" for factor in exchanged
+        ]
+        if factors == FACTORS:
+            read += [f"leakage/{row}_on_{column}" for row in factors for column in factors]
+            read += ["leakage/off_diagonal", "leakage/diagonal"]
+            read += [f"truth/{factor}_error_{side}" for factor in factors for side in ("inside", "outside")]
         return dict.fromkeys(free, False) | dict.fromkeys(read, True)
 
     @model_validator(mode="after")

@@ -30,7 +30,8 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     ``rebuilt/…`` compares images with themselves, ``transfer/…`` (pose-guided generation) one image of a person in the pose of
     another with that other; there also ``is``, ``fid``, ``mask_is``, ``mask_fid`` if Inception is at hand. ``swap/…_ratio``:
     how much more the exchange of a factor changes its own side of the coarse body mask. Where the truth is known, ``leakage/…``
-    and ``truth/…`` of :mod:`unbraid.trainers.systems.dpig.leakage`.
+    and ``truth/…`` of :mod:`unbraid.trainers.systems.dpig.leakage`. A model without a background has no ``leakage/…`` (each
+    factor's pixels are compared with the others'), and no measure of the background.
     """
     people, model = gather_people(data.held_out(EVALUATED), data.world), model.shared_over(data.world)
     factors = model.encode(people.images, people.keypoints)
@@ -43,8 +44,8 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     scores |= {f"swap/{name}": value for name, value in ratios.items()}
     population = known_population(data.config.data.url, people)
     if population is not None:
-        leakage = measure_leakage(model, population, people[some], people[others])
-        scores |= leakage_scores(leakage)
+        if model.factors == FACTORS:
+            scores |= leakage_scores(measure_leakage(model, population, people[some], people[others]))
         silhouettes = true_silhouettes(population, people[some])
         ratios = swap_ratios(model, factors[some], factors[others], silhouettes)
         scores |= {f"truth/{name}": value for name, value in ratios.items()}

@@ -21,12 +21,12 @@ def preview(model: Model, data: EvaluationData) -> dict[str, Tensor]:
     people = shown_people(data)
     few = people[slice(0, EXCHANGED_WITH)]
     factors = model.encode(few.images, few.keypoints)
-    swaps = {f"swap_{factor}": exchange_sheet(model, factors, few.images, factor) for factor in FACTORS}
+    swaps = {f"swap_{factor}": exchange_sheet(model, factors, few.images, factor) for factor in model.factors}
     return {"rebuilt": rebuilt_sheet(model, people)} | swaps
 
 
 def figures(model: Model, data: EvaluationData, scores: Measures) -> dict[str, Tensor]:
-    """``transfer`` where people can be told apart, ``leakage`` where the truth is known."""
+    """``transfer`` where people can be told apart, ``leakage`` where the truth is known and the model has all factors."""
     people, grids = gather_people(data.held_out(EVALUATED), data.world), {}
     condition, target = same_person_pairs(people)
     if len(condition):
@@ -34,7 +34,7 @@ def figures(model: Model, data: EvaluationData, scores: Measures) -> dict[str, T
         chosen = condition[every][:SHOWN], target[every][:SHOWN]
         grids["transfer"] = transfer_sheet(model, people[chosen[0]], people[chosen[1]])
     population = known_population(data.config.data.url, people)
-    if population is not None:
+    if population is not None and model.factors == FACTORS:
         some, others = exchange_partners(people)
         grids["leakage"] = leakage_picture(measure_leakage(model, population, people[some], people[others]))
     return grids

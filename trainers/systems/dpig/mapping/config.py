@@ -100,7 +100,8 @@ class Config(PeopleConfig):
         """The configurations of stage I's runs.
 
         Raises:
-            ConfigError: when one is not named, not there, of another system, or for images of another size.
+            ConfigError: when one is not named, not there, of another system, for images of another size, or without one of the
+                ``factors``.
         """
         found: dict[str, SystemConfig] = {}
         for key, schema in (("appearance", AppearanceConfig), ("pose", PoseConfig)):
@@ -124,6 +125,12 @@ class Config(PeopleConfig):
         appearance, pose = found["appearance"], found["pose"]
         assert isinstance(appearance, AppearanceConfig)
         assert isinstance(pose, PoseConfig)
+        absent = [factor for factor in self.factors if factor not in appearance.networks.encoder.factors]
+        if absent:
+            raise ConfigError(
+                f"factors={list(self.factors)}: {self.stages.appearance} has no {absent[0]} (its networks.encoder."
+                f"{absent[0]}=0); leave it out: factors=[{','.join(f for f in self.factors if f not in absent)}]"
+            )
         return appearance, pose
 
     def require_inputs(self) -> dict[str, SystemConfig]:
@@ -140,12 +147,15 @@ class Config(PeopleConfig):
 
     @model_validator(mode="after")
     def _batch_is_dealt(self) -> Self:
-        undealt = [share for share in self.shares if share % self.loss.critic_updates]
-        if undealt:
-            raise ValueError(
-                f"data.batch={self.data.batch} gives a worker {undealt[0]} people, not to be dealt to "
-                f"loss.critic_updates={self.loss.critic_updates}: use a multiple"
-            )
+        rows = self.data.batch // self.data.lanes
+        for factor, spec in self.mapping_specs.items():
+            parts = self.loss.critic_updates * spec.thinning
+            if rows % parts:
+                thinned = f" with networks.{factor}.thinning={spec.thinning}" if spec.thinning > 1 else ""
+                raise ValueError(
+                    f"data.batch={self.data.batch} gives each of data.lanes={self.data.lanes} {rows} people, not to be dealt "
+                    f"to loss.critic_updates={self.loss.critic_updates}{thinned}: use a multiple of {parts * self.data.lanes}"
+                )
         if not self.factors or len(set(self.factors)) != len(self.factors):
             raise ValueError(
                 f"factors={list(self.factors)}: name each of foreground, background, pose at most once, and one at least"

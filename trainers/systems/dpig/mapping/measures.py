@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.models.dpig.specs import FACTORS
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import Batch, EvaluationData
 from unbraid.trainers.measures.fidelity import inception_scores
@@ -57,7 +56,7 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
             plausible = PoseRange.of(training_poses, model.size).plausible
             scores["plausible/sampled_percent"] = 100 * _share(plausible(model.map(factor, noise), model.size))
             scores["plausible/real_percent"] = 100 * _share(plausible(poses, model.size))
-    if set(real) == set(FACTORS):
+    if set(real) == set(model.factors):
         scores |= _sample_scores(model, held_out, source, world)
     scores["frechet/mean_ratio"] = float(np.mean(ratios))
     return scores

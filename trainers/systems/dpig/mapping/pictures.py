@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.models.dpig.specs import FACTORS
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import EVALUATION_BATCH, EvaluationData
 from unbraid.trainers.runs.pictures import rendered
@@ -26,7 +25,7 @@ def preview(model: Model, data: EvaluationData) -> dict[str, Tensor]:
     people = shown_people(data, ROWS)
     source = RandomSource(PICTURE_SEED, model.device)
     grids = {}
-    if set(model.mappings) == set(FACTORS):
+    if set(model.mappings) == set(model.factors):
         grids["samples"] = sheet_of_samples(model, source, ROWS * COLUMNS, COLUMNS)
     for factor in model.mappings:
         grids[f"sampled_{factor}"] = sampled_sheet(model, people, factor, COLUMNS, source)
@@ -36,10 +35,10 @@ def preview(model: Model, data: EvaluationData) -> dict[str, Tensor]:
 def figures(model: Model, data: EvaluationData, scores: Measures) -> dict[str, Tensor]:
     """``interpolation`` between drawn people, and ``embeddings``: drawn among real ones on the real ones' main axes."""
     grids = {}
-    if set(model.mappings) == set(FACTORS):
+    if set(model.mappings) == set(model.factors):
         source = RandomSource(PICTURE_SEED + 1, model.device)
-        noises = {factor: model.noise(factor, 2 * ROWS, source) for factor in FACTORS}
-        grids["interpolation"] = interpolation_sheet(model, noises, FACTORS, COLUMNS)
+        noises = {factor: model.noise(factor, 2 * ROWS, source) for factor in model.factors}
+        grids["interpolation"] = interpolation_sheet(model, noises, model.factors, COLUMNS)
     grids["embeddings"] = _scatter(model, data)
     return grids
 

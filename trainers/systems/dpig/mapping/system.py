@@ -110,15 +110,21 @@ class MappingSystem(Adversaries):
         """Every so many-th row to each of the critics' updates: then these see the same rows on any number of workers."""
         count = self.config.loss.critic_updates
         for i in range(count):
-            yield {factor: values[i::count] for factor, values in real.items()}
+            yield {factor: values[i :: count * self._thinning(factor)] for factor, values in real.items()}
+
+    def _thinning(self, factor: str) -> int:
+        return self.config.mapping_specs[factor].thinning
 
     def _noise(self, batch: int) -> Embeddings:
-        return {factor: self.config.noise_std * self.random.normal(batch, width) for factor, width in self.widths.items()}
+        """Noise by factor, for an update of so many rows, of which each factor has its part."""
+        std, random = self.config.noise_std, self.random
+        return {factor: std * random.normal(batch // self._thinning(factor), width) for factor, width in self.widths.items()}
 
     def _update_critics(self, real: Embeddings) -> Scalars:
         """Each critic f: min −(E[f(e)] − E[f(Φ(z))]), its weights clipped, or + λ·E[(‖∇f(ê)‖ − 1)²]."""
         loss = self.config.loss
-        batch = len(next(iter(real.values())))
+        factor, values = next(iter(real.items()))
+        batch = len(values) * self._thinning(factor)
         with torch.no_grad():
             fake = self.mappings.network(self._noise(batch))
         share = self.random.uniform(batch, 1) if loss.smoothness == "penalty" else None
@@ -141,19 +147,22 @@ class MappingSystem(Adversaries):
             losses = {f"loss/{factor}": -of_factor.mean() for factor, of_factor in scores.items()}
             self.mappings.update(torch.stack(list(losses.values())).sum())
         scalars = {name: loss.detach() for name, loss in losses.items()}
-        return scalars | {FAKE_DEVIATION: sample_deviation(torch.cat(list(fake.values()), 1))}
+        shortest = min(map(len, fake.values()))
+        return scalars | {FAKE_DEVIATION: sample_deviation(torch.cat([values[:shortest] for values in fake.values()], 1))}
 
 
 def build(config: Config, device: torch.device, world: World) -> MappingSystem:
     """A fresh stage II; weights come from torch's global seed.
 
     It starts from the stage I that the configuration names; on the meta device from one of published size, so that what an
-    update needs can be counted without any run.
+    update needs can be counted without any run. That one has a background where the mappings have one.
     """
     if device.type == "meta":
-        networks = {"networks": {"image": vars(config.networks.image)}}
-        generator = new_generator(AppearanceConfig.model_validate(networks)).to(device)
-        autoencoder = new_pose_autoencoder(PoseConfig.model_validate(networks)).to(device)
+        image = vars(config.networks.image)
+        encoder = {} if "background" in config.factors else {"background": 0}
+        appearance = AppearanceConfig.model_validate({"networks": {"image": image, "encoder": encoder}})
+        generator = new_generator(appearance).to(device)
+        autoencoder = new_pose_autoencoder(PoseConfig.model_validate({"networks": {"image": image}})).to(device)
         return MappingSystem(config, generator, autoencoder, device, world)
     appearance, pose = config.stage_configs()
     stages, storage = config.stages, config.run.storage

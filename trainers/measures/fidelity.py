@@ -11,6 +11,7 @@ import os
 import pickle
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from unbraid.trainers.measures.frechet import frechet_distance, gaussian
 VARIABLE = "UNBRAID_INCEPTION"
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 CHUNK = 50
+SPLITS = 10
+"""Parts of which the published inception score is the mean."""
 log = logging.getLogger("unbraid")
 
 Extractor = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -75,7 +78,10 @@ def require_weights(path: Path, remedy: str) -> None:
 
 
 def inception_scores(fake: Tensor, real: Tensor, extractor: Extractor | None = None) -> dict[str, float]:
-    """``is`` of generated images, ``fid`` between them and real ones (N, 3, H, W) in [0, 1]; empty, with a warning, without it.
+    """Scores of generated images (N, 3, H, W) in [0, 1] by Inception; empty, with a warning, where it is not at hand.
+
+    ``is`` of all images at once, ``is_pg2`` as papers report it, the mean over ten parts in their order (from ten images on),
+    ``fid`` between them and real ones. A score of fewer images is lower: compare ``is_pg2`` at equal numbers of images.
 
     Args:
         extractor: default: torch-fidelity's.
@@ -87,7 +93,8 @@ def inception_scores(fake: Tensor, real: Tensor, extractor: Extractor | None = N
             _say_once(f"IS and FID are left out: {reason}")
             return {}
     (features, logits), (real_features, _) = _extracted(fake, extractor), _extracted(real, extractor)
-    return {"is": inception_score(logits), "fid": frechet_distance(gaussian(features), gaussian(real_features))}
+    scores = {"is": inception_score(logits), "fid": frechet_distance(gaussian(features), gaussian(real_features))}
+    return scores | ({"is_pg2": split_inception_score(logits)} if len(logits) >= SPLITS else {})
 
 
 def inception_score(logits: Tensor) -> float:
@@ -95,6 +102,12 @@ def inception_score(logits: Tensor) -> float:
     given = torch.log_softmax(logits.double(), 1)
     marginal = torch.logsumexp(given, 0, keepdim=True) - np.log(len(logits))
     return float((given.exp() * (given - marginal)).sum(1).mean().exp())
+
+
+def split_inception_score(logits: Tensor) -> float:
+    """The mean of :func:`inception_score` over ten parts of logits (N, classes), N >= 10, as in Salimans et al.'s code."""
+    ends = [part * len(logits) // SPLITS for part in range(SPLITS + 1)]
+    return float(np.mean([inception_score(logits[a:b]) for a, b in pairwise(ends)]))
 
 
 def _extracted(images: Tensor, extractor: Extractor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from unbraid.trainers.measures.fidelity import UnavailableError, inception_extractor, inception_score, inception_scores
+from unbraid.trainers.measures.fidelity import (
+    UnavailableError,
+    inception_extractor,
+    inception_score,
+    inception_scores,
+    split_inception_score,
+)
 from unbraid.trainers.measures.frechet import frechet_distance, gaussian
 
 
@@ -16,6 +22,16 @@ def test_the_score_of_sure_and_varied_predictions_is_the_number_of_classes() -> 
     assert inception_score(torch.eye(5).repeat(4, 1) * 100) == pytest.approx(5, rel=1e-4)
     assert inception_score(torch.zeros(8, 5)) == pytest.approx(1)
     assert inception_score(torch.tensor([[100.0, 0, 0]] * 6)) == pytest.approx(1)
+
+
+def test_the_published_score_is_the_mean_over_ten_parts_in_their_order() -> None:
+    """Each part of these 20 has one class only and scores 1; all together are two classes, sure and equally frequent."""
+    logits = torch.eye(2).repeat_interleave(10, 0) * 100
+    assert inception_score(logits) == pytest.approx(2, rel=1e-4)
+    assert split_inception_score(logits) == pytest.approx(1, rel=1e-4)
+    assert split_inception_score(torch.eye(2).repeat(10, 1) * 100) == pytest.approx(2, rel=1e-4)
+    uneven = torch.eye(2).repeat(6, 1)[:11] * 100  # nine parts of one image and the last one of two
+    assert split_inception_score(uneven) == pytest.approx((9 * 1 + 2) / 10, rel=1e-4)
 
 
 def test_the_frechet_distance_of_known_gaussians() -> None:
@@ -38,6 +54,8 @@ def test_scores_with_a_stand_in_for_inception() -> None:
     scores = inception_scores(images, images, means_of_channels)
     assert scores["fid"] == pytest.approx(0, abs=1e-6)
     assert scores["is"] > 1
+    assert 1 < scores["is_pg2"] != scores["is"]
+    assert "is_pg2" not in inception_scores(images[:9], images, means_of_channels)
     assert inception_scores(images / 2, images, means_of_channels)["fid"] > 100
 
 

@@ -55,7 +55,7 @@ class Config(PeopleConfig):
         factors = self.networks.encoder.factors
         exchanged = [factor for factor in factors if factor != "pose"]
         free = [f"rebuilt/{name}" for name in quality] + [f"swap/{factor}_ratio" for factor in exchanged]
-        read = [f"transfer/{name}" for name in quality] + [
+        read = [f"transfer/{name}" for name in (*quality, "ssim_pg2", "mask_ssim_pg2")] + [
             f"truth/{factor}_ratio" for factor in exchanged
         ]
         if factors == FACTORS:

@@ -13,6 +13,7 @@ from unbraid.models.dpig.specs import FACTORS
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.measures.fidelity import inception_scores
 from unbraid.trainers.measures.similarity import image_quality
+from unbraid.trainers.measures.similarity_pg2 import image_quality_pg2
 from unbraid.trainers.step.distributed import on_main
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.dpig.leakage import Leakage, measure_leakage, swap_ratios
@@ -28,7 +29,8 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     """All measures of a trained stage I, on the first thousand images of the evaluation split.
 
     ``rebuilt/…`` compares images with themselves, ``transfer/…`` (pose-guided generation) one image of a person in the pose of
-    another with that other; there also ``is``, ``fid``, ``mask_is``, ``mask_fid`` if Inception is at hand. ``swap/…_ratio``:
+    another with that other; there also ``ssim_pg2`` and ``mask_ssim_pg2`` as the authors compute them, and ``is``, ``is_pg2``,
+    ``fid`` and the same with ``mask_`` if Inception is at hand. ``swap/…_ratio``:
     how much more the exchange of a factor changes its own side of the coarse body mask. Where the truth is known, ``leakage/…``
     and ``truth/…`` of :mod:`unbraid.trainers.systems.dpig.leakage`. A model without a background has no ``leakage/…`` (each
     factor's pixels are compared with the others'), and no measure of the background.
@@ -59,7 +61,7 @@ def _transfer_scores(model: Model, people: People, factors: Factors, masks: Tens
         return {}
     real = unit_range(people.images)[target]
     posed = unit_range(model.decode(factors[condition].exchanged("pose", factors[target])))
-    quality = image_quality(posed, real, masks[target])
+    quality = image_quality(posed, real, masks[target]) | image_quality_pg2(posed, real, masks[target])
 
     def inception() -> dict[str, float]:
         masked = inception_scores(posed * masks[target], real * masks[target])

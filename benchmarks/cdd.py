@@ -92,7 +92,7 @@ def learning(figures: Figures) -> None:
 def label_from_all(figures: Figures, run: str, name: str) -> None:
     """The class from S without noise, fitted to all training pairs and scored on all held-out ones."""
     model, config = open_model(run, STORAGE, CPU, ("cdd",))
-    splits = [config.data.split, config.data.evaluation_split]
+    splits = [config.data.split, config.data.reported_split]
     known, seen = (encoded(model, read_split(config.data.url, split, 500), World()) for split in splits)
     for d in DOMAINS:
         fitted, scored = (Probed(parts[d].shared, pairs.label) for pairs, parts in (known, seen) if pairs.label is not None)

@@ -50,28 +50,30 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """What measures and pictures read: batches of both splits, on a device, shared out over ranks.
+    """What measures and pictures read: batches of a split and of the training split, on a device, shared out over ranks.
 
     Each rank gets its stride of the batches: the one with the index i goes to rank i mod size. What is computed from them is
     gathered with :func:`unbraid.trainers.step.distributed.gather_parts`.
 
     Attributes:
         config: of the run; ``run.labels=false`` leaves out what training does not see.
+        split: that is measured on, or shown.
         world: of the ranks that call at the same time; the default is one.
     """
 
     config: SystemConfig
     device: torch.device
+    split: str
     world: World = field(default_factory=World)
 
     def held_out(self, limit: int | None = None, batch: int = EVALUATION_BATCH) -> Iterator[Batch]:
-        """Samples of the evaluation split in packed order.
+        """Samples of the split that is measured on, in packed order.
 
         Args:
             limit: samples in all, over all ranks; None is the whole split.
             batch: samples in a batch.
         """
-        return self._read(self.config.data.evaluation_split, limit, batch)
+        return self._read(self.split, limit, batch)
 
     def training(self, limit: int, batch: int = EVALUATION_BATCH) -> Iterator[Batch]:
         """Samples of the training split, see :meth:`held_out`; without random changes."""

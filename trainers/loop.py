@@ -107,11 +107,11 @@ class Training:
         self.recorder.pictures(step, self._preview(), "preview")
 
     def measure(self) -> Mapping[str, Any] | None:
-        """Measure on all ranks, each its stride of the split. Returns the line of metrics that rank 0 has recorded."""
+        """Measure the validation split, each rank its stride of it. Returns the line of metrics that rank 0 has recorded."""
         if self.is_over or not self._measures_are_due:
             return None
         started = time.monotonic()
-        line = self._record(self._measures())
+        line = self._record(self._measures(self.config.data.validation_split), "evaluation")
         self.rates.leave_out_time(started)
         return line
 
@@ -132,11 +132,15 @@ class Training:
             self.listener(measured)
 
     def finish(self) -> None:
-        """The last checkpoint first, then measures on all ranks, then pictures and the report on rank 0."""
+        """The last checkpoint first, then the test split's measures on all ranks, then pictures and the report on rank 0.
+
+        Without a test split the measures are of the validation split, and are recorded as such.
+        """
         if self.world.is_main:
             self._save(must=True)
-        scores = self._measures()
-        self.report(self._record(scores))
+        data = self.config.data
+        scores = self._measures(data.reported_split)
+        self.report(self._record(scores, "evaluation" if data.test_split is None else "test"))
         if not self.world.is_main:
             return
         from unbraid.trainers.runs.report import write_report
@@ -144,29 +148,33 @@ class Training:
         step = self.system.updates
         previews = self._preview()
         self.recorder.pictures(step, previews, "preview")
-        explained = figures(self.config, self.system.model, EvaluationData(self.config, self.device), scores)
+        explained = figures(
+            self.config, self.system.model, EvaluationData(self.config, self.device, data.reported_split), scores
+        )
         self.recorder.pictures(step, explained, "figures")
         lines = self.recorder.lines()
         self.store.put(REPORT_KEY, write_report(self.config, step, lines, scores, previews | explained))
         self.writer.wait()
-        write_run(self.store, {"step": step, "evaluation": scores})
+        write_run(self.store, {"step": step, "evaluation": scores, "evaluation_split": data.reported_split})
 
     @property
     def _measures_are_due(self) -> bool:
         run, step = self.config.run, self.system.updates
         return _due(step, run.evaluate_every) or step in run.evaluate_at
 
-    def _measures(self) -> Measures:
+    def _measures(self, split: str) -> Measures:
         share_buffers(self.system.networks, self.world)
-        return evaluate(self.config, self.system.model, EvaluationData(self.config, self.device, self.world))
+        return evaluate(self.config, self.system.model, EvaluationData(self.config, self.device, split, self.world))
 
-    def _record(self, scores: Measures) -> Mapping[str, Any]:
-        line = self.recorder.scalars(self.system.updates, {f"evaluation/{name}": value for name, value in scores.items()})
+    def _record(self, scores: Measures, group: str) -> Mapping[str, Any]:
+        line = self.recorder.scalars(self.system.updates, {f"{group}/{name}": value for name, value in scores.items()})
         self.recorder.flush()
         return line
 
     def _preview(self) -> dict[str, torch.Tensor]:
-        return preview(self.config, self.system.model, EvaluationData(self.config, self.device))
+        return preview(
+            self.config, self.system.model, EvaluationData(self.config, self.device, self.config.data.validation_split)
+        )
 
     def _save(self, must: bool = False) -> None:
         self.recorder.flush(must)  # first: a run that goes on from here finds its metrics up to here

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.kinds import KindGroup, Size, help_of, options_of
+from unbraid.cluster.commands.kinds import KindGroup, Share, Size, help_of, options_of
 from unbraid.cluster.local.services import use_local_services
 from unbraid.datasets.sources.kinds import FetchKind, MakeKind, PackKind, kinds, load_kind, name_with_size
 from unbraid.datasets.untrusted.terminal import rewrite_line
@@ -28,6 +28,13 @@ PACKING_OPTIONS = (
         ["--shards"],
         type=click.IntRange(1),
         help="In the largest split.  [default: of about 32 MiB, 80 if these get 32 samples]",
+    ),
+    click.Option(
+        ["--validation"],
+        type=Share(0, 0.9),
+        default=0.1,
+        show_default=True,
+        help="Share of the training split that becomes a validation split, where a set has none. A person is in one split.",
     ),
     click.Option(["--threads"], type=click.IntRange(1), help="Shards written at a time.  [default: cores]"),
     click.Option(["--dry-run"], is_flag=True, help="Report what would be written, and stop."),
@@ -177,6 +184,7 @@ def write_set(
     options: Mapping[str, object],
     *,
     shards: int | None,
+    validation: float,
     threads: int | None,
     dry_run: bool,
     force: bool,
@@ -187,24 +195,26 @@ def write_set(
     Args:
         read: looks at the raw files.
         options: of the kind, for the index.
+        validation: share of the training split that is held out.
         dry_run: write nothing.
         force: pack over another set, or the same one again.
     """
     from unbraid.datasets.packing.pack import pack
     from unbraid.datasets.packing.place import options_as_text
     from unbraid.datasets.packing.plan import describe_source, plan_shards
+    from unbraid.datasets.packing.validation import with_validation
     from unbraid.datasets.store import open_store
 
     if not dry_run:
         if "://" in destination:
             use_local_services()
         require_writable(destination)  # before the raw files are looked at, which may take long
-    source = read()
+    source = with_validation(read(), validation)
     describe_source(source, plan_shards(source, shards), click.echo)
     if dry_run:
         return
     store = open_store(destination, create=True)
-    written = options_as_text({**options, "shards": shards})
+    written = options_as_text({**options, "shards": shards, "validation": validation})
     index = pack(
         source, store, one_line(), shards=shards, options=written, threads=threads, max_skipped=max_skipped, force=force
     )

@@ -122,7 +122,10 @@ def _describe(tars: Tars, fields: Sequence[Wanted], report: Report) -> None:
     report(f"  fields   {', '.join(map(str, fields))}")
     report(f"  splits   {', '.join(f'{split}: {count:,} tars' for split, count in sorted(counts.items()))}")
     if len(counts) == 1 and "test" not in counts:
-        report("  splits   none for measuring: name one with --split test=GLOB, or train with data.evaluation_split=train")
+        report(
+            "  splits   none for measuring: name one with --split test=GLOB, or train with "
+            "data.validation_split=train data.test_split=null"
+        )
 
 
 def _origin(tars: Tars, fields: Sequence[Wanted], options: IndexOptions) -> PackedFrom:

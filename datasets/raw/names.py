@@ -15,13 +15,13 @@ _WORDS = {
     "training": "train",
     "test": "test",
     "testing": "test",
-    "val": "valid",
-    "valid": "valid",
-    "validation": "valid",
-    "dev": "valid",
-    "eval": "valid",
-    "evaluation": "valid",
-    "holdout": "valid",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "evaluation": "validation",
+    "holdout": "validation",
     "trn": "train",
     "tst": "test",
 }
@@ -33,7 +33,7 @@ _UNFIT = re.compile(r"[\\.\x00-\x1f\x7f]")
 
 
 def split_word(name: str) -> str | None:
-    """Return the split that a folder's or a list's name means, ``train``, ``valid`` or ``test``; None when it means none."""
+    """Return the split that a name means, ``train``, ``validation`` or ``test``; None when it means none."""
     found = _SPLIT_NAME.fullmatch(name.strip().lower())
     return _WORDS[found[1]] if found else None
 
@@ -48,7 +48,7 @@ def name_splits(words: Iterable[str]) -> dict[str, str]:
     """
     meant = {word: split_word(word) or word for word in words}
     if "test" not in meant.values():
-        meant = {word: "test" if split == "valid" else split for word, split in meant.items()}
+        meant = {word: "test" if split == "validation" else split for word, split in meant.items()}
     return meant
 
 

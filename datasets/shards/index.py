@@ -196,8 +196,8 @@ class Index:
         if not self.splits.get(split):
             filled = ", ".join(name for name, shards in self.splits.items() if shards)
             raise DataError(
-                f"{self.name}: no samples in split {split!r}; its splits are: {filled or 'none'}. Name one by data.split or "
-                "data.evaluation_split"
+                f"{self.name}: no samples in split {split!r}; its splits are: {filled or 'none'}. Name one by data.split, "
+                "data.validation_split or data.test_split"
             )
         return self.splits[split]
 

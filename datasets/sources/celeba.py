@@ -23,7 +23,7 @@ from unbraid.datasets.sources.source import Item, Source, fingerprint, image_fie
 ATTRIBUTES_FILE = "list_attr_celeba"
 PARTITION_FILE = "list_eval_partition"
 IMAGE_FOLDERS = ("img_align_celeba", "img_align_celeba.zip", "img_align_celeba_png", "img_align_celeba_png.zip")
-PARTITIONS = {"0": "train", "1": "valid", "2": "test"}
+PARTITIONS = {"0": "train", "1": "validation", "2": "test"}
 PUBLISHED_SIZE = (218, 178)
 FACE = (15, 40, 163, 188)
 """(left, top, right, bottom) of the usual crop of the face: the central 148x148 of a 178x218 image, five pixels lower."""

@@ -1,8 +1,9 @@
 """DeepFashion, in-shop clothes retrieval, with 18 keypoints (Liu et al., CVPR 2016).
 
-SOURCE holds the in-shop images in any folders. A batch holds `image`, `keypoints` and `person` (the clothing item). An image
-is named in a keypoint file by its path, its file name, or its path without separators (`fashionMENDenimid…`).
-`list_eval_partition.txt` decides the split where it is there, else a hash of the item: no item is in two splits.
+SOURCE holds the in-shop images in any folders. A batch holds `image`, `keypoints` and `person` (the clothing item in one
+colour, as the authors pair them). An image is named in a keypoint file by its path, its file name, or its path without
+separators (`fashionMENDenimid…`). `list_eval_partition.txt` decides the split where it is there: train, and query and gallery
+together as test. Else a hash of the item does. No item is in two splits.
 """
 
 import re
@@ -30,10 +31,13 @@ from unbraid.datasets.sources.kinds import Option, PackKind
 from unbraid.datasets.sources.source import Item, Source, image_field
 
 PARTITION_FILE = "list_eval_partition.txt"
-SPLITS = ("train", "query", "gallery")
+SPLITS = {"train": "train", "query": "test", "gallery": "test"}
+"""Of each word of the published partition: the split that is packed."""
 TEST_SHARE = 0.1
 UNKNOWN_ITEM = -1
 """The number of images whose path names no clothing item."""
+_ITEM = re.compile(r"id_?(\d{8})/?(\d{2})(?=[_\d])")
+"""``id_00000565/01_1_front.jpg``, joined to ``id0000056501_1front.jpg``: item 565 in its first colour, seen from the front."""
 PUBLISHED_SIZE = (256, 256)
 
 
@@ -45,7 +49,9 @@ def read_deepfashion(
     keypoint_size: Annotated[Size | None, KEYPOINT_SIZE_OPTION] = None,
     size: Annotated[Size, Option("Resize every image.")] = PUBLISHED_SIZE,
 ) -> Source:
-    """List the images that have keypoints, with the clothing item in the path of each (``id_00000001``) as ``person``.
+    """List the images that have keypoints, with the clothing item and its colour in the path of each as ``person``.
+
+    The item 00000565 in the colour 01 is the person 56501.
 
     Raises:
         DataError: when there are no images, they are not as published, none has keypoints, or the list of splits cannot be
@@ -53,7 +59,7 @@ def read_deepfashion(
     """
     files = open_files(path)
     known = read_keypoints(keypoints)
-    left_out = Tally()
+    left_out, nameless = Tally(), Tally()
     names = image_names(files, left_out)
     found = survey(files, names)
     if keypoint_size is None:
@@ -70,11 +76,16 @@ def read_deepfashion(
         if listed and split is None:
             left_out.add(f"images that {PARTITION_FILE} does not name", image)
             continue
-        match = re.search(r"id_?(\d{8})", image)
-        item = int(match[1]) if match else UNKNOWN_ITEM
+        match = _ITEM.search(image)
+        if match is None:
+            nameless.add("images whose path names no item and colour (packed, but paired with no other)", image)
+        person = int(match[1] + match[2]) if match else UNKNOWN_ITEM
+        group = match[1] if match else image
         key = key_of(str(PurePosixPath(image).with_suffix("")))
-        packed = keypoint_item(files, image, key, known[entry], keypoint_size or PUBLISHED_SIZE, size, {"person": item})
-        splits.setdefault(split or split_by_hash(str(item), TEST_SHARE), []).append(packed)
+        packed = keypoint_item(
+            files, image, key, known[entry], keypoint_size or PUBLISHED_SIZE, size, {"person": person}, group
+        )
+        splits.setdefault(SPLITS[split] if split else split_by_hash(group, TEST_SHARE), []).append(packed)
     if not splits:
         raise DataError(f"{path}: none of {len(names)} images has keypoints in {', '.join(map(str, keypoints))}")
     by = f"as in {PARTITION_FILE}" if listed else f"by a hash of the item, {TEST_SHARE:.0%} are test"
@@ -88,6 +99,7 @@ def read_deepfashion(
         unusable=found.unusable,
         understood=[
             f"splits   {', '.join(f'{split} {len(items):,}' for split, items in splits.items())}: {by}",
+            *(f"unpaired {line}" for line in nameless),
             *found.describe(list(found.headers), size),
         ],
     )

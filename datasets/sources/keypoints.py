@@ -77,6 +77,7 @@ def keypoint_item(
     keypoint_size: Size,
     size: Size,
     numbers: Mapping[str, int],
+    group: str,
 ) -> Item:
     """Describe a sample of an image, its keypoints and its numbers.
 
@@ -86,12 +87,13 @@ def keypoint_item(
         keypoints: (18, 3) in the pixels of an image of ``keypoint_size``; they follow the image when it is resized.
         size: (height, width) to store.
         numbers: by field, such as ``person``; stored as ``person.id``.
+        group: of the sample.
     """
     members = {f"{field}.id": b"%d" % number for field, number in numbers.items()}
     decimal = {name: content.decode() for name, content in members.items()}
     mark = fingerprint(files.fingerprint(name), size, keypoint_size, keypoints.tolist(), decimal)
     load = partial(_members, files, name, keypoints, keypoint_size, size, members)
-    return Item(key, load, mark, f"{files.where}/{name}")
+    return Item(key, load, mark, f"{files.where}/{name}", group)
 
 
 def number_field(name: str) -> Field:

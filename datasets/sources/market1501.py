@@ -1,7 +1,8 @@
 """Market-1501: identities seen by six cameras, with 18 keypoints (Zheng et al., ICCV 2015).
 
 SOURCE holds `bounding_box_train`, `bounding_box_test` and `query`. A batch holds `image`, `keypoints`, `person` (the
-identity) and `camera`. The keypoint files may cover more or fewer images than there are.
+identity) and `camera`. The keypoint files may cover more or fewer images than there are. Distractors (person 0000) and junk
+(-1) are no identities: they are left out, or packed as a split of their own, which is neither paired nor measured on.
 """
 
 import re
@@ -26,8 +27,13 @@ from unbraid.datasets.sources.kinds import Option, PackKind
 from unbraid.datasets.sources.source import Item, Source, image_field
 
 NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d+_\d+(\.\w+)*")
-JUNK_IDENTITY = -1
-"""Detections that show no whole body; they are not packed. Identity 0 holds distractors: they are packed in the test split."""
+JUNK, DISTRACTORS = -1, 0
+"""Numbers in the place of an identity: of detections that show no whole body, and of people who are none of the identities."""
+DISTRACTORS_SPLIT = "distractors"
+_NOBODY = {
+    JUNK: "junk images (person -1)",
+    DISTRACTORS: "distractors (person 0000)",
+}
 SPLITS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}
 PUBLISHED_SIZE = (128, 64)
 
@@ -39,6 +45,7 @@ def read_market1501(
     keypoints: Annotated[tuple[Path, ...], KEYPOINTS_OPTION] = (),
     keypoint_size: Annotated[Size | None, KEYPOINT_SIZE_OPTION] = None,
     size: Annotated[Size, Option("Resize every image.")] = PUBLISHED_SIZE,
+    distractors: Annotated[bool, Option("Pack distractors and junk as the split `distractors`.")] = False,
 ) -> Source:
     """List the images that have keypoints, with the identity and the camera in the name of each.
 
@@ -52,7 +59,7 @@ def read_market1501(
     if keypoint_size is None:
         found.require_size(PUBLISHED_SIZE, "Market-1501's images", "name the size that the keypoints are for, --keypoint-size")
     used: set[str] = set()
-    splits: dict[str, list[Item]] = {split: [] for split in SPLITS.values()}
+    splits: dict[str, list[Item]] = {split: [] for split in (*SPLITS.values(), DISTRACTORS_SPLIT)}
     for image in found.headers:
         file = PurePosixPath(image)
         split = SPLITS.get(file.parent.name)
@@ -60,9 +67,11 @@ def read_market1501(
             left_out.add(f"images outside of {', '.join(SPLITS)}", image)
             continue
         identity, camera = _identity(file.name, f"{files.where}/{image}")
-        if identity == JUNK_IDENTITY:
-            left_out.add(f"junk images (identity {JUNK_IDENTITY})", image)
-            continue
+        if identity in (JUNK, DISTRACTORS):
+            if not distractors:
+                left_out.add(f"{_NOBODY[identity]}; --distractors packs them", image)
+                continue
+            split = DISTRACTORS_SPLIT
         entry = find_keypoints(file.name, known)
         if entry is None:
             left_out.add("images without keypoints", image)
@@ -70,7 +79,9 @@ def read_market1501(
         used.add(entry)
         numbers = {"person": identity, "camera": camera}
         key = f"{file.parent.name}/{file.name.partition('.')[0]}"
-        splits[split].append(keypoint_item(files, image, key, known[entry], keypoint_size or PUBLISHED_SIZE, size, numbers))
+        splits[split].append(
+            keypoint_item(files, image, key, known[entry], keypoint_size or PUBLISHED_SIZE, size, numbers, str(identity))
+        )
     if not splits["train"]:
         raise DataError(f"{path}: no image of bounding_box_train has keypoints in {', '.join(map(str, keypoints))}")
     left_out.add_all("lines of keypoints without a packed image", [entry for entry in known if entry not in used])

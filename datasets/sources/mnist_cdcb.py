@@ -1,18 +1,16 @@
-"""MNIST-CD/CB: pairs of a coloured digit and the same digit on a coloured background (Gonzalez-Garcia et al., NeurIPS 2018).
+"""MNIST-CD/CB: pairs of a coloured digit and a white one on a coloured background (Gonzalez-Garcia et al., NeurIPS 2018).
 
-Drawn from MNIST's files, which SOURCE holds. A batch holds ``x``, ``y``, ``label``, ``x_colour`` and ``y_colour``.
+Drawn from MNIST's files, which SOURCE holds. A batch holds `x`, `y`, `label`, `x_colour` and `y_colour`. Both sides of a pair
+show the same glyph.
 """
 
-import colorsys
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.raw.images import encode_array, encode_png
@@ -21,26 +19,29 @@ from unbraid.datasets.sources.idx import SPLITS, find_idx, read_idx
 from unbraid.datasets.sources.kinds import Option, PackKind, name_with_size
 from unbraid.datasets.sources.mnist import ORIGIN, check_mnist
 from unbraid.datasets.sources.source import Item, Source, fingerprint, image_field, label_field
+from unbraid.datasets.synthetic.digit_pairs import PairDrawing, draw_pair, pair_drawing
 
-GENERATOR, VERSION = "mnist-cdcb", 1
-GLYPH_SHARE = 28 / 32
-"""Side of the glyph in sides of the image, at any size: 28 of 32 pixels, 224 of 256."""
+GENERATOR, VERSION = "mnist-cdcb", 2
 SMALLEST = 16
 DOMAINS = ("x", "y")
+CIRCLE = 10
+"""Glyphs of one class among which partners are chosen; a circle of them is never divided among splits."""
 
-Colour = NDArray[np.float32]
+Sides = Literal["same", "affine", "class"]
+"""What the two sides of a pair share: the glyph, the glyph but for an affine map of each side, or the glyph's class."""
+SizeOption = Annotated[tuple[int, int], Option("Size of the images, a square.")]
+SeedOption = Annotated[int, Option("Seed of the colours.", least=0)]
 
 
-def read_mnist_cdcb(
-    folder: Path,
-    name: str,
-    *,
-    size: Annotated[tuple[int, int], Option("Size of the images, a square.")] = (32, 32),
-    seed: Annotated[int, Option("Seed of the colours.", least=0)] = 0,
-) -> Source:
-    """List one pair for each digit of MNIST, which share its glyph; the two hues are drawn independently.
+def read_mnist_cdcb(folder: Path, name: str, *, size: SizeOption = (32, 32), seed: SeedOption = 0) -> Source:
+    """List one pair for each digit of MNIST, which share its glyph, see :func:`list_pairs`."""
+    return list_pairs(folder, name, size, seed, "same")
 
-    X is the digit in a saturated colour on black, Y the digit in black on one. MNIST's own test digits are the test split.
+
+def list_pairs(folder: Path, name: str, size: tuple[int, int], seed: int, sides: Sides) -> Source:
+    """List one pair for each digit of MNIST; the two colours are uniform in RGB and independent.
+
+    X is the digit in a colour on black, Y a digit in white on a colour. MNIST's own test digits are the test split.
     Fields ``x_colour`` and ``y_colour`` are the true colours, RGB in [0, 1]: of the digit in X, of the background in Y.
 
     Raises:
@@ -52,13 +53,17 @@ def read_mnist_cdcb(
     splits: dict[str, list[Item]] = {}
     for split, prefix in SPLITS.items():
         glyphs, labels = (read_idx(find_idx(folder, f"{prefix}-{part}-ubyte")) for part in ("images-idx3", "labels-idx1"))
+        partners = class_partners(labels.tolist()) if sides == "class" else [(i, f"{i}") for i in range(len(glyphs))]
         splits[split] = [
             Item(
                 f"{split}-{i:05d}",
-                partial(_members, glyphs[i], int(labels[i]), pair_colours(seed, split, i), size[0]),
-                fingerprint(GENERATOR, VERSION, size, seed, split, i),  # check_mnist has verified the glyphs
+                partial(
+                    _members, (glyphs[i], glyphs[j]), int(labels[i]), pair_drawing(seed, split, i, sides == "affine"), size[0]
+                ),
+                fingerprint(GENERATOR, VERSION, sides, size, seed, split, i),  # check_mnist has verified the glyphs
+                group=f"{split}-{group}",
             )
-            for i in range(len(glyphs))
+            for i, (j, group) in enumerate(partners)
         ]
     colours = {f"{domain}_colour": Field("array", (f"{domain}_colour.npy",), (3,)) for domain in DOMAINS}
     return Source(
@@ -70,32 +75,38 @@ def read_mnist_cdcb(
         classes=tuple(str(label) for label in range(10)),
         shuffle=False,  # published in random order
         is_computed=True,
-        recipe={"generator": GENERATOR, "version": VERSION, "seed": seed},
+        recipe={"generator": GENERATOR, "version": VERSION, "seed": seed, "sides": sides},
     )
 
 
-def pair_colours(seed: int, split: str, number: int) -> tuple[Colour, Colour]:
-    """Draw the colours of X and of Y of one pair: fully saturated and bright, hues uniform and independent."""
-    hues = np.random.default_rng([seed, zlib.crc32(split.encode()), number]).random(2)
-    digit, ground = (np.array(colorsys.hsv_to_rgb(float(hue), 1.0, 1.0), np.float32) for hue in hues)
-    return digit, ground
+def class_partners(labels: Sequence[int]) -> list[tuple[int, str]]:
+    """Choose another glyph of the same class for each: the next one in a circle of ten.
+
+    Returns:
+        For each glyph the row of its partner, and the name of their circle. A circle that is left with one glyph joins the
+        one before; a class of one glyph has no other partner than itself.
+    """
+    partners: list[tuple[int, str]] = [(0, "")] * len(labels)
+    of_class: dict[int, list[int]] = {}
+    for row, label in enumerate(labels):
+        of_class.setdefault(label, []).append(row)
+    for label, rows in of_class.items():
+        circles = [rows[i : i + CIRCLE] for i in range(0, len(rows), CIRCLE)]
+        if len(circles) > 1 and len(circles[-1]) == 1:
+            single = circles.pop()
+            circles[-1] += single
+        for number, circle in enumerate(circles):
+            for row, partner in zip(circle, circle[1:] + circle[:1], strict=True):
+                partners[row] = (partner, f"{label}-{number}")
+    return partners
 
 
-def draw_pair(
-    glyph: NDArray[np.uint8], digit: Colour, ground: Colour, side: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw X and Y (side, side, 3) of one glyph (28, 28), whose grey is the share of ink in a pixel."""
-    inner = round(GLYPH_SHARE * side)
-    resized = glyph if inner == len(glyph) else Image.fromarray(glyph).resize((inner, inner), Image.Resampling.BICUBIC)
-    ink = np.zeros((side, side, 1), np.float32)
-    start = (side - inner) // 2
-    ink[start : start + inner, start : start + inner, 0] = np.asarray(resized, np.float32) / 255
-    return np.rint(255 * ink * digit).astype(np.uint8), np.rint(255 * (1 - ink) * ground).astype(np.uint8)
-
-
-def _members(glyph: NDArray[np.uint8], label: int, colours: tuple[Colour, Colour], side: int) -> Mapping[str, bytes]:
+def _members(
+    glyphs: tuple[NDArray[np.uint8], NDArray[np.uint8]], label: int, drawing: PairDrawing, side: int
+) -> Mapping[str, bytes]:
     members = {"cls": b"%d" % label}
-    for domain, image, colour in zip(DOMAINS, draw_pair(glyph, *colours, side), colours, strict=True):
+    colours = (drawing.digit, drawing.ground)
+    for domain, image, colour in zip(DOMAINS, draw_pair(glyphs, drawing, side), colours, strict=True):
         members |= {f"{domain}.png": encode_png(image), f"{domain}_colour.npy": encode_array(colour)}
     return members
 

@@ -56,7 +56,9 @@ def make_people(
             camera = int(np.random.default_rng([population.seed, 6, pose]).integers(cameras))
             numbers = {"person": identity, "camera": camera, "background": camera * CAMERA + pose, "pose": pose}
             mark = fingerprint(GENERATOR, VERSION, asdict(population), numbers)
-            splits[split].append(Item(f"{identity:05d}_c{camera}_{pose:07d}", partial(_members, population, numbers), mark))
+            splits[split].append(
+                Item(f"{identity:05d}_c{camera}_{pose:07d}", partial(_members, population, numbers), mark, group=f"{identity}")
+            )
     return Source(
         name=name,
         fields={

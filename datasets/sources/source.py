@@ -20,12 +20,15 @@ class Item:
             :class:`unbraid.datasets.raw.files.UnusableSampleError`.
         fingerprint: changes when the raw data does; a repeated packing skips shards whose items have the same.
         where: the file or files of the sample, for messages; empty for one that is drawn.
+        group: names what it shows, such as a person, where others show the same; splits never divide a group. Empty: it is
+            alone.
     """
 
     key: str
     load: Callable[[], Mapping[str, bytes]]
     fingerprint: str
     where: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)

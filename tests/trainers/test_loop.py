@@ -13,7 +13,7 @@ from tests.conftest import pack_digits
 from tests.trainers.systems.infogan.test_system import TINY
 from unbraid.datasets.shards.index import read_index, write_index
 from unbraid.datasets.store import open_store
-from unbraid.datasets.stream.stream import SampleStream
+from unbraid.datasets.stream.stream import SampleStream, read_split
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import ConfigError, DivergenceError
@@ -87,7 +87,9 @@ def test_a_run_leaves_its_whole_record(digits_url: str, bucket_url: str, tmp_pat
     assert 0 <= record["evaluation"]["code/accuracy"] <= 1
     lines = read_metrics(store)
     evaluations = [line["step"] for line in lines if "evaluation/code/accuracy" in line]
-    assert evaluations == [5, 9]
+    assert evaluations == [5], "what is chosen by"
+    assert [line["step"] for line in lines if "test/code/accuracy" in line] == [9], "what is reported"
+    assert record["evaluation_split"] == "test"
     keys = store.keys()
     assert {"preview/samples/00000005.png", "preview/samples/00000009.png", "report.png"} <= set(keys)
     assert any(key.startswith("tensorboard/events") for key in keys)
@@ -97,6 +99,34 @@ def test_a_run_leaves_its_whole_record(digits_url: str, bucket_url: str, tmp_pat
     assert is_finished(config, store)
     scores = evaluate_run(storage, "run", None)
     assert scores == {"step": 9, **record["evaluation"]}
+
+
+@pytest.mark.parametrize("reported", ["test", None])
+def test_choosing_and_reporting_look_at_different_splits(
+    digits_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: str | None
+) -> None:
+    """Without a test split, as in a campaign's trials, its images are never read."""
+    read: list[str] = []
+
+    def reading(url: str, split: str, *rest: Any, **named: Any) -> Any:
+        read.append(split)
+        return read_split(url, split, *rest, **named)
+
+    monkeypatch.setattr("unbraid.trainers.data.read_split", reading)
+    run(config_for(digits_url, tmp_path, "run.updates=2", "run.evaluate_every=1", f"data.test_split={reported or 'null'}"))
+    assert set(read) == {"train", "validation"} | ({"test"} if reported else set())
+    record = read_run(open_run(str(tmp_path), "run"))
+    assert record["evaluation_split"] == (reported or "validation")
+    named = [name for line in read_metrics(open_run(str(tmp_path), "run")) for name in line if name.startswith("test/")]
+    assert bool(named) == bool(reported)
+
+
+@pytest.mark.parametrize("key", ["validation_split", "test_split"])
+def test_a_set_without_a_split_is_refused_before_training(digits_url: str, tmp_path: Path, key: str) -> None:
+    config = config_for(digits_url, tmp_path, f"data.{key}=none")
+    with pytest.raises(ConfigError, match=rf"data\.{key}=none: the set at .* has no such split, only train, validation, test"):
+        preflight(config, "test")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_secret_is_in_a_run_record(digits_url: str, tmp_path: Path, services: Any) -> None:

@@ -77,7 +77,10 @@ class DataConfig(Section):
 
     Attributes:
         url: of the packed set, ``s3://bucket/prefix`` or a folder.
-        split: to train on; ``evaluation_split`` to measure on.
+        split: to train on.
+        validation_split: measured and shown while training, and whatever is chosen is chosen by it.
+        test_split: measured at the end, to be reported. With null the last measures are of the validation split too, as for a
+            campaign's trials, which are chosen from.
         fit: [height, width] to which images are resized when they are read, for a set of several sizes. It costs a worker's
             processor a decoding and a resizing of every full image; packing with --size pays once.
         batch: images in a *global* batch, shared by all workers.
@@ -93,7 +96,8 @@ class DataConfig(Section):
 
     url: str = "s3://unbraid/mnist"
     split: str = "train"
-    evaluation_split: str = "test"
+    validation_split: Annotated[str, FormerName("evaluation_split")] = "validation"
+    test_split: str | None = "test"
     fit: tuple[PositiveInt, PositiveInt] | None = None
     batch: int = Field(128, ge=1)
     lanes: int = Field(16, ge=1)
@@ -104,6 +108,11 @@ class DataConfig(Section):
     cache: Annotated[str | None, EXECUTION] = None
     cache_gb: Annotated[float, EXECUTION] = Field(20.0, gt=0)
     augment: ImageAugmentConfig = ImageAugmentConfig()
+
+    @property
+    def reported_split(self) -> str:
+        """The split of the last measures, and of pictures of a trained model."""
+        return self.validation_split if self.test_split is None else self.test_split
 
 
 class ScheduleConfig(Section):

@@ -41,7 +41,12 @@ def check_inputs(config: SystemConfig) -> dict[str, SystemConfig]:
     """
     data = config.data
     index = read_index(open_store(data.url))
-    index.shards(data.evaluation_split)
+    for key, split in (("data.validation_split", data.validation_split), ("data.test_split", data.test_split)):
+        if split is not None and not index.splits.get(split):
+            raise ConfigError(
+                f"{key}={split}: the set at {data.url} has no such split, only {', '.join(index.splits)}; pack it again "
+                "(`unbraid data pack` holds out a validation split), or name another split"
+            )
     missing = [name for name in config.training_fields() if name not in index.fields]
     if missing:
         raise ConfigError(

@@ -72,6 +72,7 @@ class RunRecord(TypedDict, total=False):
     step: Count
     data_digest: Text
     evaluation: Scores
+    evaluation_split: Text
 
 
 def read_config(store: Store, key: str = CONFIG_KEY) -> SystemConfig:
@@ -140,8 +141,11 @@ def read_metrics(store: Store) -> list[Line]:
 
 
 def measures_of(line: Mapping[str, Any]) -> dict[str, float]:
-    """The measures in a line of metrics, without their prefix ``evaluation/``; empty for a line of training."""
-    return {name.removeprefix("evaluation/"): value for name, value in line.items() if name.startswith("evaluation/")}
+    """The measures in a line of metrics by their names alone; empty for a line of training.
+
+    Of the validation split they are recorded as ``evaluation/NAME``, of the test split as ``test/NAME``.
+    """
+    return {name.partition("/")[2]: value for name, value in line.items() if name.startswith(("evaluation/", "test/"))}
 
 
 def provenance() -> dict[str, Any]:

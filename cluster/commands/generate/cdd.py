@@ -156,7 +156,7 @@ def retrieve(domain: str, top: int, gallery: int, by: Any, **options: Any) -> No
 
 
 def _draw(command: str, options: dict[str, Any], count: int, draw: Callable[[Model, Pairs, RandomSource], Tensor]) -> None:
-    """Load the run and pairs of its evaluation split, draw, and write the picture.
+    """Load the run and pairs of the split that it reports, draw, and write the picture.
 
     Args:
         command: its name, after which the file is called by default.
@@ -165,7 +165,8 @@ def _draw(command: str, options: dict[str, Any], count: int, draw: Callable[[Mod
     from unbraid.trainers.systems.cdd.pairs import held_out
 
     model, config = _load(options)
-    pairs = held_out(with_data(config, options["url"]), model.device, count)
+    config = with_data(config, options["url"])
+    pairs = held_out(config, model.device, config.data.reported_split, count)
     write_picture(draw(model, pairs, _random(options, model)), options["output"], command)
 
 

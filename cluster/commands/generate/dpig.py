@@ -155,7 +155,7 @@ def export(run: str, folder: Path, identities: int, images: int, seed: int, stor
 
 
 def _draw(command: str, options: dict[str, Any], draw: Callable[[Model, People, RandomSource], Tensor]) -> None:
-    """Load the run and people of its evaluation split, draw, and write the picture.
+    """Load the run and people of the split that it reports, draw, and write the picture.
 
     Args:
         command: its name, after which the file is called by default.
@@ -166,7 +166,8 @@ def _draw(command: str, options: dict[str, Any], draw: Callable[[Model, People, 
 
     use_local_services()
     model, config = _load(options["run"], options["storage"])
-    people = shown_people(EvaluationData(with_data(config, options["url"]), model.device), options["count"])
+    config = with_data(config, options["url"])
+    people = shown_people(EvaluationData(config, model.device, config.data.reported_split), options["count"])
     write_picture(draw(model, people, RandomSource(options["seed"], model.device)), options["output"], command)
 
 

@@ -29,7 +29,7 @@ def test_celeba_is_cut_to_the_face_with_its_attributes(celeba: Path, tmp_path: P
         archived(images, kind)
         images.rename(tmp_path / "gone")
     source = read_celeba(celeba, "celeba")
-    assert {split: len(items) for split, items in source.splits.items()} == {"train": 3, "valid": 3, "test": 2}
+    assert {split: len(items) for split, items in source.splits.items()} == {"train": 3, "validation": 3, "test": 2}
     batch = packed(source, tmp_path / "out")
     assert batch["image"].shape == (3, 3, 64, 64)
     assert sorted(map(tuple, batch["attributes"].tolist())) == [(0, 0, 0), (0, 1, 1), (1, 1, 0)]

@@ -131,7 +131,7 @@ def splits_of(source: Source) -> dict[str, int]:
         (("train", "test"), {"train": 2, "test": 2}),
         (("Training", "Testing"), {"train": 2, "test": 2}),
         (("train", "Val"), {"train": 2, "test": 2}),
-        (("train", "validation", "test"), {"train": 2, "valid": 2, "test": 2}),
+        (("train", "validation", "test"), {"train": 2, "validation": 2, "test": 2}),
         (("train2017", "val2017"), {"train": 2, "test": 2}),
         (("TrainSet", "test_images"), {"train": 2, "test": 2}),
         (("photos/train", "photos/test"), {"train": 2, "test": 2}),

@@ -9,6 +9,7 @@ import pytest
 from tests.datasets.sources.raw_files import packed, picture
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.packing.pack import pack
+from unbraid.datasets.packing.validation import with_validation
 from unbraid.datasets.sources.deepfashion import read_deepfashion
 from unbraid.datasets.sources.market1501 import read_market1501
 from unbraid.datasets.store import FolderStore
@@ -42,10 +43,11 @@ def market(tmp_path: Path) -> Path:
 
 def test_market1501_is_packed_with_identities_cameras_and_keypoints(market: Path, tmp_path: Path) -> None:
     source = read_market1501(market, "market1501", keypoints=(tmp_path / "market.csv",))
-    assert {split: len(items) for split, items in source.splits.items()} == {"train": 2, "test": 2, "query": 1}
+    assert {split: len(items) for split, items in source.splits.items()} == {"train": 2, "test": 1, "query": 1}
     assert list(source.left_out) == [
-        "2 lines of keypoints without a packed image, such as -1_c1s1_000401_03.jpg",
-        "1 junk images (identity -1), such as bounding_box_test/-1_c1s1_000401_03.jpg",
+        "3 lines of keypoints without a packed image, such as -1_c1s1_000401_03.jpg",
+        "1 junk images (person -1); --distractors packs them, such as bounding_box_test/-1_c1s1_000401_03.jpg",
+        "1 distractors (person 0000); --distractors packs them, such as bounding_box_test/0000_c1s1_000151_01.jpg",
         "1 images without keypoints, such as bounding_box_train/0007_c2s1_000001_01.jpg",
     ]
     batch = packed(source, tmp_path / "out")
@@ -98,16 +100,17 @@ def test_deepfashion_is_split_by_item_and_keypoints_follow_the_size(tmp_path: Pa
         name = f"img/WOMEN/Dresses/id_{item:08d}/01_1_front.jpg"
         picture(root / name, 128, 64, item)
         lines.append(keypoint_line(f"fashionWOMENDressesid{item:08d}011front.jpg", item))
-        listed.append(f"{name}  id_{item:08d}  {'train' if item % 3 else 'gallery'}")
+        listed.append(f"{name}  id_{item:08d}  {('gallery', 'train', 'train', 'query', 'train', 'train')[item % 6]}")
     (tmp_path / "fashion.csv").write_text("\n".join(lines))
     (root / "list_eval_partition.txt").write_text("\n".join(listed))
     source = read_deepfashion(
         root, "deepfashion", keypoints=(tmp_path / "fashion.csv",), keypoint_size=(128, 64), size=(64, 64)
     )
-    assert {split: len(items) for split, items in source.splits.items()} == {"train": 8, "gallery": 4}
+    assert {split: len(items) for split, items in source.splits.items()} == {"train": 8, "test": 4}
     batch = packed(source, tmp_path / "out")
     assert batch["image"].shape == (8, 3, 64, 64)
-    item = int(batch["person"][0])
+    item, colour = divmod(int(batch["person"][0]), 100)
+    assert colour == 1
     expected = np.array(json.loads(keypoint_line("x", item).split(": ")[1]))
     assert np.array_equal(batch["keypoints"][0, 3:, 0], expected[3:] / 2)  # 128 rows became 64
 
@@ -149,7 +152,7 @@ def test_doubled_suffixes_are_understood(market: Path, tmp_path: Path) -> None:
     for path in list(market.rglob("*.jpg")):
         path.rename(path.with_name(f"{path.name}.jpg"))
     source = read_market1501(market, "market1501", keypoints=(tmp_path / "market.csv",))
-    assert {split: len(items) for split, items in source.splits.items()} == {"train": 2, "test": 2, "query": 1}
+    assert {split: len(items) for split, items in source.splits.items()} == {"train": 2, "test": 1, "query": 1}
 
 
 @pytest.mark.parametrize(
@@ -178,4 +181,50 @@ def test_a_partition_without_its_two_first_lines_loses_no_image(tmp_path: Path) 
     (tmp_path / "set/list_eval_partition.txt").write_text("\n".join(f"{name} id gallery" for name in names))
     (tmp_path / "k.csv").write_text("\n".join(keypoint_line(name, 1) for name in names))
     source = read_deepfashion(tmp_path / "set", "x", keypoints=(tmp_path / "k.csv",))
-    assert {split: len(items) for split, items in source.splits.items()} == {"gallery": 3}
+    assert {split: len(items) for split, items in source.splits.items()} == {"test": 3}
+
+
+def test_distractors_and_junk_are_a_split_of_their_own_if_wanted(market: Path, tmp_path: Path) -> None:
+    source = read_market1501(market, "market1501", keypoints=(tmp_path / "market.csv",), distractors=True)
+    assert {split: len(items) for split, items in source.splits.items()} == {
+        "train": 2,
+        "test": 1,
+        "query": 1,
+        "distractors": 2,
+    }
+    assert sorted(packed(source, tmp_path / "out", "distractors")["person"].tolist()) == [-1, 0]
+    assert packed(source, tmp_path / "out", "test")["person"].tolist() == [3]
+
+
+def test_a_clothing_item_in_another_colour_is_another_person_but_in_the_same_split(tmp_path: Path) -> None:
+    names = [
+        f"img/MEN/Denim/id_{item:08d}/{colour:02d}_{view}"
+        for item in range(40)
+        for colour in (1, 2)
+        for view in ("1_front.jpg", "2_side.jpg")
+    ]
+    for name in names:
+        picture(tmp_path / "set" / name, 256, 256)
+    (tmp_path / "k.csv").write_text("\n".join(keypoint_line(name, 1) for name in names))
+    source = read_deepfashion(tmp_path / "set", "x", keypoints=(tmp_path / "k.csv",))
+    people = {split: packed(source, tmp_path / split, split)["person"].tolist() for split in ("train", "test")}
+    assert sorted(people["train"] + people["test"]) == sorted(
+        2 * [100 * item + colour for item in range(40) for colour in (1, 2)]
+    )
+    assert not {person // 100 for person in people["train"]} & {person // 100 for person in people["test"]}
+    held_out = with_validation(source, 0.3)
+    groups = {split: {item.group for item in items} for split, items in held_out.splits.items()}
+    assert groups["validation"]
+    assert not groups["validation"] & groups["train"]
+
+
+def test_images_that_name_no_item_are_packed_but_paired_with_none(tmp_path: Path) -> None:
+    names = ["img/id_00000001/01_1_front.jpg", "img/mine.jpg", "img/id_00000002/7.jpg"]
+    for name in names:
+        picture(tmp_path / "set" / name, 256, 256)
+    (tmp_path / "set/list_eval_partition.txt").write_text("\n".join(f"{name} id train" for name in names))
+    (tmp_path / "k.csv").write_text("\n".join(keypoint_line(name, 1) for name in names))
+    source = read_deepfashion(tmp_path / "set", "x", keypoints=(tmp_path / "k.csv",))
+    assert sorted(packed(source, tmp_path / "out")["person"].tolist()) == [-1, -1, 101]
+    said = "2 images whose path names no item and colour (packed, but paired with no other), such as img/id_00000002/7.jpg"
+    assert f"unpaired {said}" in source.understood

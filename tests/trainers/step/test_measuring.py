@@ -44,7 +44,7 @@ def measure(rank: int, world_size: int, folder: str, contents: dict[str, dict[st
                 for buffer in network.buffers():
                     buffer.fill_(3)
         share_buffers(system.networks, world)
-        data = EvaluationData(config, CPU, world)
+        data = EvaluationData(config, CPU, "test", world)
         torch.save(evaluate(config, system.model, data), f"{folder}/{name}-{world_size}-{rank}.pt")
     leave(world)
 

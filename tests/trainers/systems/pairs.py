@@ -1,6 +1,7 @@
 """A few pairs in a folder and a CDD in miniature, for tests."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def pack_coloured_digits(folder: Path, side: int = 32) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mnist_cdcb, "check_mnist", lambda folder: None)
         source = mnist_cdcb.read_mnist_cdcb(raw, "digits", size=(side, side))
+    source = replace(source, splits={**source.splits, "validation": source.splits["test"]})
     packed = str(folder / "packed")
     pack(source, open_store(packed, create=True), lambda text: None, shards=4)
     return packed

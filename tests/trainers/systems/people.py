@@ -1,5 +1,6 @@
 """A few synthetic people in a folder, and DPIG's stages in miniature, for tests."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ SHARED = ["data.batch=10", "data.lanes=2", "data.window=20", "run.precision=floa
 def pack_people(folder: Path, identities: int = 12, images: int = 4) -> str:
     """Packed at 32x16; returns the folder."""
     source = make_people("people", identities=identities, images=images, cameras=3, size=(32, 16), test_share=0.25)
+    source = replace(source, splits={**source.splits, "validation": source.splits["test"]})
     pack(source, open_store(str(folder), create=True), lambda text: None, shards=4)
     return str(folder)
 

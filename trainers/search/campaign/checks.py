@@ -14,7 +14,7 @@ from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
 from unbraid.trainers.search.campaign.sections import Pbt, decided_keys
 from unbraid.trainers.search.campaign.space import Params, corners
 
-SAME_IMAGES = ("data.url", "data.split", "data.evaluation_split")
+SAME_IMAGES = ("data.url", "data.split", "data.validation_split", "data.test_split")
 """Keys that are the same for all trials, because scores on other images cannot be compared."""
 
 
@@ -88,6 +88,10 @@ def _check_fixed(campaign: Campaign, schema: type[SystemConfig]) -> None:
     for path, value in campaign.fixed.items():
         _check_path("fixed", path, value, schema)
         for key in _leaf_paths(path, value):
+            if key == "data.test_split":
+                raise ConfigError(
+                    f"fixed.{key}: trials are chosen by data.validation_split and never see a test split; leave it out"
+                )
             if key in decided:
                 raise ConfigError(f"fixed.{key}: set {decided[key]} of the campaign, which decides it for all trials")
 

@@ -203,7 +203,8 @@ class Campaign(Section):
         }
         if isinstance(self.scheduler, Pbt):
             run["checkpoint_every"] = self.scheduler.every
-        return config.model_copy(update={"run": config.run.model_copy(update=run)}).with_absolute_folders()
+        data = config.data.model_copy(update={"test_split": None})  # what trials are chosen by is no test
+        return config.model_copy(update={"data": data, "run": config.run.model_copy(update=run)}).with_absolute_folders()
 
     def _resolved(self, params: Params) -> SystemConfig:
         values = self.fixed | params | {"run.workers": self.resources.workers}

@@ -52,12 +52,12 @@ def preset_text(journal: Journal, campaign: Campaign, trial: Trial) -> str:
     config = read_config(journal.trial_store(trial.name))
     changes = differences(resolve(campaign.preset), config)
     execution = {key for key, effect in effects(type(config)).items() if not effect.names_the_run}
-    left_out = execution - decided_keys(campaign.resources).keys()
+    left_out = execution - decided_keys(campaign.resources).keys() | {"data.test_split"}  # the preset's run is reported
     content = {"extends": campaign.preset} | _nested({key: new for key, (_, new) in changes.items() if key not in left_out})
     scores = json.dumps({metric: trial.scores.get(metric) for metric in campaign.metrics if metric in trial.scores})
     head = (
-        f"# Trial {trial.name} of campaign {campaign.name}: {scores} after {trial.updates} updates.\n"
-        f"# unbraid train --config FILE trains it again.\n"
+        f"# Trial {trial.name} of campaign {campaign.name} after {trial.updates} updates, on its validation split: {scores}\n"
+        f"# unbraid train --config FILE trains it again, and measures it on the test split.\n"
     )
     return head + yaml.safe_dump(content, sort_keys=False)
 

@@ -100,8 +100,8 @@ def read_images(files: Sequence[Path], shape: tuple[int, int, int]) -> Tensor:
     return normalised(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
 
-def held_out(config: Config, device: torch.device, count: int) -> Pairs:
-    """The same few held-out pairs for every picture of a run, one of each class in turn where classes are known.
+def held_out(config: Config, device: torch.device, split: str, count: int) -> Pairs:
+    """The same few pairs of a split for every picture of a run, one of each class in turn where classes are known.
 
     There may be fewer than ``count``.
 
@@ -120,7 +120,7 @@ def held_out(config: Config, device: torch.device, count: int) -> Pairs:
             f"{config.data.url}: its images are {shapes['x']} and {shapes['y']}, the run is for images of "
             f"{config.image_shape}: pack the pairs with --size, or name another set"
         )
-    batch = next(iter(read_split(config.data.url, config.data.evaluation_split, max(count, SEARCHED), fit=config.data.fit)))
+    batch = next(iter(read_split(config.data.url, split, max(count, SEARCHED), fit=config.data.fit)))
     pairs = pairs_of({name: tensor.to(device) for name, tensor in batch.items()})
     if pairs.label is None:
         return pairs[:count]

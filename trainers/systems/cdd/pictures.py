@@ -51,7 +51,7 @@ def figures(model: Model, data: EvaluationData, scores: Mapping[str, float]) -> 
 def shown_pairs(data: EvaluationData) -> Pairs:
     """The held-out pairs in this run's pictures."""
     assert isinstance(data.config, Config)
-    return held_out(data.config, data.device, SHOWN)
+    return held_out(data.config, data.device, data.split, SHOWN)
 
 
 def knowledge_picture(scores: Mapping[str, float]) -> Tensor | None:

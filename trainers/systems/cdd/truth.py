@@ -8,19 +8,25 @@ from torch.nn import functional as F
 
 INKED, BARE = 0.95, 0.05
 """Pixels of more ink than the one are the digit, of less than the other the background."""
+FAINTEST = 1 / 255
+"""Brightness of the darkest digit that can be seen."""
 SIDE = 32
 STEPS, BATCH, RATE = 800, 100, 2e-3
 READER_SEED = 1998
 
 
 def ink_of(images: Tensor, domain: str) -> Tensor:
-    """How much of each pixel the digit covers, (N, 1, s, s) in [0, 1]: colours are saturated and bright, black is not.
+    """How much of each pixel the digit covers, (N, 1, s, s) in [0, 1], whatever the colour.
+
+    A digit in X is as bright as its colour, in the channel in which that is brightest, and the rest is black. In Y the digit is
+    white, and the background as far from white as its colour.
 
     Args:
         images: (N, 3, s, s) in [0, 1] of one domain.
     """
-    brightness = images.amax(1, keepdim=True)
-    return brightness if domain == "x" else 1 - brightness
+    distance = (images if domain == "x" else 1 - images).amax(1, keepdim=True)
+    share = distance / distance.amax((2, 3), keepdim=True).clamp_min(FAINTEST)
+    return share if domain == "x" else 1 - share
 
 
 def colour_of(images: Tensor, ink: Tensor, domain: str) -> Tensor:

@@ -35,7 +35,7 @@ def test_an_export_holds_values_seed_budget_and_resources_and_no_other_execution
     assert preset["extends"] == "infogan-mnist-reference"
     assert preset["loss"] == {"info_categorical": 0.5}
     assert preset["run"] == {"updates": 8, "seed": 3, "precision": "float32", "cpus": 2}
-    assert preset["data"] == {"url": str(digits_folder), "batch": 16}
+    assert preset["data"] == {"url": str(digits_folder), "batch": 16}, "and its run is reported on the test split"
 
 
 @pytest.mark.usefixtures("new_keys")

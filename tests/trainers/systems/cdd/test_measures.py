@@ -146,7 +146,7 @@ def test_pairs_without_truth_are_measured_by_what_there_is(pairs_url: str, train
 
     model, config = open_model("cdd", str(trained_cdd), CPU, ("cdd",))
     without = config.model_copy(update={"run": config.run.model_copy(update={"labels": False})})
-    scores = evaluate(model, EvaluationData(without, CPU))
+    scores = evaluate(model, EvaluationData(without, CPU, "test"))
     assert {name.partition("/")[0] for name in scores} == {"retrieval", "rebuilt", "diversity"}
     assert knowledge_picture(scores) is None
 
@@ -157,10 +157,10 @@ def test_pairs_without_truth_are_measured_by_what_there_is(pairs_url: str, train
 def test_the_same_held_out_pairs_are_shown_one_of_each_class(pairs_url: str, tmp_path: Path) -> None:
     config = cdd_config(pairs_url, tmp_path)
     assert isinstance(config, Config)
-    pairs = held_out(config, CPU, 10)
+    pairs = held_out(config, CPU, "test", 10)
     assert pairs.label is not None
     assert sorted(pairs.label.tolist()) == list(range(10))
-    assert torch.equal(pairs.images["x"], held_out(config, CPU, 10).images["x"])
+    assert torch.equal(pairs.images["x"], held_out(config, CPU, "test", 10).images["x"])
 
 
 def test_retrieval_is_framed_by_right_and_wrong(pairs_url: str) -> None:

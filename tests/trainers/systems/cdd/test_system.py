@@ -228,7 +228,7 @@ def test_a_checkpoint_of_another_size_is_refused(trained_cdd: Path, pairs_url: s
 def test_both_directions_are_one_checkpoint(trained_cdd: Path, pairs_url: str) -> None:
     model, config = open_model("cdd", str(trained_cdd), CPU, ("cdd",))
     assert isinstance(config, Config)
-    pairs = held_out(config, CPU, 3)
+    pairs = held_out(config, CPU, "test", 3)
     sheets = [translation_sheet(model, pairs.images[d], d, 2, RandomSource(0, CPU)) for d in DOMAINS]
     assert sheets[0].shape == sheets[1].shape
     assert not torch.equal(*sheets)

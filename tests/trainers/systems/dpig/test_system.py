@@ -126,7 +126,7 @@ def test_stage_one_learns_to_rebuild_and_the_background_stays_where_it_is(people
     )  # fmt: skip
     system = build_system(config, CPU, World())
     assert isinstance(system, Appearance)
-    data = EvaluationData(config, CPU)
+    data = EvaluationData(config, CPU, "test")
     before = evaluate(config, system.model, data)
     with SampleStream(people_url, "train", batch=10, lanes=2, window=20, seed=0) as stream:
         for _ in range(200):
@@ -144,7 +144,7 @@ def test_the_pose_branch_learns_to_compress(people_url: str, tmp_path: Path) -> 
                      "networks.pose.embedding=20", "run.updates=400", "optim.lr=3e-3", "optim.ema_decay=0.9"])  # fmt: skip
     system = build_system(config, CPU, World())
     assert isinstance(system, PoseSystem)
-    data = EvaluationData(config, CPU)
+    data = EvaluationData(config, CPU, "test")
     before = evaluate(config, system.model, data)["keypoint/error_percent"]
     with SampleStream(people_url, "train", batch=10, lanes=2, window=20, seed=0) as stream:
         for _ in range(400):

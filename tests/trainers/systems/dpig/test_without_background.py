@@ -42,7 +42,7 @@ def trained(people_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(trained: Path, run_name: str = "mapping") -> tuple[Model, People]:
     model, config = open_model(run_name, str(trained), CPU)
     assert isinstance(model, Model)
-    return model, gather_people(EvaluationData(config, CPU).held_out(4), World())
+    return model, gather_people(EvaluationData(config, CPU, "test").held_out(4), World())
 
 
 @pytest.mark.parametrize("stage", ["appearance", "mapping"])
@@ -57,7 +57,7 @@ def test_pictures_and_uses_have_two_factors(trained: Path, people_url: str, tmp_
     for stage in ("appearance", "mapping"):
         model, _ = opened(trained, stage)
         config = stage_config(stage, people_url, trained, *BARE[stage])
-        data = EvaluationData(config, CPU)
+        data = EvaluationData(config, CPU, "test")
         drawn = {**preview(config, model, data), **figures(config, model, data, {})}
         assert drawn
         assert not [name for name in drawn if "background" in name or name == "leakage"]

@@ -99,7 +99,7 @@ def test_pictures_are_the_same_at_every_call_and_disturb_nothing() -> None:
     system = infogan("codes.continuous=1", "codes.categorical=[10, 3]")
     system.step(batch())
     state = copy.deepcopy(system_state(system))
-    data = EvaluationData(system.config, CPU)
+    data = EvaluationData(system.config, CPU, "test")
     first, again = preview(system.model, data), preview(system.model, data)
     assert set(first) == {"samples", "traversal_categorical_0", "traversal_categorical_1", "traversal_continuous_0"}
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -120,7 +120,7 @@ def test_codes_become_readable_with_infogan_and_not_with_a_plain_gan(digits_fold
         system = infogan(f"loss.info_generator={informed}", "optim.lr_discriminator=1e-3", f"data.url={digits_folder}")
         for _ in training(system, str(digits_folder), 150):
             pass
-        found[informed] = evaluate(system.model, EvaluationData(system.config, CPU))
+        found[informed] = evaluate(system.model, EvaluationData(system.config, CPU, "test"))
     assert found[True]["info/categorical_0_nats"] > 1.8
     assert found[False]["info/categorical_0_nats"] < 1.0
     assert found[True]["info/categorical_0_ceiling_nats"] == pytest.approx(2.302585)
@@ -129,7 +129,7 @@ def test_codes_become_readable_with_infogan_and_not_with_a_plain_gan(digits_fold
 
 def test_measures_on_unlabelled_images_leave_accuracy_out(digits_folder: Path) -> None:
     system = infogan(f"data.url={digits_folder}", "run.labels=false")
-    data = EvaluationData(system.config, CPU)
+    data = EvaluationData(system.config, CPU, "test")
     scores = evaluate(system.model, data)
     assert "code/accuracy" not in scores
     assert set(figures(system.model, data, scores)) == {"real_and_fake", "sorted_categorical_0"}

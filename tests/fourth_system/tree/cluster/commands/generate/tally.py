@@ -26,4 +26,6 @@ def tally(run: str, storage: str, output: Path | None, seed: int, url: str | Non
 
     use_local_services()
     model, config = open_model(run, storage, device(), ("tally",))
-    write_picture(counted(model, EvaluationData(with_data(config, url), model.device), counts), output, "tally")
+    config = with_data(config, url)
+    data = EvaluationData(config, model.device, config.data.reported_split)
+    write_picture(counted(model, data, counts), output, "tally")

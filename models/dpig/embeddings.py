@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unbraid.models.critics import VectorCritic
+from unbraid.models.dpig.moments import Moments
 from unbraid.models.dpig.pose import KEYPOINTS, POSE_WIDTH
 from unbraid.models.dpig.specs import MappingSpec, PoseSpec
 from unbraid.models.initialisation import he_weights, xavier_weights
@@ -76,42 +77,76 @@ class NoiseMapping(nn.Module):
 
     Embeddings of stage I have any scale, often 0.01. Φ and its critic work on standardised ones.
 
+    Args:
+        spec: None is no network: noise itself is the standardised embedding, so that a whitened mapping draws from the Gaussian
+            of the embeddings' mean and covariance.
+        width: of noise and embeddings.
+        whitened: standardised embeddings have covariance I, not only deviations of 1.
+
     Attributes:
         mean, std: of stage I's embeddings, (width,). At first 0 and 1, which is the paper's form: no standardisation.
+        factor: L of the covariance LLᵀ of embeddings so scaled, (width, width), lower triangular, at first I; None where
+            not whitened.
     """
 
     mean: Tensor
     std: Tensor
+    factor: Tensor | None
 
-    def __init__(self, spec: MappingSpec, width: int) -> None:
+    def __init__(self, spec: MappingSpec | None, width: int, whitened: bool = False) -> None:
         super().__init__()
         self.width = width
+        self.is_gaussian = spec is None
+        self.is_residual = spec is not None and spec.residual
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
-        self.layers = perceptron(width, spec.hidden, spec.pairs, width, spec.slope)
+        self.register_buffer("factor", torch.eye(width) if whitened else None)
+        self.layers = nn.Sequential()
+        if spec is not None:
+            self.layers = perceptron(width, spec.hidden, spec.pairs, width, spec.slope)
         xavier_weights(self)
+        if self.is_residual:
+            weight, bias = list(self.layers[-1].parameters())
+            nn.init.zeros_(weight)
+            nn.init.zeros_(bias)
 
     def forward(self, noise: Tensor) -> Tensor:
         """Noise (B, width) → standardised embeddings (B, width)."""
         embedding: Tensor = self.layers(noise)
-        return embedding
+        return noise + embedding if self.is_residual else embedding
 
     def draw(self, noise: Tensor) -> Tensor:
         """Noise (B, width) → embeddings (B, width) in the scale of stage I."""
-        embedding: Tensor = self(noise) * self.std + self.mean
-        return embedding
+        standardised: Tensor = self(noise)
+        if self.factor is not None:
+            standardised = standardised @ self.factor.T
+        return standardised * self.std + self.mean
 
     def standardise(self, embedding: Tensor) -> Tensor:
         """Embeddings of stage I (B, width) → standardised ones (B, width)."""
-        return (embedding - self.mean) / self.std
+        scaled = (embedding - self.mean) / self.std
+        if self.factor is None:
+            return scaled
+        whitened: Tensor = torch.linalg.solve_triangular(self.factor, scaled.T, upper=False)
+        return whitened.T
+
+    @torch.no_grad()
+    def fit(self, moments: Moments) -> None:
+        """Standardise by these moments from now on."""
+        mean, std = moments.mean, moments.std
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+        if self.factor is not None:
+            self.factor.copy_(moments.factor)
 
 
 class NoiseMappings(nn.Module):
-    """The player of stage II: one Φ for each factor."""
+    """The player of stage II: one Φ for each factor; see :class:`NoiseMapping` for specs that are None and ``whitened``."""
 
-    def __init__(self, specs: ByFactor[str, MappingSpec], widths: ByFactor[str, int]) -> None:
+    def __init__(self, specs: ByFactor[str, MappingSpec | None], widths: ByFactor[str, int], whitened: bool = False) -> None:
         super().__init__()
-        self.by_factor = nn.ModuleDict({factor: NoiseMapping(spec, widths[factor]) for factor, spec in specs.items()})
+        mappings = {factor: NoiseMapping(spec, widths[factor], whitened) for factor, spec in specs.items()}
+        self.by_factor = nn.ModuleDict(mappings)
 
     def as_dict(self) -> dict[str, NoiseMapping]:
         """Each factor's Φ."""

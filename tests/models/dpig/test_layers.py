@@ -273,7 +273,7 @@ def test_the_published_sizes_for_deepfashion_are_the_reference_codes() -> None:
     assert count(decodes) == decoder(128, 5, 224, 16, 16, 64)
     assert (sizes.encoder.crop, sizes.encoder.masked, sizes.encoder.factors) == (64, False, ("foreground", "pose"))
     assert (appearance.data.batch, pose.data.batch) == (6, 16)
-    sampled = {f: mapping.data.batch // mapping.loss.critic_updates // s.thinning for f, s in mapping.mapping_specs.items()}
+    sampled = {f: mapping.data.batch // mapping.loss.critic_updates // s.thinning for f, s in mapping.critic_specs.items()}
     assert sampled == {"foreground": 16, "pose": 32}
 
 

@@ -222,6 +222,19 @@ def test_workers_of_dpig_end_with_the_weights_of_one(
     check_workers_are_one(config, tmp_path, workers)
 
 
+def test_two_workers_fit_the_gaussian_of_one(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
+    config = stage_config("mapping", people_url, trained_dpig, "kind=gaussian", "data.augment.brightness=0.2")
+    for world_size in (1, 2):
+        start_processes(train_configured, args=(world_size, str(tmp_path), config.model_dump(mode="json")), nprocs=world_size)
+    alone, shared, other = (trained(tmp_path, *who) for who in ((1, 0), (2, 0), (2, 1)))
+    assert alone["moments.foreground.count"] == UPDATES * config.data.batch
+    fitted = [name for name in alone if name.startswith(("mappings.", "moments."))]
+    assert len(fitted) == 3 * (3 + 3)
+    for name in fitted:
+        assert torch.equal(shared[name], other[name])
+        assert torch.allclose(alone[name], shared[name], rtol=1e-4, atol=1e-5), name
+
+
 @pytest.mark.slow
 def test_two_workers_of_cdd_end_with_the_weights_of_one(pairs_url: str, tmp_path: Path) -> None:
     """Its critics have an inner gradient, and its encoders are run several times an update."""

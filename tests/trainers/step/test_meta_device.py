@@ -32,7 +32,7 @@ def different_networks() -> list[str]:
     for name in preset_names():
         if not is_pipeline(name):
             content = resolve(name).model_dump(mode="json")
-            sizes = [content.get(section) for section in ("system", "networks", "codes", "factors")]
+            sizes = [content.get(section) for section in ("system", "kind", "networks", "codes", "factors")]
             first.setdefault(json.dumps(sizes, sort_keys=True), name)
     return list(first.values())
 

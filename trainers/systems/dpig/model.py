@@ -167,7 +167,9 @@ class Model:
         return {factor: self.embedding(factor, factors) for factor in self.mappings}
 
     def invert(self, factor: str, embedding: Tensor, steps: int = 300, rate: float = 0.02) -> tuple[Tensor, Tensor]:
-        """The noise whose embedding is nearest, found by Adam on the squared distance, starting at the mean of the noise.
+        """The noise whose embedding is nearest: exact for a Gaussian, else found by Adam on the squared distance.
+
+        Adam starts at the mean of the noise.
 
         Returns:
             Noise (B, width), and for each the distance that is left, as a share of the embedding's own distance from the mean
@@ -175,6 +177,8 @@ class Model:
         """
         mapping = self.mapping(factor)
         target = mapping.standardise(embedding)
+        if mapping.is_gaussian:
+            return target, target.new_zeros(len(target))
         noise = torch.zeros_like(embedding).requires_grad_()
         adam = torch.optim.Adam([noise], lr=rate)
         for _ in range(steps):

@@ -50,6 +50,18 @@ class PoseRange:
         return bones & order & (present(keypoints, size).sum(1) >= self.fewest)
 
 
+def joint_deviations(keypoints: Tensor, size: tuple[int, int]) -> Tensor:
+    """(18,) deviation of each joint's place over poses (N, 18, 3) in which it is found, in image heights.
+
+    The mean pose is plausible too: it has no deviation.
+    """
+    there = present(keypoints, size).to(keypoints.dtype)[:, :, None]
+    count = there.sum(0).clamp_min(1)
+    places = keypoints[:, :, :2] / size[0]
+    mean = (places * there).sum(0) / count
+    return ((places - mean).square() * there).sum(0).div(count).sum(1).sqrt()
+
+
 def _drops(keypoints: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     there = present(keypoints, size)
     upper, lower = [a for a, _ in ABOVE], [b for _, b in ABOVE]

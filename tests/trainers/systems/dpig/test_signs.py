@@ -14,7 +14,8 @@ from unbraid.trainers.systems.dpig.appearance.config import Config as Appearance
 from unbraid.trainers.systems.dpig.appearance.networks import new_generator
 from unbraid.trainers.systems.dpig.appearance.system import Appearance
 from unbraid.trainers.systems.dpig.mapping.config import Config as MappingConfig
-from unbraid.trainers.systems.dpig.mapping.system import Embeddings, MappingSystem
+from unbraid.trainers.systems.dpig.mapping.embedding import Embeddings, StageOne
+from unbraid.trainers.systems.dpig.mapping.system import MappingSystem
 from unbraid.trainers.systems.dpig.pose.config import Config as PoseConfig
 from unbraid.trainers.systems.dpig.pose.networks import new_pose_autoencoder
 from unbraid.trainers.systems.dpig.pose.system import PoseSystem
@@ -47,7 +48,8 @@ def mapping(*further: str) -> MappingSystem:
     assert isinstance(configs[0], AppearanceConfig)
     assert isinstance(configs[1], PoseConfig)
     assert isinstance(config, MappingConfig)
-    system = MappingSystem(config, new_generator(configs[0]), new_pose_autoencoder(configs[1]), CPU, World())
+    stage_one = StageOne(new_generator(configs[0]), new_pose_autoencoder(configs[1]))
+    system = MappingSystem(config, stage_one, CPU, World())
     system.random.seek(UPDATE)
     return system
 

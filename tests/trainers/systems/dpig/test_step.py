@@ -15,7 +15,8 @@ from unbraid.trainers.step.images import normalised
 from unbraid.trainers.system import DISCRIMINATOR_LOSS, FAKE_DEVIATION, REAL_DEVIATION, Scalars, build_system
 from unbraid.trainers.systems.dpig.appearance.system import Appearance
 from unbraid.trainers.systems.dpig.batch import training_batch
-from unbraid.trainers.systems.dpig.mapping.system import Embeddings, MappingSystem
+from unbraid.trainers.systems.dpig.mapping.embedding import Embeddings
+from unbraid.trainers.systems.dpig.mapping.system import MappingSystem
 from unbraid.trainers.systems.dpig.pose.system import PoseSystem
 
 CPU = torch.device("cpu")
@@ -192,7 +193,7 @@ def test_a_number_that_hardly_changes_is_scaled_by_a_hundredth_of_the_mean_devia
     values = torch.randn(50, width)
     values[:, 0] = 3.0
     embeddings = {factor: torch.randn(50, w) for factor, w in system.widths.items()} | {"pose": values}
-    system._fit_scales(embeddings)
+    system.fit(embeddings, system.mappings.network, system.mappings.ema)
     for scaled in (system.mappings.network.as_dict()["pose"], system.mappings.ema.as_dict()["pose"]):
         std = values.std(0, unbiased=False)
         assert torch.allclose(scaled.mean, values.mean(0), atol=1e-5)

@@ -13,6 +13,8 @@ from unbraid.trainers.systems.dpig.sections import PeopleConfig, PeopleNetworks
 from unbraid.trainers.systems.dpig.stages import read_stage
 
 Factor = Literal["foreground", "background", "pose"]
+EMBEDDING_MEASURES = ("two_sample", "precision", "recall", "density", "coverage")
+"""Of drawn embeddings against held-out ones, see :mod:`unbraid.trainers.systems.dpig.mapping.measures`."""
 
 
 class StagesConfig(Section):
@@ -58,37 +60,72 @@ class Config(PeopleConfig):
     """Everything that decides a run of stage II.
 
     Attributes:
+        kind: of the sampler of embeddings. ``wgan`` is the paper: mappings that are learnt against critics. ``gaussian`` draws
+            from the Gaussian of the training embeddings' mean and covariance: an update counts a batch in, nothing is learnt,
+            and of the keys here only ``stages``, ``factors`` and ``networks.image`` matter.
         factors: that are learnt.
         noise_std: standard deviation of the mappings' input.
-        standardise: learn embeddings scaled to mean 0 and deviation 1 by the first batch's; false is the paper.
+        standardise: false is the paper. True: learn embeddings scaled to mean 0 and deviation 1 by the first batch's.
+            ``whitened``: scaled to covariance I by the batches of the first ``fit_updates`` updates, which learn nothing.
     """
 
-    watched: ClassVar[tuple[str, ...]] = ("wasserstein/",)
+    watched: ClassVar[tuple[str, ...]] = ("wasserstein/", "gaussian/")
     primary_metric: ClassVar[tuple[str, str] | None] = (
         "frechet/mean_ratio",
         "Fréchet distance, as a share of shuffled embeddings'",
     )
 
     system: Literal["dpig.mapping"] = "dpig.mapping"
+    kind: Literal["wgan", "gaussian"] = "wgan"
     stages: StagesConfig = StagesConfig()
     factors: tuple[Factor, ...] = ("foreground", "background", "pose")
     noise_std: float = Field(0.2, gt=0)
-    standardise: bool = False
+    standardise: bool | Literal["whitened"] = False
+    fit_updates: int = Field(64, ge=1)
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
 
     def measures(self) -> dict[str, bool]:
-        free = [f"frechet/{factor}{kind}" for factor in self.factors for kind in ("", "_train", "_shuffled")]
+        free = [f"frechet/{factor}{rival}" for factor in self.factors for rival in ("", "_gaussian", "_train", "_shuffled")]
+        compared = [f"{measure}/{factor}" for measure in EMBEDDING_MEASURES for factor in self.factors]
+        free += [f"{name}{rival}" for name in compared for rival in ("", "_gaussian", "_train")]
         free += ["frechet/mean_ratio"]
         if "pose" in self.factors:
-            free += ["plausible/sampled_percent", "plausible/real_percent"]
+            free += [f"plausible/{whose}_percent" for whose in ("sampled", "gaussian", "real")]
+            free += [f"variety/pose{rival}_{part}" for rival in ("", "_gaussian") for part in ("ratio", "lowest", "highest")]
         return dict.fromkeys(free, False)
 
     @property
-    def mapping_specs(self) -> dict[str, MappingSpec]:
-        """The specs of the factors that are learnt."""
+    def mapping_specs(self) -> dict[str, MappingSpec | None]:
+        """The specs of the factors' mappings; None where nothing is learnt."""
+        specs = self.critic_specs
+        return dict.fromkeys(specs) if self.kind == "gaussian" else dict(specs)
+
+    @property
+    def critic_specs(self) -> dict[str, MappingSpec]:
+        """The specs of the factors' critics."""
         return {factor: getattr(self.networks, factor) for factor in self.factors}
+
+    @property
+    def is_whitened(self) -> bool:
+        """Whether the mappings' output is scaled to the embeddings' covariance."""
+        return self.kind == "gaussian" or self.standardise == "whitened"
+
+    @property
+    def input_std(self) -> float:
+        """Standard deviation of the mappings' input: ``noise_std``, or that of a Gaussian."""
+        return 1.0 if self.kind == "gaussian" else self.noise_std
+
+    @property
+    def fitted_updates(self) -> int:
+        """First updates whose batches decide how embeddings are standardised, where they are."""
+        return self.fit_updates if self.standardise == "whitened" else 1
+
+    @property
+    def unlearnt_updates(self) -> int:
+        """First updates of the WGAN in which nothing is learnt."""
+        return self.fit_updates if self.standardise == "whitened" else 0
 
     def widths(self, appearance: AppearanceConfig, pose: PoseConfig) -> dict[str, int]:
         """Length of each factor's embedding in stage I."""
@@ -148,14 +185,23 @@ class Config(PeopleConfig):
     @model_validator(mode="after")
     def _batch_is_dealt(self) -> Self:
         rows = self.data.batch // self.data.lanes
-        for factor, spec in self.mapping_specs.items():
+        for factor, spec in self.critic_specs.items():
             parts = self.loss.critic_updates * spec.thinning
-            if rows % parts:
+            if rows % parts and self.kind == "wgan":
                 thinned = f" with networks.{factor}.thinning={spec.thinning}" if spec.thinning > 1 else ""
                 raise ValueError(
                     f"data.batch={self.data.batch} gives each of data.lanes={self.data.lanes} {rows} people, not to be dealt "
                     f"to loss.critic_updates={self.loss.critic_updates}{thinned}: use a multiple of {parts * self.data.lanes}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> Self:
+        if self.kind == "wgan" and self.standardise == "whitened" and self.fit_updates >= self.run.updates:
+            raise ValueError(
+                f"fit_updates={self.fit_updates}: standardise=whitened learns nothing in these, and run.updates="
+                f"{self.run.updates} leaves none after them: raise run.updates or lower fit_updates"
+            )
         if not self.factors or len(set(self.factors)) != len(self.factors):
             raise ValueError(
                 f"factors={list(self.factors)}: name each of foreground, background, pose at most once, and one at least"

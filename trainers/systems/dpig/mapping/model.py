@@ -31,8 +31,10 @@ def load_model(
     assert isinstance(appearance, AppearanceConfig)
     assert isinstance(pose, PoseConfig)
     generator, autoencoder = new_generator(appearance).to(device), new_pose_autoencoder(pose).to(device)
-    mappings = frozen(NoiseMappings(config.mapping_specs, config.widths(appearance, pose)).to(device))
-    named = ((generator, "generator"), (autoencoder, "pose_autoencoder"), (mappings, "mappings_ema"))
+    widths = config.widths(appearance, pose)
+    mappings = frozen(NoiseMappings(config.mapping_specs, widths, config.is_whitened).to(device))
+    stored = "mappings" if config.kind == "gaussian" else "mappings_ema"
+    named = ((generator, "generator"), (autoencoder, "pose_autoencoder"), (mappings, stored))
     for network, name in named:
         load_weights(network, networks, name)
-    return Model(appearance.networks.image, generator, autoencoder, mappings.as_dict(), config.noise_std, device)
+    return Model(appearance.networks.image, generator, autoencoder, mappings.as_dict(), config.input_std, device)

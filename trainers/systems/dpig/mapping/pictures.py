@@ -46,7 +46,7 @@ def figures(model: Model, data: EvaluationData, scores: Measures) -> dict[str, T
 def _scatter(model: Model, data: EvaluationData) -> Tensor:
     from matplotlib.figure import Figure
 
-    real, _ = embed(model, data.held_out(EVALUATION_BATCH), data.world)
+    real = embed(model, data.held_out(EVALUATION_BATCH), data.world).embeddings
     source = RandomSource(PICTURE_SEED + 2, model.device)
     figure = Figure(figsize=(4.2 * len(real), 4.2), dpi=100, layout="constrained")
     for axes, (factor, values) in zip(figure.subplots(1, len(real), squeeze=False).flat, real.items(), strict=True):

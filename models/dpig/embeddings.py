@@ -190,4 +190,5 @@ class EmbeddingCritics(nn.Module):
 def _critic(spec: MappingSpec, width: int) -> VectorCritic:
     critic = VectorCritic(width, spec.critic_hidden, spec.critic_layers, spec.critic_slope)
     he_weights(critic)
+    xavier_weights(critic.layers[-1])
     return critic

@@ -1,7 +1,8 @@
-"""SSIM and mask-SSIM as the authors of PG² and DPIG compute them (Ma et al., NIPS 2017 and CVPR 2018), by scikit-image.
+"""SSIM and mask-SSIM as the released code of PG² and DPIG computes them (Ma et al., NIPS 2017 and CVPR 2018), by scikit-image.
 
-They differ from :func:`unbraid.trainers.measures.similarity.image_quality` in everything but the equation: grey images of whole
-numbers, a uniform window, the range of each target, no border; and what lies outside the mask counts as equal.
+They differ from :func:`unbraid.trainers.measures.similarity.image_quality` in everything but the equation: a uniform window, no
+border, samples' variances. SSIM is of grey images within the range of each target. Mask-SSIM is of colour images within the
+range of bytes, and what lies outside of the mask counts as equal.
 """
 
 import torch
@@ -11,6 +12,8 @@ from torch.nn.functional import avg_pool2d
 WINDOW = 7
 K1, K2 = 0.01, 0.03
 CHUNK = 64
+GREY = (0.2125, 0.7154, 0.0721)
+"""Weights of red, green and blue in scikit-image's grey."""
 
 
 def image_quality_pg2(fake: Tensor, real: Tensor, masks: Tensor | None = None) -> dict[str, float]:
@@ -20,32 +23,40 @@ def image_quality_pg2(fake: Tensor, real: Tensor, masks: Tensor | None = None) -
         real: the targets.
         masks: (N, 1, H, W), 1 on the person of the target. Both images are black outside of it, and black is equal to black.
     """
-    fake, real = grey(fake), grey(real)
-    scores = {"ssim_pg2": ssim(fake, real).mean().item()}
+    fake, real = (images.clamp(0, 1).mul(255).round().double() for images in (fake, real))
+    scores = {"ssim_pg2": ssim_of_grey(fake, real).mean().item()}
     if masks is not None:
         masks = (masks >= 0.5).to(fake.dtype)
-        scores["mask_ssim_pg2"] = ssim(fake * masks, real * masks).mean().item()
+        span = fake.new_full((len(fake), 1, 1, 1), 255)
+        scores["mask_ssim_pg2"] = ssim(fake * masks, real * masks, span).mean().item()
     return scores
 
 
-def grey(images: Tensor) -> Tensor:
-    """(N, 3, H, W) in [0, 1] → (N, 1, H, W) of whole numbers from 0 to 255, float64: ITU-R 601, rounded as Pillow's mode L."""
-    red, green, blue = images.clamp(0, 1).mul(255).round().long().unbind(1)
-    return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).unsqueeze(1).double()
+def ssim_of_grey(fake: Tensor, real: Tensor) -> Tensor:
+    """SSIM of the grey of images (N, 3, H, W) within each target's range, largest minus smallest number: (N,).
+
+    The range of a target of one colour, where the authors' code divides by zero, is taken as 1.
+    """
+    weights = fake.new_tensor(GREY).view(1, 3, 1, 1)
+    fake, real = ((images * weights).sum(1, keepdim=True) for images in (fake, real))
+    span = real.amax((1, 2, 3), keepdim=True) - real.amin((1, 2, 3), keepdim=True)
+    return ssim(fake, real, torch.where(span > 0, span, 1))
 
 
-def ssim(fake: Tensor, real: Tensor) -> Tensor:
-    """SSIM (Wang et al., 2004, equation 13) of grey images (N, 1, H, W), the mean over each image's map: (N,).
+def ssim(fake: Tensor, real: Tensor, span: Tensor) -> Tensor:
+    """SSIM (Wang et al., 2004, equation 13), the mean over channels and each image's map: (N, C, H, W) → (N,).
 
     The window is uniform, 7x7. Variances and covariances are those of samples, divided by 48 instead of 49. Windows that are
-    not wholly inside of the image are left out. The range is the largest minus the smallest number of each target; that of a
-    target of one colour is taken as 1.
+    not wholly inside of the image are left out.
+
+    Args:
+        span: the range of each image's numbers, (N, 1, 1, 1).
     """
-    return torch.cat([_ssim(a, b) for a, b in zip(fake.split(CHUNK), real.split(CHUNK), strict=True)])
+    chunks = (values.split(CHUNK) for values in (fake, real, span))
+    return torch.cat([_ssim(*chunk) for chunk in zip(*chunks, strict=True)])
 
 
-def _ssim(fake: Tensor, real: Tensor) -> Tensor:
-    span = (real.amax((1, 2, 3), keepdim=True) - real.amin((1, 2, 3), keepdim=True)).clamp_min(1)
+def _ssim(fake: Tensor, real: Tensor, span: Tensor) -> Tensor:
     c1, c2 = (K1 * span).square(), (K2 * span).square()
     of_sample = WINDOW**2 / (WINDOW**2 - 1)
 

@@ -105,9 +105,13 @@ def adam_player(
 def rmsprop_player(
     name: str, network: Network, rate: float, config: SystemConfig, world: World, ema: bool = False
 ) -> Player[Network]:
-    """A player that RMSProp trains, see :func:`adam_player`."""
+    """A player that RMSProp trains with TensorFlow's constants, which DPIG's reference code uses, see :func:`adam_player`.
+
+    The mean square forgets a tenth in each update (torch's default is a hundredth). TensorFlow adds 1e-10 to it under the root,
+    torch adds its ε, here the root of that, to the root: gradients below 1e-5 make steps that are smaller than the rate.
+    """
     prepared, average = _prepared(network, config, world, ema)
-    return Player(name, prepared, RMSprop(prepared.parameters(), rate), average, world)
+    return Player(name, prepared, RMSprop(prepared.parameters(), rate, alpha=0.9, eps=1e-5), average, world)
 
 
 def _prepared(network: Network, config: SystemConfig, world: World, ema: bool) -> tuple[Network, Network | None]:

@@ -58,6 +58,20 @@ def test_a_player_keeps_a_moving_average_only_where_it_is_asked_to(kind: str) ->
         assert made.optimizer.param_groups[0]["lr"] == 0.1
 
 
+def test_rmsprop_has_tensorflows_constants() -> None:
+    """Two steps by hand, the second of a gradient so small that ε is felt."""
+    made = rmsprop_player("mine", nn.Linear(1, 1, bias=False), 0.1, resolve("infogan-mnist"), World())
+    weight, mean_square, expected = made.network.weight, 0.0, made.network.weight.item()
+    for gradient in (2.0, 1e-5):
+        made.update(gradient * weight.sum())
+        mean_square = 0.9 * mean_square + 0.1 * gradient**2
+        expected -= 0.1 * gradient / (mean_square**0.5 + 1e-5)
+        assert weight.item() == pytest.approx(expected, rel=1e-5)
+    made.optimizer.state[weight]["square_avg"].zero_()
+    made.update(1e-5 * weight.sum())
+    assert expected - weight.item() == pytest.approx(0.1 / (0.1**0.5 + 1), rel=1e-3)
+
+
 def test_the_moving_average_lags_behind_and_is_neither_the_weights_nor_the_first_ones() -> None:
     """By hand: after update n the average moves by 1 − min(0.5, (1 + n) / (10 + n))."""
     system = infogan("optim.ema_decay=0.5", "optim.ema_every=1")

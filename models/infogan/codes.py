@@ -75,8 +75,9 @@ def split_head(spec: CodeSpec, head: Tensor) -> CodePosterior:
     learnt = [i for i, variance in enumerate(spec.variances) if variance == "learnt"]
     *logits, mean, raw = torch.split(head, [*spec.categorical, spec.continuous, len(learnt)], dim=1)
     columns = list(torch.zeros_like(mean).unbind(1))
+    floor = torch.full((), math.log(spec.variance_floor), device=head.device)
     for i, column in zip(learnt, raw.unbind(1), strict=True):
-        columns[i] = column
+        columns[i] = torch.logaddexp(column, floor)  # the variance is exp(column) + variance_floor
     log_variance = torch.stack(columns, dim=1) if columns else mean
     return CodePosterior(tuple(logits), mean, log_variance)
 

@@ -5,12 +5,15 @@ Nothing here imports torch, so that a configuration is validated in milliseconds
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 NoisePrior = Literal["uniform", "normal"]
 OutputActivation = Literal["sigmoid", "tanh"]
 Variance = Literal["fixed", "learnt"]
+PRIOR_VARIANCE = 1 / 3
+"""Of a continuous code, Unif(-1, 1)."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class CodeSpec:
         continuous: number of continuous codes, prior ``Unif(-1, 1)`` each.
         noise_prior: ``uniform`` draws z from Unif(-1, 1) as the reference code does, ``normal`` from N(0, 1).
         variance: of Q for continuous codes. ``fixed`` is sigma = 1, so that the log-likelihood is a squared error; with
-            ``learnt`` Q predicts a log-variance beside each mean. A tuple has one choice for each code.
+            ``learnt`` Q predicts a variance beside each mean. A tuple has one choice for each code.
+        variance_floor: added to a learnt variance. Without it L_I would have no ceiling, and no share of it could be reported.
     """
 
     noise: int = 62
@@ -31,6 +35,7 @@ class CodeSpec:
     continuous: int = 2
     noise_prior: NoisePrior = "uniform"
     variance: Variance | tuple[Variance, ...] = "fixed"
+    variance_floor: float = 0.01
 
     def __post_init__(self) -> None:
         if self.noise < 0 or self.continuous < 0:
@@ -40,6 +45,11 @@ class CodeSpec:
                 raise ValueError(f"a categorical code needs at least 2 classes, got {classes}")
         if self.head_width == 0:
             raise ValueError("at least one categorical or continuous code is needed: without any, Q has nothing to predict")
+        if not 0 < self.variance_floor < PRIOR_VARIANCE:
+            raise ValueError(
+                f"variance_floor={self.variance_floor:g} must be above 0 and below {PRIOR_VARIANCE:.3f}, the variance of the "
+                "prior Unif(-1, 1): a Q that knows nothing must be able to say so"
+            )
         if not isinstance(self.variance, str) and len(self.variance) != self.continuous:
             raise ValueError(
                 f"variance has {len(self.variance)} entries for {self.continuous} continuous codes: "
@@ -76,17 +86,49 @@ class CodeSpec:
         return dict(zip(self.names, entropies, strict=True))
 
     @property
-    def ceilings(self) -> dict[str, float]:
-        """The largest L_I that each code can reach, in nats.
+    def floors(self) -> tuple[float, ...]:
+        """The least variance of Q for each continuous code; 1 where it is fixed."""
+        return tuple(1.0 if variance == "fixed" else self.variance_floor for variance in self.variances)
 
-        ``log K`` for a categorical code. A continuous code with sigma fixed at 1 reaches ``log 2 - log(2 pi) / 2 = -0.226``
-        where Q predicts it without error. With a learnt variance there is no ceiling: infinity.
+    @property
+    def ceilings(self) -> dict[str, float]:
+        """The largest L_I that each code can reach, in nats: where Q predicts it without error, at its least variance.
+
+        ``log K`` for a categorical code, ``log 2 - log(2 pi v) / 2`` for a continuous one of least variance v: -0.226 with
+        sigma fixed at 1, 2.077 with a floor of 0.01.
         """
         ceilings = dict(self.entropies)
-        for i, variance in enumerate(self.variances):
-            fixed = math.log(2.0) - 0.5 * math.log(2 * math.pi)
-            ceilings[f"continuous_{i}"] = fixed if variance == "fixed" else math.inf
+        for i, floor in enumerate(self.floors):
+            ceilings[f"continuous_{i}"] = math.log(2.0) - 0.5 * math.log(2 * math.pi * floor)
         return ceilings
+
+    @property
+    def uninformed(self) -> dict[str, float]:
+        """L_I of each code in nats where Q knows no more than the prior.
+
+        0 for a categorical code. For a continuous one the best Gaussian has mean 0 and the prior's variance 1/3, or the least
+        variance where that is larger: -0.177 with a learnt variance (a Gaussian is not the uniform prior), -0.393 with sigma 1.
+        """
+        least = dict.fromkeys(self.names, 0.0)
+        for i, floor in enumerate(self.floors):
+            variance = max(floor, PRIOR_VARIANCE)
+            density = -0.5 * (math.log(2 * math.pi * variance) + PRIOR_VARIANCE / variance)
+            least[f"continuous_{i}"] = math.log(2.0) + density
+        return least
+
+    def information_shares(self, nats: Mapping[str, float]) -> dict[str, float]:
+        """L_I of each code as a share of what its image could tell, in [0, 1].
+
+        0 where Q knows no more than the prior (:attr:`uninformed`), 1 at the ceiling (:attr:`ceilings`), linear in nats
+        between. With sigma fixed at 1 that is the share of a continuous code's variance that Q's mean explains; with a learnt
+        variance errors count on a logarithmic scale.
+
+        Args:
+            nats: L_I of every code by its name.
+        """
+        least, most = self.uninformed, self.ceilings
+        shares = {name: (nats[name] - least[name]) / (most[name] - least[name]) for name in self.names}
+        return {name: min(max(share, 0.0), 1.0) for name, share in shares.items()}
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,47 @@ def test_variance_is_chosen_for_each_code() -> None:
     head = torch.tensor([[0.0, 0.0, 0.0, 0.1, 0.2, 0.7]])
     posterior = split_head(spec, head)
     assert posterior.mean.tolist() == [pytest.approx([0.1, 0.2])]
-    assert posterior.log_variance.tolist() == [pytest.approx([0.0, 0.7])]
+    assert posterior.log_variance.tolist() == [pytest.approx([0.0, math.log(math.exp(0.7) + 0.01)])]
     assert spec.ceilings["continuous_0"] == pytest.approx(math.log(2) - 0.5 * math.log(2 * math.pi))
-    assert spec.ceilings["continuous_1"] == math.inf
+    assert spec.ceilings["continuous_1"] == pytest.approx(math.log(2) - 0.5 * math.log(2 * math.pi * 0.01))
+
+
+@pytest.mark.parametrize("floor", [0.01, 0.1])
+def test_a_learnt_variance_has_a_floor_and_l_i_a_ceiling(floor: float) -> None:
+    """However sure Q is, and right to be."""
+    spec = CodeSpec(noise=0, categorical=(), continuous=1, variance="learnt", variance_floor=floor)
+    codes = torch.rand(400, 1) * 2 - 1
+    sample = CodeSample(torch.zeros(400, 0), torch.zeros(400, 0, dtype=torch.int64), codes)
+    posterior = split_head(spec, torch.cat([codes, torch.full_like(codes, -60.0)], 1))
+    assert posterior.log_variance.exp().min().item() == pytest.approx(floor, rel=1e-4)
+    assert mutual_information(spec, posterior, sample)["continuous_0"].item() == pytest.approx(spec.ceilings["continuous_0"])
+
+
+@pytest.mark.parametrize("variance", ["fixed", "learnt"])
+def test_the_share_of_information_runs_from_the_prior_to_the_ceiling(variance: Variance) -> None:
+    spec = CodeSpec(noise=0, categorical=(4,), continuous=1, variance=variance)
+    codes = torch.linspace(-1, 1, 20_001)[:, None]
+    sample = CodeSample(torch.zeros(20_001, 0), torch.zeros(20_001, 1, dtype=torch.int64), codes)
+
+    def share(mean: torch.Tensor, of_variance: float) -> float:
+        raw = [torch.full_like(codes, math.log(of_variance - 0.01))] if variance == "learnt" else []
+        posterior = split_head(spec, torch.cat([torch.zeros(len(codes), 4), mean, *raw], 1))
+        nats = {name: value.item() for name, value in mutual_information(spec, posterior, sample).items()}
+        assert spec.information_shares(nats)["categorical_0"] == pytest.approx(0, abs=1e-6)
+        return spec.information_shares(nats)["continuous_0"]
+
+    assert share(0 * codes, 1 / 3) == pytest.approx(0, abs=1e-3)
+    assert share(codes, 0.0100001) == pytest.approx(1, abs=1e-3)
+    assert share(-codes, 0.02) == 0
+    noisy = codes + 0.2 * torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
+    expected = 1 - 3 * 0.04 if variance == "fixed" else math.log(1 / 3 / 0.04) / (math.log(1 / 3 / 0.01) + 1)
+    assert share(noisy, 0.04) == pytest.approx(expected, abs=0.02)
+
+
+def test_the_share_of_a_categorical_code_is_of_its_entropy() -> None:
+    spec = CodeSpec(categorical=(8,), continuous=0)
+    assert spec.information_shares({"categorical_0": math.log(2)})["categorical_0"] == pytest.approx(1 / 3)
+    assert spec.information_shares({"categorical_0": -1.0})["categorical_0"] == 0
 
 
 @pytest.mark.parametrize(
@@ -116,6 +154,8 @@ def test_variance_is_chosen_for_each_code() -> None:
         ({"categorical": (), "continuous": 0}, "nothing to predict"),
         ({"noise": -1}, "negative"),
         ({"continuous": 3, "variance": ("fixed",)}, "1 entries for 3"),
+        ({"variance_floor": 0.0}, "variance_floor=0 must be above 0 and below 0.333"),
+        ({"variance_floor": 0.5}, r"variance_floor=0\.5 must be above 0"),
     ],
 )
 def test_impossible_codes_are_refused(fields: dict[str, object], message: str) -> None:

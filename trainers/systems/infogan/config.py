@@ -1,6 +1,5 @@
 """Configuration of InfoGAN; the defaults are the reference code's settings for MNIST."""
 
-import math
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -86,7 +85,8 @@ class Config(SystemConfig):
 
     def measures(self) -> dict[str, bool]:
         free = [f"info/{name}_nats" for name in self.codes.names]
-        free += [f"info/{name}_ceiling_nats" for name, value in self.codes.ceilings.items() if math.isfinite(value)]
+        free += [f"info/{name}_{part}" for name in self.codes.names for part in ("ceiling_nats", "share")]
+        free += [f"info/continuous_{i}_explained" for i in range(self.codes.continuous)]
         free += ["info/share", "quality/density", "quality/coverage", "selection/covered_information"]
         codes = range(len(self.codes.categorical))
         read = [f"code/categorical_{i}_{measure}" for i in codes for measure in ("accuracy", "nmi", "ari")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from unbraid.models.infogan.codes import latent_vector, mutual_information, sample_codes
-from unbraid.models.infogan.specs import CodeSpec
+from unbraid.models.infogan.specs import PRIOR_VARIANCE, CodeSpec
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.measures.clustering import Clustering, clustering
@@ -50,7 +48,9 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     ``code/…_accuracy``, ``_nmi`` and ``_ari`` compare the code that Q reads from real held-out images with
     their labels, one set of numbers a categorical code, and ``code/accuracy`` the best of them; left out where
     a data set has no labels. ``info/…_nats`` is L_I on 10,000 generated images, ``…_ceiling_nats`` the most it could be,
-    ``info/share`` see :func:`information_share`. ``quality/density`` and ``quality/coverage`` are of 2,000 generated images
+    ``…_share`` L_I as a share of that (:meth:`unbraid.models.infogan.specs.CodeSpec.information_shares`), ``info/share`` the
+    mean over codes. ``…_explained`` is the share of a continuous code's variance that Q's mean explains, whatever the variance
+    of Q. ``quality/density`` and ``quality/coverage`` are of 2,000 generated images
     among as many held-out ones, see :mod:`unbraid.trainers.measures.density`. ``selection/covered_information``, the
     product of share and coverage, is high when images show the codes that they were drawn with *and* stand in for real
     ones; it reads no label.
@@ -58,7 +58,6 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     read = read_codes(model, data, QUALITY_IMAGES)
     real = model.unit_range(model.normalise(read.images))
     scores = measure_information(model, data) | measure_quality(model, real, data)
-    scores["info/share"] = information_share(model.codes, scores)
     scores["selection/covered_information"] = scores["info/share"] * scores["quality/coverage"]
     results = code_clusterings(model.codes, read)
     for name, result in results.items():
@@ -70,40 +69,26 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
 
 @torch.no_grad()
 def measure_information(model: Model, data: EvaluationData) -> dict[str, float]:
-    """L_I of each code in nats and its ceiling, on fresh codes and images of the averaged G, with their own statistics."""
+    """``info/…``: what Q reads of fresh codes from images of the averaged G, with these images' own statistics."""
     spec, source = model.codes, RandomSource(MEASURE_SEED, model.device)
     samples = [sample_codes(spec, source, INFORMATION_BATCH) for _ in range(INFORMATION_BATCHES)]
     mine = samples[data.world.rank :: data.world.size]
     fake = [model.draw(latent_vector(spec, sample)) for sample in mine]
     reader = model.reader(fake, data.world)
-    bounds = [
-        torch.stack(list(mutual_information(spec, reader.read(images), sample).values()))[None]
-        for sample, images in zip(mine, fake, strict=True)
-    ]
-    means = torch.cat(gather_parts(bounds, data.world)).double().mean(0).tolist()
-    scores = {f"info/{name}_nats": value for name, value in zip(spec.names, means, strict=True)}
-    ceilings = {name: value for name, value in spec.ceilings.items() if math.isfinite(value)}
-    return scores | {f"info/{name}_ceiling_nats": value for name, value in ceilings.items()}
-
-
-def information_share(spec: CodeSpec, scores: Mapping[str, float]) -> float:
-    """The share of the codes' information that images show, the mean over codes: 1 is all of it, 0 none; not below 0.
-
-    Categorical: L_I / log K. Continuous: the share of the code's variance that Q explains, ρ². At fixed sigma L_I − H(c) is
-    −(log 2π + E[(c − mean)²]) / 2, which gives that error out of the prior's variance 1/3; at learnt variances it is
-    1 − exp(−2 L_I), the ρ² of a Gaussian channel of so many nats.
-    """
-    shares = []
-    for name in spec.names:
-        nats = scores[f"info/{name}_nats"]
-        if name.startswith("categorical"):
-            share = nats / spec.entropies[name]
-        elif math.isfinite(spec.ceilings[name]):
-            share = 1 - 6 * (spec.ceilings[name] - nats)
-        else:
-            share = 1 - math.exp(-2 * nats)
-        shares.append(max(share, 0.0))
-    return sum(shares) / len(shares)
+    read = []
+    for sample, images in zip(mine, fake, strict=True):
+        posterior = reader.read(images)
+        errors = (sample.continuous - posterior.mean).square().mean(0)
+        read.append(torch.cat([torch.stack(list(mutual_information(spec, posterior, sample).values())), errors])[None])
+    means = torch.cat(gather_parts(read, data.world)).double().mean(0).tolist()
+    nats, squared = dict(zip(spec.names, means, strict=False)), means[len(spec.names) :]
+    scores = {f"info/{name}_nats": value for name, value in nats.items()}
+    scores |= {f"info/{name}_ceiling_nats": value for name, value in spec.ceilings.items()}
+    shares = spec.information_shares(nats)
+    scores |= {f"info/{name}_share": share for name, share in shares.items()}
+    scores["info/share"] = sum(shares.values()) / len(shares)
+    explained = [max(1 - error / PRIOR_VARIANCE, 0.0) for error in squared]
+    return scores | {f"info/continuous_{i}_explained": share for i, share in enumerate(explained)}
 
 
 @torch.no_grad()

@@ -17,7 +17,6 @@ from unbraid.trainers.runs.record import read_config, read_metrics, read_run
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.system import agreement, build_system
 from unbraid.trainers.systems.infogan.agreement import matched
-from unbraid.trainers.systems.infogan.measures import information_share
 
 CPU = torch.device("cpu")
 
@@ -93,13 +92,15 @@ def test_coverage_is_near_one_of_the_same_images_and_zero_of_others() -> None:
     assert density_and_coverage(*principal_components(real, one))["coverage"] < 0.1
 
 
-def test_the_share_of_information_is_one_at_the_ceiling_and_zero_without_any() -> None:
-    spec = resolve("infogan-mnist", ["codes.variance=[fixed,learnt]"]).codes  # type: ignore[attr-defined]
-    nats = {"info/categorical_0_nats": spec.entropies["categorical_0"], "info/continuous_0_nats": spec.ceilings["continuous_0"]}
-    full = information_share(spec, nats | {"info/continuous_1_nats": 20.0})
-    assert full == pytest.approx(1)
-    blind = {"info/categorical_0_nats": 0.0, "info/continuous_0_nats": spec.ceilings["continuous_0"] - 1 / 6}
-    assert information_share(spec, blind | {"info/continuous_1_nats": 0.0}) == pytest.approx(0, abs=1e-9)
+@pytest.mark.usefixtures("one_thread")
+def test_shares_of_information_are_those_of_its_nats(digits_folder: Path, tmp_path: Path) -> None:
+    config = small_infogan(str(digits_folder), tmp_path, "run.updates=2", "codes.variance=[fixed,learnt]")
+    run_one(config)
+    scores, codes = evaluation(config), config.codes  # type: ignore[attr-defined]
+    shares = codes.information_shares({name: scores[f"info/{name}_nats"] for name in codes.names})
+    assert {name: scores[f"info/{name}_share"] for name in codes.names} == pytest.approx(shares)
+    assert scores["info/share"] == pytest.approx(sum(shares.values()) / 3)
+    assert scores["info/continuous_0_explained"] == pytest.approx(scores["info/continuous_0_share"], abs=1e-5)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -23,17 +23,15 @@ def density_and_coverage(
     """Density and coverage of fake samples among real ones (equations 4 and 5).
 
     Around every real sample lies a ball that reaches to its ``neighbours``-th nearest other. ``density`` is the number of balls
-    that a fake sample lies in over ``neighbours`` (times the size of a group), a mean, about 1 for fake samples that are
-    distributed as the real ones; ``coverage`` is the share of balls that hold a fake sample, at most 1.
+    that a fake sample lies in over ``neighbours``, a mean, about 1 for fake samples that are distributed as the real ones (with
+    groups whose members are alike up to their size); ``coverage`` is the share of balls that hold a fake sample, at most 1.
 
     Args:
         real, fake: features (N, D) and (M, D).
         groups: (N,) number of each real sample's group; default: each is its own.
     """
-    numbers = _each_its_own(real, groups)
-    inside = _inside(fake, real, neighbours, numbers)
-    usual = neighbours * len(real) / len(torch.unique(numbers))
-    return {"density": inside.float().sum(1).mean().item() / usual, "coverage": inside.any(0).float().mean().item()}
+    inside = _inside(fake, real, neighbours, _each_its_own(real, groups))
+    return {"density": inside.float().sum(1).mean().item() / neighbours, "coverage": inside.any(0).float().mean().item()}
 
 
 def precision_and_recall(

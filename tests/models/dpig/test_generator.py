@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.models.dpig.test_pose import nobody, somebody
@@ -12,6 +12,7 @@ from unbraid.models.dpig.generator import (
     Decoder,
     Discriminator,
     Generator,
+    Modulation,
     TiledConvolution,
 )
 from unbraid.models.dpig.pose import KEYPOINTS, body_mask
@@ -105,6 +106,15 @@ def test_the_controls_are_of_equal_size_and_differ_in_what_they_name(control: st
     assert sizes[1] == pytest.approx(sizes[0], rel=0.15)
     if networks.encoder.kind == "plain":
         assert sizes[1] >= sizes[0]
+
+
+def test_a_plain_encoder_leaves_the_decoder_factored() -> None:
+    """Each control changes one of the two."""
+    modulation = Decoder(
+        DecoderSpec(4, 3, 8, "modulated"), EncoderSpec("plain", 4, 4, 3, 16, 5, 7), DRAWING, IMAGE
+    ).modulations[0]
+    assert isinstance(modulation, Modulation)
+    assert [linear.in_features for linear in modulation.linears if isinstance(linear, nn.Linear)] == [35, 7]
 
 
 def test_somebody_who_cannot_be_found_has_no_foreground() -> None:

@@ -210,15 +210,6 @@ def test_the_foreground_modulates_within_the_bodys_mask_and_the_background_outsi
     assert torch.equal(everywhere, torch.full_like(everywhere, 36))
 
 
-def test_a_plain_encoder_leaves_the_decoder_factored() -> None:
-    """Each control changes one of the two."""
-    encoder = EncoderSpec("plain", 4, 3, 2, 8, 5, 7)
-    network = Decoder(DecoderSpec(6, 3, 9, "modulated"), encoder, DRAWING, IMAGE)
-    modulation = network.modulations[0]
-    assert isinstance(modulation, Modulation)
-    assert [linear.in_features for linear in modulation.linears if isinstance(linear, nn.Linear)] == [35, 7]
-
-
 def test_the_encoder_crops_masked_features_and_hides_them_from_the_background() -> None:
     torch.manual_seed(0)
     network, images, keypoints = AppearanceEncoder(ENCODER, DRAWING, IMAGE), torch.rand(2, 3, 32, 16), somebody()

@@ -59,21 +59,23 @@ class EvaluationData:
         config: of the run; ``run.labels=false`` leaves out what training does not see.
         split: that is measured on, or shown.
         world: of the ranks that call at the same time; the default is one.
+        whole: whether measures that read the first samples of the split read all of them.
     """
 
     config: SystemConfig
     device: torch.device
     split: str
     world: World = field(default_factory=World)
+    whole: bool = False
 
     def held_out(self, limit: int | None = None, batch: int = EVALUATION_BATCH) -> Iterator[Batch]:
         """Samples of the split that is measured on, in packed order.
 
         Args:
-            limit: samples in all, over all ranks; None is the whole split.
+            limit: samples in all, over all ranks; None is the whole split, as is any limit if ``whole`` is set.
             batch: samples in a batch.
         """
-        return self._read(self.split, limit, batch)
+        return self._read(self.split, None if self.whole else limit, batch)
 
     def training(self, limit: int, batch: int = EVALUATION_BATCH) -> Iterator[Batch]:
         """Samples of the training split, see :meth:`held_out`; without random changes."""

@@ -19,12 +19,13 @@ from unbraid.trainers.runs.record import input_key, read_config
 from unbraid.trainers.system import Model, evaluate, load_model
 
 
-def evaluate_run(storage: str, name: str, step: int | None, split: str | None = None) -> dict[str, float]:
+def evaluate_run(storage: str, name: str, step: int | None, split: str | None = None, whole: bool = False) -> dict[str, float]:
     """The measures of a run's checkpoint, on this process's device.
 
     Args:
         step: of the checkpoint; None is the newest.
         split: to measure; None is the one that the run reports.
+        whole: see :class:`unbraid.trainers.data.EvaluationData`.
 
     Raises:
         DataError: when there is no such run, or its set has no such split.
@@ -34,7 +35,8 @@ def evaluate_run(storage: str, name: str, step: int | None, split: str | None = 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = read_config(store)
     model, updates = read_model(store, device, step)
-    return {"step": updates, **evaluate(config, model, EvaluationData(config, device, split or config.data.reported_split))}
+    data = EvaluationData(config, device, split or config.data.reported_split, whole=whole)
+    return {"step": updates, **evaluate(config, model, data)}
 
 
 def read_model(store: Store, device: torch.device, step: int | None = None) -> tuple[Model, int]:

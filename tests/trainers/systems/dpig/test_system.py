@@ -18,7 +18,7 @@ from unbraid.models.random import RandomSource
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.errors import CheckpointError, ConfigError
-from unbraid.trainers.evaluate import open_model
+from unbraid.trainers.evaluate import evaluate_run, open_model
 from unbraid.trainers.launch.preflight import preflight
 from unbraid.trainers.measures.similarity import image_quality
 from unbraid.trainers.runs.checkpoint import Checkpoints
@@ -219,6 +219,24 @@ def test_pairs_are_of_the_same_person(people_url: str) -> None:
     assert torch.equal(people.person[condition], people.person[target])
     assert (people.pose[condition] != people.pose[target]).all()
     assert len(condition) >= 24
+
+
+def test_a_whole_split_is_measured_where_it_is_asked_for(trained_dpig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve held-out images, four of each of three people, make twelve pairs; the first four images make fewer."""
+    pairs: list[int] = []
+
+    def counted(people: People) -> tuple[Tensor, Tensor]:
+        condition, target = same_person_pairs(people)
+        pairs.append(len(condition))
+        return condition, target
+
+    monkeypatch.setattr("unbraid.trainers.systems.dpig.appearance.measures.same_person_pairs", counted)
+    monkeypatch.setattr("unbraid.trainers.systems.dpig.appearance.measures.EVALUATED", 4)
+    few = evaluate_run(str(trained_dpig), "appearance", None)
+    whole = evaluate_run(str(trained_dpig), "appearance", None, whole=True)
+    assert pairs[0] <= 4
+    assert pairs[1] == 12
+    assert few["transfer/ssim_pg2"] != whole["transfer/ssim_pg2"]
 
 
 def test_impossible_poses_are_told(people_url: str) -> None:

@@ -51,6 +51,17 @@ def ablation(figures: Figures) -> None:
             figures.figure(f"ablation.{preset}.info_categorical", value, f"nats at {ABLATION_UPDATES} updates", expected)
 
 
+def variances(figures: Figures) -> None:
+    """A fixed against a learnt variance of the continuous codes: what Q reads of them, and what that costs the categorical."""
+    measures = ("code/accuracy", "info/continuous_0_explained", "info/continuous_1_explained", "info/continuous_0_share")
+    for kind, preset in (("fixed", "infogan-mnist-small"), ("learnt", "infogan-mnist-small-learnt-variance")):
+        runs = [store for store in (trained(preset, seed) for seed in SEEDS) if store is not None]
+        for measure in measures if runs else ():
+            found = [float(read_run(store)["evaluation"][measure]) for store in runs]
+            unit = f"median of {len(found)} seeds, {min(found):.3f} to {max(found):.3f}"
+            figures.figure(f"variance.{kind}_{measure.split('/')[1]}", statistics.median(found), unit)
+
+
 def main() -> None:
     figures = Figures("first_light_accuracy", ", ".join(map(str, SEEDS)))
     for preset, goal in (("infogan-mnist", 0.94), ("infogan-mnist-reference", 0.80)):
@@ -58,6 +69,8 @@ def main() -> None:
             accuracies(figures, preset, goal)
     if figures.wants("ablation"):
         ablation(figures)
+    if figures.wants("variance"):
+        variances(figures)
 
 
 if __name__ == "__main__":

@@ -78,29 +78,30 @@ class NoiseMapping(nn.Module):
     Embeddings of stage I have any scale, often 0.01. Φ and its critic work on standardised ones.
 
     Args:
-        spec: None is no network: noise itself is the standardised embedding, so that a whitened mapping draws from the Gaussian
-            of the embeddings' mean and covariance.
+        spec: None is no network: a correlated mapping without one draws from the Gaussian of the embeddings' mean and
+            covariance.
         width: of noise and embeddings.
-        whitened: standardised embeddings have covariance I, not only deviations of 1.
+        correlated: the output is multiplied by ``factor``, so that what the layers give as noise of covariance I has the
+            embeddings' covariance.
 
     Attributes:
         mean, std: of stage I's embeddings, (width,). At first 0 and 1, which is the paper's form: no standardisation.
         factor: L of the covariance LLᵀ of embeddings so scaled, (width, width), lower triangular, at first I; None where
-            not whitened.
+            not correlated.
     """
 
     mean: Tensor
     std: Tensor
     factor: Tensor | None
 
-    def __init__(self, spec: MappingSpec | None, width: int, whitened: bool = False) -> None:
+    def __init__(self, spec: MappingSpec | None, width: int, correlated: bool = False) -> None:
         super().__init__()
         self.width = width
         self.is_gaussian = spec is None
         self.is_residual = spec is not None and spec.residual
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
-        self.register_buffer("factor", torch.eye(width) if whitened else None)
+        self.register_buffer("factor", torch.eye(width) if correlated else None)
         self.layers = nn.Sequential()
         if spec is not None:
             self.layers = perceptron(width, spec.hidden, spec.pairs, width, spec.slope)
@@ -113,22 +114,24 @@ class NoiseMapping(nn.Module):
     def forward(self, noise: Tensor) -> Tensor:
         """Noise (B, width) → standardised embeddings (B, width)."""
         embedding: Tensor = self.layers(noise)
-        return noise + embedding if self.is_residual else embedding
+        if self.is_residual:
+            embedding = noise + embedding
+        return embedding if self.factor is None else embedding @ self.factor.T
 
     def draw(self, noise: Tensor) -> Tensor:
         """Noise (B, width) → embeddings (B, width) in the scale of stage I."""
-        standardised: Tensor = self(noise)
-        if self.factor is not None:
-            standardised = standardised @ self.factor.T
-        return standardised * self.std + self.mean
+        embedding: Tensor = self(noise) * self.std + self.mean
+        return embedding
 
     def standardise(self, embedding: Tensor) -> Tensor:
         """Embeddings of stage I (B, width) → standardised ones (B, width)."""
-        scaled = (embedding - self.mean) / self.std
-        if self.factor is None:
-            return scaled
-        whitened: Tensor = torch.linalg.solve_triangular(self.factor, scaled.T, upper=False)
-        return whitened.T
+        return (embedding - self.mean) / self.std
+
+    def noise_of(self, embedding: Tensor) -> Tensor:
+        """The noise (B, width) that a Gaussian draws these embeddings (B, width) from, exactly."""
+        assert self.is_gaussian and self.factor is not None, "layers have no inverse"
+        noise: Tensor = torch.linalg.solve_triangular(self.factor, self.standardise(embedding).T, upper=False)
+        return noise.T
 
     @torch.no_grad()
     def fit(self, moments: Moments) -> None:
@@ -141,11 +144,11 @@ class NoiseMapping(nn.Module):
 
 
 class NoiseMappings(nn.Module):
-    """The player of stage II: one Φ for each factor; see :class:`NoiseMapping` for specs that are None and ``whitened``."""
+    """The player of stage II: one Φ for each factor; see :class:`NoiseMapping` for specs that are None and ``correlated``."""
 
-    def __init__(self, specs: ByFactor[str, MappingSpec | None], widths: ByFactor[str, int], whitened: bool = False) -> None:
+    def __init__(self, specs: ByFactor[str, MappingSpec | None], widths: ByFactor[str, int], correlated: bool = False) -> None:
         super().__init__()
-        mappings = {factor: NoiseMapping(spec, widths[factor], whitened) for factor, spec in specs.items()}
+        mappings = {factor: NoiseMapping(spec, widths[factor], correlated) for factor, spec in specs.items()}
         self.by_factor = nn.ModuleDict(mappings)
 
     def as_dict(self) -> dict[str, NoiseMapping]:

@@ -130,7 +130,7 @@ class MappingSpec:
         critic_hidden, critic_layers: units of each hidden layer of the critic, and how many.
         slope: of Φ's leaky ReLU; ``critic_slope`` of the critic's.
         thinning: both learn from every so-manieth person of an update: with 2 from half of those that ``data.batch`` gives.
-        residual: Φ adds its layers' output, at first 0, to the noise. With ``standardise: whitened`` and ``noise_std: 1`` it
+        residual: Φ adds its layers' output, at first 0, to the noise. With ``standardise: correlated`` and ``noise_std: 1`` it
             begins as the Gaussian of the embeddings' mean and covariance, and learns what is different.
     """
 

@@ -176,9 +176,9 @@ class Model:
             embedding of fresh noise.
         """
         mapping = self.mapping(factor)
-        target = mapping.standardise(embedding)
         if mapping.is_gaussian:
-            return target, target.new_zeros(len(target))
+            return mapping.noise_of(embedding), embedding.new_zeros(len(embedding))
+        target = mapping.standardise(embedding)
         noise = torch.zeros_like(embedding).requires_grad_()
         adam = torch.optim.Adam([noise], lr=rate)
         for _ in range(steps):

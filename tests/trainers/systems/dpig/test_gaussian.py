@@ -30,7 +30,7 @@ from unbraid.trainers.systems.dpig.plausibility import joint_deviations
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GAUSSIAN = ("kind=gaussian", "run.name=gaussian")
-WHITENED = ("standardise=whitened", "fit_updates=3", "run.updates=5", "noise_std=1")
+CORRELATED = ("standardise=correlated", "fit_updates=3", "run.updates=5", "noise_std=1")
 
 
 def correlated(count: int, seed: int = 0) -> Tensor:
@@ -63,7 +63,8 @@ def test_the_gaussian_draws_mean_and_covariance_and_is_inverted_exactly() -> Non
     scale = Scale.of(values)
     assert torch.allclose(scale(drawn).mean(0), torch.zeros(5), atol=0.03)
     assert torch.allclose(torch.cov(scale(drawn).T), torch.cov(scale(values).T), atol=0.04)
-    assert torch.allclose(mapping.draw(mapping.standardise(values)), values, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(mapping.draw(mapping.noise_of(values)), values, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(torch.cov(mapping.noise_of(values).T), torch.eye(5), atol=0.01)
 
 
 def test_numbers_that_never_change_or_depend_on_each_other_are_drawn_so() -> None:
@@ -74,24 +75,25 @@ def test_numbers_that_never_change_or_depend_on_each_other_are_drawn_so() -> Non
     assert (drawn[:, 7] - 3).abs().max() < 0.05 * values[:, 2].std()
 
 
-def test_a_whitened_residual_mapping_begins_as_the_gaussian() -> None:
+def test_a_correlated_residual_mapping_begins_as_the_gaussian() -> None:
     values, moments = correlated(4000), Moments(5)
     moments.add(values)
-    mapping = NoiseMapping(MappingSpec(8, 1, residual=True), 5, whitened=True)
+    mapping = NoiseMapping(MappingSpec(8, 1, residual=True), 5, correlated=True)
     mapping.fit(moments)
     noise = torch.randn(10, 5)
     assert torch.equal(mapping.draw(noise), fitted_gaussian(values).draw(noise))
-    assert torch.allclose(torch.cov(mapping.standardise(values).T), torch.eye(5), atol=0.01)
+    assert torch.allclose(mapping.draw(noise), mapping.mean + mapping.std * mapping(noise))
+    assert torch.allclose(mapping.standardise(values), (values - mapping.mean) / mapping.std)
     mapping(noise).square().sum().backward()
     last = list(mapping.layers.parameters())[-2]
     assert last.grad is not None
     assert last.grad.abs().sum() > 0
 
 
-def test_a_mapping_that_is_not_whitened_stores_no_factor() -> None:
+def test_a_mapping_that_is_not_correlated_stores_no_factor() -> None:
     assert set(NoiseMapping(MappingSpec(8, 1), 5).state_dict()) >= {"mean", "std"}
     assert "factor" not in NoiseMapping(MappingSpec(8, 1), 5).state_dict()
-    assert set(NoiseMappings({"pose": None}, {"pose": 5}, whitened=True).state_dict()) == {
+    assert set(NoiseMappings({"pose": None}, {"pose": 5}, correlated=True).state_dict()) == {
         f"by_factor.pose.{name}" for name in ("mean", "std", "factor")
     }
 
@@ -141,8 +143,8 @@ def test_a_gaussian_run_resumes_bit_for_bit_is_measured_and_draws(trained_dpig: 
     assert left.max() == 0
 
 
-def test_a_whitened_wgan_fits_first_and_learns_then(trained_dpig: Path, people_url: str) -> None:
-    config = stage_config("mapping", people_url, trained_dpig, *WHITENED)
+def test_a_correlated_wgan_fits_first_and_learns_then(trained_dpig: Path, people_url: str) -> None:
+    config = stage_config("mapping", people_url, trained_dpig, *CORRELATED)
     system = build_system(config, CPU, World())
     assert isinstance(system, MappingSystem)
     before = weights(system, "mappings", "critics")
@@ -166,7 +168,7 @@ def test_a_residual_mapping_draws_what_a_gaussian_does_before_it_learns(
     residual: bool, trained_dpig: Path, people_url: str
 ) -> None:
     layers = f"networks.pose={{hidden: 8, pairs: 1, critic_hidden: 8, critic_layers: 2, residual: {str(residual).lower()}}}"
-    ours = build_system(stage_config("mapping", people_url, trained_dpig, *WHITENED, layers), CPU, World())
+    ours = build_system(stage_config("mapping", people_url, trained_dpig, *CORRELATED, layers), CPU, World())
     theirs = build_system(stage_config("mapping", people_url, trained_dpig, *GAUSSIAN), CPU, World())
     for system in (ours, theirs):
         system.step(first_batch(people_url))
@@ -174,9 +176,11 @@ def test_a_residual_mapping_draws_what_a_gaussian_does_before_it_learns(
     assert torch.equal(*drawn) == residual
 
 
-def test_whitening_that_leaves_no_update_to_learn_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"fit_updates=64: standardise=whitened learns nothing in these, and run\.updates=64"):
-        resolve("dpig-people-small-mapping", ["standardise=whitened", "run.updates=64"])
+def test_fitting_that_leaves_no_update_to_learn_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"fit_updates=64: standardise=correlated learns nothing in these, and run\.updates=64"
+    ):
+        resolve("dpig-people-small-mapping", ["standardise=correlated", "run.updates=64"])
 
 
 def test_a_gaussian_needs_no_batch_that_is_dealt_to_critics() -> None:

@@ -367,7 +367,7 @@ def test_a_set_without_keypoints_is_refused(people_url: str, tmp_path: Path) -> 
         ("mapping", "loss.critic_updates=7", r"loss\.critic_updates=7"),
         ("mapping", "factors=[pose, pose]", "at most once"),
         ("mapping", "kind=normal", "kind: Input should be 'wgan' or 'gaussian'"),
-        ("mapping", "standardise=white", "standardise: .*'whitened'"),
+        ("mapping", "standardise=white", "standardise: .*'correlated'"),
     ],
 )
 def test_configurations_that_cannot_run_are_refused(stage: str, override: str, message: str) -> None:

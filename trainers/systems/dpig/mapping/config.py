@@ -66,7 +66,8 @@ class Config(PeopleConfig):
         factors: that are learnt.
         noise_std: standard deviation of the mappings' input.
         standardise: false is the paper. True: learn embeddings scaled to mean 0 and deviation 1 by the first batch's.
-            ``whitened``: scaled to covariance I by the batches of the first ``fit_updates`` updates, which learn nothing.
+            ``correlated``: scaled by the batches of the first ``fit_updates`` updates, which learn nothing, and what Φ gives is
+            multiplied by a factor of their covariance.
     """
 
     watched: ClassVar[tuple[str, ...]] = ("wasserstein/", "gaussian/")
@@ -80,7 +81,7 @@ class Config(PeopleConfig):
     stages: StagesConfig = StagesConfig()
     factors: tuple[Factor, ...] = ("foreground", "background", "pose")
     noise_std: float = Field(0.2, gt=0)
-    standardise: bool | Literal["whitened"] = False
+    standardise: bool | Literal["correlated"] = False
     fit_updates: int = Field(64, ge=1)
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
@@ -108,9 +109,9 @@ class Config(PeopleConfig):
         return {factor: getattr(self.networks, factor) for factor in self.factors}
 
     @property
-    def is_whitened(self) -> bool:
-        """Whether the mappings' output is scaled to the embeddings' covariance."""
-        return self.kind == "gaussian" or self.standardise == "whitened"
+    def is_correlated(self) -> bool:
+        """Whether the mappings' output is multiplied by a factor of the embeddings' covariance."""
+        return self.kind == "gaussian" or self.standardise == "correlated"
 
     @property
     def input_std(self) -> float:
@@ -120,12 +121,12 @@ class Config(PeopleConfig):
     @property
     def fitted_updates(self) -> int:
         """First updates whose batches decide how embeddings are standardised, where they are."""
-        return self.fit_updates if self.standardise == "whitened" else 1
+        return self.fit_updates if self.standardise == "correlated" else 1
 
     @property
     def unlearnt_updates(self) -> int:
         """First updates of the WGAN in which nothing is learnt."""
-        return self.fit_updates if self.standardise == "whitened" else 0
+        return self.fit_updates if self.standardise == "correlated" else 0
 
     def widths(self, appearance: AppearanceConfig, pose: PoseConfig) -> dict[str, int]:
         """Length of each factor's embedding in stage I."""
@@ -197,9 +198,9 @@ class Config(PeopleConfig):
 
     @model_validator(mode="after")
     def _something_is_learnt(self) -> Self:
-        if self.kind == "wgan" and self.standardise == "whitened" and self.fit_updates >= self.run.updates:
+        if self.kind == "wgan" and self.standardise == "correlated" and self.fit_updates >= self.run.updates:
             raise ValueError(
-                f"fit_updates={self.fit_updates}: standardise=whitened learns nothing in these, and run.updates="
+                f"fit_updates={self.fit_updates}: standardise=correlated learns nothing in these, and run.updates="
                 f"{self.run.updates} leaves none after them: raise run.updates or lower fit_updates"
             )
         if not self.factors or len(set(self.factors)) != len(self.factors):

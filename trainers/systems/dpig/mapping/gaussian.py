@@ -25,7 +25,7 @@ class GaussianSystem(EmbeddingSystem):
 
     def __init__(self, config: Config, stage_one: StageOne, device: torch.device, world: World) -> None:
         widths = stage_one.widths(config.factors)
-        self.mappings = frozen(NoiseMappings(config.mapping_specs, widths, whitened=True).to(device))
+        self.mappings = frozen(NoiseMappings(config.mapping_specs, widths, correlated=True).to(device))
         super().__init__(config, stage_one, (), device, world, {"mappings": self.mappings}, has_moments=True)
 
     @property

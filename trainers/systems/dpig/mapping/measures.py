@@ -88,7 +88,7 @@ def fitted_gaussian(embeddings: Tensor) -> NoiseMapping:
     width = embeddings.shape[1]
     moments = Moments(width).to(embeddings.device)
     moments.add(embeddings)
-    mapping = NoiseMapping(None, width, whitened=True).to(embeddings.device)
+    mapping = NoiseMapping(None, width, correlated=True).to(embeddings.device)
     mapping.fit(moments)
     return mapping
 

@@ -32,7 +32,7 @@ def load_model(
     assert isinstance(pose, PoseConfig)
     generator, autoencoder = new_generator(appearance).to(device), new_pose_autoencoder(pose).to(device)
     widths = config.widths(appearance, pose)
-    mappings = frozen(NoiseMappings(config.mapping_specs, widths, config.is_whitened).to(device))
+    mappings = frozen(NoiseMappings(config.mapping_specs, widths, config.is_correlated).to(device))
     stored = "mappings" if config.kind == "gaussian" else "mappings_ema"
     named = ((generator, "generator"), (autoencoder, "pose_autoencoder"), (mappings, stored))
     for network, name in named:

@@ -28,12 +28,12 @@ class MappingSystem(EmbeddingSystem):
     """Two players, mappings and critics, one of each a factor."""
 
     def __init__(self, config: Config, stage_one: StageOne, device: torch.device, world: World) -> None:
-        widths, whitened = stage_one.widths(config.factors), config.standardise == "whitened"
-        mappings = NoiseMappings(config.mapping_specs, widths, whitened).to(device)
+        widths, correlated = stage_one.widths(config.factors), config.is_correlated
+        mappings = NoiseMappings(config.mapping_specs, widths, correlated).to(device)
         critics = EmbeddingCritics(config.critic_specs, widths).to(device)
         self.mappings = _player("mappings", mappings, config.optim.lr_mapping, config, world, ema=True)
         self.critics = _player("critics", critics, config.optim.lr_critic, config, world, ema=False)
-        super().__init__(config, stage_one, (self.mappings, self.critics), device, world, {}, has_moments=whitened)
+        super().__init__(config, stage_one, (self.mappings, self.critics), device, world, {}, has_moments=correlated)
 
     @property
     def model(self) -> Model:
@@ -43,7 +43,7 @@ class MappingSystem(EmbeddingSystem):
     def step(self, batch: Batch) -> Scalars:
         """``loss.critic_updates`` updates of the critics, each on its share of the batch, then one of the mappings.
 
-        Where embeddings are standardised, the first updates fit that: with ``whitened`` so many as ``fit_updates``, which do
+        Where embeddings are standardised, the first updates fit that: with ``correlated`` so many as ``fit_updates``, which do
         nothing else, otherwise the first one.
         """
         self.begin_update()

@@ -27,6 +27,7 @@ BROKEN = (3, 4, 5)
 CACHE = ROOT / ".unbraid" / "mutants"
 MODELS, SYSTEMS, STEP, RUNS = "tests/models", "tests/trainers/systems", "tests/trainers/step", "tests/trainers/runs"
 INFOGAN, DPIG, CDD = (f"{SYSTEMS}/{name}/test_system.py" for name in ("infogan", "dpig", "cdd"))
+INFOGAN_SIGNS, DPIG_SIGNS = (f"{SYSTEMS}/{name}/test_signs.py" for name in ("infogan", "dpig"))
 DPIG_STEP, CDD_STEP = (f"{SYSTEMS}/{name}/test_step.py" for name in ("dpig", "cdd"))
 ALL_STEPS = [f"{STEP}/test_precision.py", f"{STEP}/test_scalars.py", f"{STEP}/test_schedule.py"]
 GUARDS: dict[str, dict[str, list[str]]] = {
@@ -51,10 +52,10 @@ GUARDS: dict[str, dict[str, list[str]]] = {
         "models/cdd/translators.py": [MODELS],
     },
     "steps": {
-        "trainers/systems/infogan/system.py": [INFOGAN, *ALL_STEPS],
-        "trainers/systems/dpig/appearance/system.py": [DPIG_STEP, DPIG, *ALL_STEPS],
-        "trainers/systems/dpig/mapping/system.py": [DPIG_STEP, DPIG, *ALL_STEPS],
-        "trainers/systems/dpig/pose/system.py": [DPIG_STEP, DPIG, *ALL_STEPS],
+        "trainers/systems/infogan/system.py": [INFOGAN_SIGNS, INFOGAN, *ALL_STEPS],
+        "trainers/systems/dpig/appearance/system.py": [DPIG_SIGNS, DPIG_STEP, DPIG, *ALL_STEPS],
+        "trainers/systems/dpig/mapping/system.py": [DPIG_SIGNS, DPIG_STEP, DPIG, *ALL_STEPS],
+        "trainers/systems/dpig/pose/system.py": [DPIG_SIGNS, DPIG_STEP, DPIG, *ALL_STEPS],
         "trainers/systems/cdd/system.py": [CDD_STEP, CDD, *ALL_STEPS],
         "trainers/systems/cdd/losses.py": [CDD_STEP, CDD, *ALL_STEPS],
     },
@@ -81,7 +82,8 @@ GUARDS: dict[str, dict[str, list[str]]] = {
 GOALS = {"models": ">= 90", "steps": ">= 90"}
 SEEDED = ("models/random.py", "self._generator.manual_seed(int(mine >> np.uint64(1)))")
 SEEDED_DEFAULT = ("models/random.py", "torch.manual_seed(int(default >> np.uint64(1)) + self.rank)")
-POSE_LOSS = ("trainers/systems/dpig/pose/system.py", "loss = pose_loss(rebuilt.float(), vectors)")
+_POSE_LOSS_LINE = 'loss = pose_loss(rebuilt.float(), vectors, counts_missing=self.config.loss.missing == "counted")'
+POSE_LOSS = ("trainers/systems/dpig/pose/system.py", _POSE_LOSS_LINE)
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (*SEEDED, "arithmetic"): "any bits of the hash seed as well",
     (*SEEDED, "constant + 1"): "any bits of the hash seed as well",

@@ -37,12 +37,14 @@ def information_loss(mutual_information: Mapping[str, Tensor], weight_categorica
     return total
 
 
-def pose_loss(fake: Tensor, real: Tensor) -> Tensor:
-    """Mean squared error of pose vectors (B, 54), without the coordinates of keypoints that are missing in ``real``.
+def pose_loss(fake: Tensor, real: Tensor, counts_missing: bool) -> Tensor:
+    """Mean squared error of pose vectors (B, 54).
 
-    A missing keypoint has no true coordinates. If the decoder had to predict a fixed place for it, then embeddings between
-    "missing" and "visible" would be decoded to places on the way there.
+    Args:
+        counts_missing: whether coordinates of keypoints that are missing in ``real``, which are 0, count.
     """
+    if counts_missing:
+        return (fake - real).square().mean()
     known = real.view(len(real), -1, 3)[:, :, 2:].repeat(1, 1, 3)
     known[:, :, 2] = 1  # visibility is always known
     return ((fake - real).square() * known.flatten(1)).mean()

@@ -1,6 +1,6 @@
 """DPIG's networks of stage I (Ma et al., CVPR 2018): encoder of appearance, decoder of appearance and pose, discriminator.
 
-Convolutions have ReLU, and are 3×3 but for the 1×1 ones after each upsampling; embeddings and the image itself are linear.
+Convolutions are 3×3, but for the 1×1 ones after each upsampling, and have ReLU; embeddings and the image itself are linear.
 """
 
 from collections.abc import Callable, Sequence
@@ -187,7 +187,8 @@ class Decoder(nn.Module):
             widths.append(joined)
             channels = n * max(level - 1, 1)
             if level > 1:
-                self.narrowing.append(nn.Sequential(nn.Conv2d(joined, channels, 1), nn.ReLU()))
+                activation = nn.ReLU() if spec.rectified else nn.Identity()
+                self.narrowing.append(nn.Sequential(nn.Conv2d(joined, channels, 1), activation))
         self.last = nn.Conv2d(joined, image.channels, 3, 1, 1)
         self.is_factored = spec.kind == "factored" and encoder.background > 0
         vectors = (encoder.foreground, encoder.background) if self.is_factored else (encoder.foreground + encoder.background,)
@@ -241,6 +242,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, spec: DiscriminatorSpec, image: ImageSpec) -> None:
         super().__init__()
+        self.is_joint = spec.statistics == "joint"
         channels, layers = image.channels, nn.ModuleList()
         for i, out in enumerate(spec.channels):
             norm: list[nn.Module] = [nn.BatchNorm2d(out)] if i else []
@@ -259,8 +261,15 @@ class Discriminator(nn.Module):
         return logits.squeeze(1)
 
     def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) each → logits of real and of generated ones (B,), each normalised by its own statistics."""
-        return self.logits(real), self.logits(fake)
+        """Images (B, 3, H, W) each → logits of real and of rebuilt ones (B,)."""
+        if not self.is_joint:
+            return self.logits(real), self.logits(fake)
+        of_real, of_fake = self.logits(torch.cat([real, fake])).split([len(real), len(fake)])
+        return of_real, of_fake
+
+    def forward_fake(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The logits of rebuilt images (B,) alone, for the generator's loss; real ones count where statistics are joint."""
+        return self(real, fake)[1] if self.is_joint else self.logits(fake)
 
 
 def halved(size: tuple[int, int], times: int) -> tuple[int, int]:

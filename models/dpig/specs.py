@@ -6,6 +6,7 @@ from typing import Literal
 Kind = Literal["factored", "plain"]
 """Of an encoder or a decoder: DPIG's, or its control without factors."""
 Conditioning = Literal["tiled", "modulated"]
+Statistics = Literal["joint", "each"]
 FACTORS = ("foreground", "background", "pose")
 REGION_COUNT = 7
 
@@ -84,6 +85,7 @@ class DecoderSpec:
         conditioning: ``tiled`` is the paper's: appearance enters as constant maps beside the heat-maps, through n channels.
             ``modulated`` also scales and shifts the input of every block (FiLM, Perez et al., AAAI 2018), because few channels
             do not carry an embedding of 350 numbers.
+        rectified: a ReLU after the 1×1 convolution that follows each upsampling, as in the paper.
         kind: where ``modulated`` conditioning acts. ``factored``: the foreground within the pose's body mask, the background
             outside of it. ``plain``: both everywhere, the control. ``tiled`` conditioning is the same for both.
     """
@@ -93,14 +95,23 @@ class DecoderSpec:
     bottleneck: int = 64
     conditioning: Conditioning = "tiled"
     kind: Kind = "factored"
+    rectified: bool = True
 
 
 @dataclass(frozen=True)
 class DiscriminatorSpec:
-    """DCGAN's discriminator: 5×5 convolutions of stride 2 with these channels, all but the first with batch norm."""
+    """DCGAN's discriminator: 5×5 convolutions of stride 2, all but the first with batch norm.
+
+    Attributes:
+        channels: of the convolutions.
+        slope: of the leaky ReLU.
+        statistics: of batch norm. ``joint``, of real and rebuilt images together, is the reference code's, which takes both as
+            one batch in the generator's update too; ``each`` has those of its own kind only.
+    """
 
     channels: tuple[int, ...] = (64, 128, 256, 512)
     slope: float = 0.2
+    statistics: Statistics = "joint"
 
 
 @dataclass(frozen=True)

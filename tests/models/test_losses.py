@@ -44,11 +44,11 @@ def test_where_a_missing_keypoint_would_be_is_not_asked() -> None:
     real[0, 2] = 1  # the first keypoint of the first pose is there
     fake = real.clone()
     fake[1, :2] = 5
-    assert pose_loss(fake, real) == 0
+    assert pose_loss(fake, real, counts_missing=False) == 0
     fake[0, 1] = 3
-    assert pose_loss(fake, real).item() == pytest.approx(9 / 108)
+    assert pose_loss(fake, real, counts_missing=False).item() == pytest.approx(9 / 108)
     fake[1, 2] = 1
-    assert pose_loss(fake, real).item() == pytest.approx(10 / 108)
+    assert pose_loss(fake, real, counts_missing=False).item() == pytest.approx(10 / 108)
 
 
 def test_losses_of_rounded_inputs_are_computed_in_float32() -> None:
@@ -102,4 +102,5 @@ def test_a_pose_is_compared_in_visible_coordinates_and_in_every_visibility() -> 
     fake = real.clone()
     fake[0, 3], fake[0, 4] = 2, 3  # its row and column
     fake[0, 0], fake[0, 8] = 7, 0.5  # a row and a visibility of others that are not
-    assert pose_loss(fake, real).item() == pytest.approx((4 + 9 + 0.25) / 54)
+    assert pose_loss(fake, real, counts_missing=False).item() == pytest.approx((4 + 9 + 0.25) / 54)
+    assert pose_loss(fake, real, counts_missing=True).item() == pytest.approx((4 + 9 + 0.25 + 49) / 54)

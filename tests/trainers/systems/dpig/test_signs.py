@@ -73,7 +73,7 @@ def test_the_generator_rebuilds_and_passes_for_real(term: str, weights: tuple[st
 
     def own() -> Tensor:
         rebuilt: Tensor = system.generator.network(images, keypoints)
-        adversarial = torch.sigmoid(system.discriminator.network.logits(rebuilt)).log().mean()
+        adversarial = torch.sigmoid(system.discriminator.network(images, rebuilt)[1]).log().mean()
         reconstruction = -(rebuilt - images).abs().mean()
         return {"adversarial": adversarial, "reconstruction": reconstruction, "both": 20 * reconstruction + adversarial}[term]
 

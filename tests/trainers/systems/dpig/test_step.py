@@ -54,7 +54,7 @@ def test_stage_one_minimises_weighted_l1_and_adversarial_loss(
     l1 = (rebuilt - images).abs().mean()
     expected = 7 * l1
     if adversarial:
-        cross_entropy = generator_loss(system.discriminator.network.logits(rebuilt))
+        cross_entropy = generator_loss(system.discriminator.network(images, rebuilt)[1])
         expected = expected + adversarial * cross_entropy
         assert scalars["loss/g"].item() == pytest.approx(cross_entropy.item(), rel=1e-5)
     assert losses[0].item() == pytest.approx(expected.item(), rel=1e-5)
@@ -105,10 +105,12 @@ def test_a_step_of_stage_one_is_of_the_batch_and_counts(people_url: str, tmp_pat
     assert system.updates == 1
 
 
+@pytest.mark.parametrize("missing", ["counted", "left_out"])
 def test_the_pose_branch_minimises_its_weighted_squared_error(
-    people_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    missing: str, people_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    system = build_system(stage_config("pose", people_url, tmp_path, "loss.reconstruction=7"), CPU, World())
+    config = stage_config("pose", people_url, tmp_path, "loss.reconstruction=7", f"loss.missing={missing}")
+    system = build_system(config, CPU, World())
     assert isinstance(system, PoseSystem)
     losses = captured(system.autoencoder, monkeypatch)
     batch = first_batch(people_url)
@@ -116,10 +118,28 @@ def test_the_pose_branch_minimises_its_weighted_squared_error(
     system.random.seek(0)
     _, keypoints = training_batch(batch, system.config.data.augment, system.random)
     vectors = pose_vectors(keypoints, SIZE)
-    expected = pose_loss(system.autoencoder.network(vectors), vectors).item()
+    expected = pose_loss(system.autoencoder.network(vectors), vectors, counts_missing=missing == "counted").item()
     assert losses[0].item() == pytest.approx(7 * expected, rel=1e-5)
     assert scalars["loss/pose"].item() == pytest.approx(expected, rel=1e-5)
     assert system.updates == 1
+
+
+@pytest.mark.parametrize("statistics", ["joint", "each"])
+def test_rebuilt_images_are_judged_with_real_ones_where_statistics_are_joint(
+    statistics: str, people_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In both players' updates: the generator's logits are the discriminator's."""
+    system = appearance(people_url, tmp_path, f"networks.discriminator.statistics={statistics}", "loss.reconstruction=1e-9")
+    images, keypoints = normalised(first_batch(people_url, 4)["image"]), first_batch(people_url, 4)["keypoints"]
+    rebuilt = system.generator(images, keypoints)
+    network = system.discriminator.network
+    alone, together = network.logits(rebuilt), network.logits(torch.cat([images, rebuilt]))[4:]
+    expected = together if statistics == "joint" else alone
+    assert not torch.allclose(alone, together, atol=1e-4)
+    assert torch.allclose(network(images, rebuilt)[1], expected, atol=1e-5)
+    losses = captured(system.generator, monkeypatch)
+    system._update_generator(images, rebuilt)
+    assert losses[0].item() == pytest.approx(0.1 * generator_loss(expected).item(), rel=1e-3)
 
 
 @pytest.mark.parametrize("smoothness", ["clipping", "penalty"])

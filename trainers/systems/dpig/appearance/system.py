@@ -78,7 +78,7 @@ class Appearance(Adversaries):
             return {"loss/l1": reconstruction.detach()}
         with self.discriminator.frozen():
             with self.autocast():
-                logits = self.discriminator.network.logits(rebuilt)
+                logits = self.discriminator.network.forward_fake(images, rebuilt)
             adversarial = generator_loss(logits)
             self.generator.update(weight.reconstruction * reconstruction + weight.adversarial * adversarial)
         return {"loss/l1": reconstruction.detach(), "loss/g": adversarial.detach()}

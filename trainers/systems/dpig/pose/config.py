@@ -16,9 +16,16 @@ class NetworksConfig(PeopleNetworks):
 
 
 class LossConfig(Section):
-    """``reconstruction`` · mean squared error of the pose vector."""
+    """``reconstruction`` · mean squared error of the pose vector.
+
+    Attributes:
+        missing: whether coordinates of missing keypoints are ``counted``, as published, or ``left_out``. They have no true
+            place: where the decoder learns a fixed one, embeddings between "missing" and "visible" are decoded to places on the
+            way there.
+    """
 
     reconstruction: float = Field(20.0, gt=0)
+    missing: Literal["counted", "left_out"] = "counted"
 
 
 class OptimConfig(ScheduleConfig):

@@ -40,7 +40,7 @@ class PoseSystem(Adversaries):
         vectors = pose_vectors(keypoints, self.size)
         with self.autocast():
             rebuilt = self.autoencoder(vectors)
-        loss = pose_loss(rebuilt.float(), vectors)
+        loss = pose_loss(rebuilt.float(), vectors, counts_missing=self.config.loss.missing == "counted")
         self.autoencoder.update(self.config.loss.reconstruction * loss)
         self.end_update()
         return {"loss/pose": loss.detach()}

@@ -91,18 +91,23 @@ class GlobalBatchNorm(nn.Module):
 
     Args:
         features: channels C of an input (B, C) or (B, C, H, W).
-        momentum, eps: as in ``torch.nn.BatchNorm2d``.
+        momentum, eps, affine: as in ``torch.nn.BatchNorm2d``.
     """
 
+    weight: Tensor
+    bias: Tensor
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+    def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
         self.momentum = momentum
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(features))
-        self.bias = nn.Parameter(torch.zeros(features))
+        for name, value in (("weight", torch.ones(features)), ("bias", torch.zeros(features))):
+            if affine:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value, persistent=False)
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_var", torch.ones(features))
 
@@ -139,9 +144,9 @@ def synchronise_batch_norm(network: nn.Module) -> nn.Module:
     """Replace every batch norm in ``network``, in place, by a :class:`GlobalBatchNorm` of the same weights and statistics."""
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
-            replacement = GlobalBatchNorm(child.num_features, child.momentum or 0.1, child.eps)
+            replacement = GlobalBatchNorm(child.num_features, child.momentum or 0.1, child.eps, child.affine)
             replacement.load_state_dict({k: v for k, v in child.state_dict().items() if k != "num_batches_tracked"})
-            setattr(network, name, replacement.to(child.weight.device))
+            setattr(network, name, replacement.to(next(child.buffers()).device))
         else:
             synchronise_batch_norm(child)
     return network

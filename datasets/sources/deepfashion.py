@@ -76,15 +76,11 @@ def read_deepfashion(
         if listed and split is None:
             left_out.add(f"images that {PARTITION_FILE} does not name", image)
             continue
-        match = _ITEM.search(image)
-        if match is None:
+        person, group = _item_of(image)
+        if person == UNKNOWN_ITEM:
             nameless.add("images whose path names no item and colour (packed, but paired with no other)", image)
-        person = int(match[1] + match[2]) if match else UNKNOWN_ITEM
-        group = match[1] if match else image
-        key = key_of(str(PurePosixPath(image).with_suffix("")))
-        packed = keypoint_item(
-            files, image, key, known[entry], keypoint_size or PUBLISHED_SIZE, size, {"person": person}, group
-        )
+        key, scale = key_of(str(PurePosixPath(image).with_suffix(""))), keypoint_size or PUBLISHED_SIZE
+        packed = keypoint_item(files, image, key, known[entry], scale, size, {"person": person}, group)
         splits.setdefault(SPLITS[split] if split else split_by_hash(group, TEST_SHARE), []).append(packed)
     if not splits:
         raise DataError(f"{path}: none of {len(names)} images has keypoints in {', '.join(map(str, keypoints))}")
@@ -103,6 +99,12 @@ def read_deepfashion(
             *found.describe(list(found.headers), size),
         ],
     )
+
+
+def _item_of(image: str) -> tuple[int, str]:
+    """Return the person that an image shows, and the group of all images of its clothing item."""
+    match = _ITEM.search(image)
+    return (int(match[1] + match[2]), match[1]) if match else (UNKNOWN_ITEM, image)
 
 
 def _listed_forms(name: str) -> tuple[str, ...]:

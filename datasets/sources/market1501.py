@@ -27,13 +27,9 @@ from unbraid.datasets.sources.kinds import Option, PackKind
 from unbraid.datasets.sources.source import Item, Source, image_field
 
 NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d+_\d+(\.\w+)*")
-JUNK, DISTRACTORS = -1, 0
-"""Numbers in the place of an identity: of detections that show no whole body, and of people who are none of the identities."""
 DISTRACTORS_SPLIT = "distractors"
-_NOBODY = {
-    JUNK: "junk images (person -1)",
-    DISTRACTORS: "distractors (person 0000)",
-}
+_NOBODY = {-1: "junk images (person -1)", 0: "distractors (person 0000)"}
+"""Numbers in the place of an identity: of detections that show no whole body, and of people who are none of the identities."""
 SPLITS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}
 PUBLISHED_SIZE = (128, 64)
 
@@ -61,34 +57,29 @@ def read_market1501(
     used: set[str] = set()
     splits: dict[str, list[Item]] = {split: [] for split in (*SPLITS.values(), DISTRACTORS_SPLIT)}
     for image in found.headers:
-        file = PurePosixPath(image)
-        split = SPLITS.get(file.parent.name)
-        if split is None:
+        if (file := PurePosixPath(image)).parent.name not in SPLITS:
             left_out.add(f"images outside of {', '.join(SPLITS)}", image)
             continue
         identity, camera = _identity(file.name, f"{files.where}/{image}")
-        if identity in (JUNK, DISTRACTORS):
-            if not distractors:
-                left_out.add(f"{_NOBODY[identity]}; --distractors packs them", image)
-                continue
-            split = DISTRACTORS_SPLIT
+        if identity in _NOBODY and not distractors:
+            left_out.add(f"{_NOBODY[identity]}; --distractors packs them", image)
+            continue
+        split = DISTRACTORS_SPLIT if identity in _NOBODY else SPLITS[file.parent.name]
         entry = find_keypoints(file.name, known)
         if entry is None:
             left_out.add("images without keypoints", image)
             continue
         used.add(entry)
-        numbers = {"person": identity, "camera": camera}
+        numbers, scale = {"person": identity, "camera": camera}, keypoint_size or PUBLISHED_SIZE
         key = f"{file.parent.name}/{file.name.partition('.')[0]}"
-        splits[split].append(
-            keypoint_item(files, image, key, known[entry], keypoint_size or PUBLISHED_SIZE, size, numbers, str(identity))
-        )
+        splits[split].append(keypoint_item(files, image, key, known[entry], scale, size, numbers, str(identity)))
     if not splits["train"]:
         raise DataError(f"{path}: no image of bounding_box_train has keypoints in {', '.join(map(str, keypoints))}")
     left_out.add_all("lines of keypoints without a packed image", [entry for entry in known if entry not in used])
-    numbers_fields = {field: number_field(field) for field in ("person", "camera")}
+    numbered = {field: number_field(field) for field in ("person", "camera")}
     return Source(
         name=name,
-        fields={"image": image_field((3, *size)), "keypoints": KEYPOINTS_FIELD} | numbers_fields,
+        fields={"image": image_field((3, *size)), "keypoints": KEYPOINTS_FIELD} | numbered,
         splits={split: items for split, items in splits.items() if items},
         licence="research only",
         origin="Zheng et al.: Scalable Person Re-identification: A Benchmark, ICCV 2015",

@@ -1,9 +1,11 @@
 """Sizes of CDD's networks, as numbers only: nothing here imports torch, see :mod:`unbraid.models.infogan.specs`."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from unbraid.models.image_spec import ImageSpec
 
+Upsampling = Literal["transposed", "resized"]
 SHARED_SIDE = 8
 """Height and width of the shared representation, for images of any size."""
 DOMAINS = ("x", "y")
@@ -18,13 +20,16 @@ class RepresentationSpec:
     Attributes:
         shared: channels C of the shared part S, (C, 8, 8).
         exclusive: length of the exclusive part E.
+        standardised: E ends in a batch norm without scale and shift, so that each of its numbers has the mean and the deviation
+            of its prior from the start; the critic of E is left with their distribution.
         noise_std: standard deviation of the Gaussian noise on S and E at the decoders' input in training; without it, loss 1
-            shrinks S to zero.
+            shrinks S to zero. Exclusive decoders have no noise.
     """
 
     shared: int = 512
     exclusive: int = 8
     noise_std: float = 0.1
+    standardised: bool = False
 
     def __post_init__(self) -> None:
         for name in ("shared", "exclusive"):
@@ -47,6 +52,8 @@ class TranslatorSpec:
         slope: of the encoder's leaky ReLU.
         dropout: probability in the first two layers of the decoder.
         rectified: the decoder begins with a ReLU, which removes negative values of S and E, as the reference code does.
+        upsampling: of the decoder. ``transposed`` is the paper's 4×4 convolution of stride 2; ``resized`` doubles each pixel
+            before a 3×3 convolution, which leaves no checkerboards (Odena et al., Distill 2016) for 2.25 times the arithmetic.
     """
 
     channels: int = 64
@@ -54,6 +61,7 @@ class TranslatorSpec:
     slope: float = 0.2
     dropout: float = 0.5
     rectified: bool = True
+    upsampling: Upsampling = "transposed"
 
     def __post_init__(self) -> None:
         if self.channels < 1:

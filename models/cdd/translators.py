@@ -21,7 +21,7 @@ from unbraid.models.cdd.specs import (
     halvings,
 )
 from unbraid.models.image_spec import ImageSpec
-from unbraid.models.initialisation import normal_weights
+from unbraid.models.initialisation import normal_weights, xavier_weights
 from unbraid.models.normalization import kept_statistics
 
 
@@ -86,11 +86,13 @@ class Encoder(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.shared = nn.Sequential(nn.Conv2d(channels, parts.shared, 4, 2, 1, bias=False), nn.BatchNorm2d(parts.shared))
         self.exclusive = nn.Linear(channels * (2 * SHARED_SIDE) ** 2, parts.exclusive)
+        self.standardisation = nn.BatchNorm1d(parts.exclusive, affine=False) if parts.standardised else None
 
     def forward(self, images: Tensor) -> Parts:
         """(B, C, s, s) in [-1, 1] → S (B, shared, 8, 8) and E (B, exclusive)."""
         maps: Tensor = self.trunk(images)
-        return Parts(self.shared(maps), self.exclusive(maps.flatten(1)))
+        exclusive: Tensor = self.exclusive(maps.flatten(1))
+        return Parts(self.shared(maps), exclusive if self.standardisation is None else self.standardisation(exclusive))
 
 
 class Decoder(nn.Module):
@@ -102,15 +104,12 @@ class Decoder(nn.Module):
         channels = shared + exclusive
         for i, width in enumerate(reversed(spec.widths(image))):
             layers += [nn.ReLU()] if i or spec.rectified else []
-            layers += [
-                nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(width),
-            ]
+            layers += [*_doubled(spec, channels, width, bias=False), nn.BatchNorm2d(width)]
             for _ in range(spec.extra):
                 layers += [nn.ReLU(), *_convolution(width)]
             layers += [nn.Dropout(spec.dropout)] if i < 2 and spec.dropout else []
             channels = width
-        layers += [nn.ReLU(), nn.ConvTranspose2d(channels, image.channels, 4, 2, 1), nn.Tanh()]
+        layers += [nn.ReLU(), *_doubled(spec, channels, image.channels, bias=True), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, exclusive: Tensor, shared: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
@@ -134,13 +133,11 @@ class Noises:
     Attributes:
         exclusive: z in place of E, (B, width), for translations; one for each direction.
         translation, reconstruction: added to the decoders' input, (B, shared + width, 8, 8); None is no noise.
-        exclusion: added to the exclusive decoders' input, (B, width, 8, 8).
     """
 
     exclusive: dict[str, Tensor]
     translation: dict[str, Tensor | None]
     reconstruction: dict[str, Tensor | None]
-    exclusion: dict[str, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -181,6 +178,9 @@ class Translators(nn.Module):
         exclusive = DOMAINS if has_exclusive_decoders else ()
         self.exclusive_decoders = nn.ModuleDict({d: Decoder(spec, 0, parts.exclusive, image) for d in exclusive})
         normal_weights(self, norms=True)
+        for encoder in self.encoders.values():
+            assert isinstance(encoder, Encoder)
+            xavier_weights(encoder.exclusive)  # N(0, 0.02) over that many numbers begins five times wider than E's prior
 
     def encode(self, domain: str, images: Tensor) -> Parts:
         """Images (B, C, s, s) in [-1, 1] of one domain → S (B, shared, 8, 8) and E (B, exclusive)."""
@@ -214,10 +214,16 @@ class Translators(nn.Module):
         if rebuilds:
             rebuilt = {d: self.decoders[d](parts[d].exclusive, shared[d], noises.reconstruction[d]) for d in DOMAINS}
         excluded = {
-            d: decoder(reverse_gradient(parts[OTHER[d]].exclusive, reversal), noise=noises.exclusion[d])
-            for d, decoder in self.exclusive_decoders.items()
+            d: decoder(reverse_gradient(parts[OTHER[d]].exclusive, reversal)) for d, decoder in self.exclusive_decoders.items()
         }
         return Translation(noises.exclusive, parts, fake, fake_parts, rebuilt, excluded)
+
+
+def _doubled(spec: TranslatorSpec, channels: int, width: int, bias: bool) -> list[nn.Module]:
+    """Layers that double height and width of maps."""
+    if spec.upsampling == "resized":
+        return [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(channels, width, 3, 1, 1, bias=bias)]
+    return [nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=bias)]
 
 
 def _convolution(channels: int) -> list[nn.Module]:

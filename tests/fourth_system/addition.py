@@ -125,7 +125,7 @@ def trains(addition: Addition) -> None:
     assert (run / "report.png").stat().st_size > 1000
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step-00000003", "step-00000006"}
     assert list(run.rglob("preview/*")) and list(run.rglob("figures/*"))
-    assert "evaluation/style/slant_correlation" in (run / "metrics.jsonl").read_text()
+    assert "test/style/slant_correlation" in (run / "metrics.jsonl").read_text()
 
 
 def measures_again(addition: Addition) -> None:

@@ -157,3 +157,13 @@ def test_kept_statistics_do_not_move_within_and_move_after(kind: type[nn.Module]
     assert norm.momentum == 0.1
     network(torch.randn(5, 2) + 7)
     assert norm.get_buffer("running_mean").abs().sum() > 0
+
+
+def test_a_norm_without_scale_is_replaced_by_one_without() -> None:
+    network = nn.Sequential(nn.BatchNorm1d(3, affine=False))
+    before = {name: value.clone() for name, value in network.state_dict().items() if "batches" not in name}
+    synchronise_batch_norm(network)
+    assert {name: value.tolist() for name, value in network.state_dict().items()} == {n: v.tolist() for n, v in before.items()}
+    assert not list(network.parameters())
+    x = torch.randn(50, 3) * 4 + 2
+    assert torch.allclose(network.eval()(x), nn.BatchNorm1d(3, affine=False).eval()(x), atol=1e-6)

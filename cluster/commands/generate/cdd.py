@@ -77,6 +77,24 @@ def translate(domain: str, samples: int, files: tuple[Path, ...], **options: Any
 @cdd.command()
 @pair_options
 @direction
+def exclusive(domain: str, **options: Any) -> None:
+    """Draw each image's partner from E alone. Rows are the image, its partner, and what the exclusive decoder draws.
+
+    With gradient reversal it should not look like the partner; the preset cdd-mnist-cdcb-small-without-reversal trains a run
+    without.
+
+    \b
+    Example:
+      unbraid generate cdd exclusive RUN --from y --rows 10
+    """
+    from unbraid.trainers.systems.cdd.sheets import exclusive_sheet
+
+    _draw("exclusive", options, options["rows"], lambda model, pairs, random: exclusive_sheet(model, pairs, domain))
+
+
+@cdd.command()
+@pair_options
+@direction
 @click.option("--references", default=6, show_default=True, type=click.IntRange(1, 64), help="Images that give their E.")
 def transfer(domain: str, references: int, **options: Any) -> None:
     """Translate images with the E of references. Rows keep S, columns give E.

@@ -16,11 +16,13 @@ from unbraid.models.cdd.specs import (
     FeatureCriticSpec,
     RepresentationSpec,
     TranslatorSpec,
+    Upsampling,
     halvings,
 )
 from unbraid.models.cdd.translators import Decoder, Encoder, Noises, Parts, Translation, Translators, reverse_gradient
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.losses import gradient_penalty, norm_penalty
+from unbraid.trainers.measures.checkerboard import nyquist_energy
 
 PARTS = RepresentationSpec(shared=5, exclusive=3)
 TRANSLATOR = TranslatorSpec(channels=4, dropout=0.0)
@@ -36,7 +38,7 @@ def pair(side: int = 32) -> dict[str, Tensor]:
 def noises() -> Noises:
     exclusive = {d: torch.randn(BATCH, PARTS.exclusive) for d in DOMAINS}
     nothing: dict[str, Tensor | None] = dict.fromkeys(DOMAINS)
-    return Noises(exclusive, nothing, nothing, nothing)
+    return Noises(exclusive, nothing, nothing)
 
 
 def translated(translators: Translators, images: dict[str, Tensor], drawn: Noises | None = None) -> Translation:
@@ -233,3 +235,43 @@ def test_parts_can_be_cut_and_joined() -> None:
     assert len(again) == 3
     assert torch.equal(again.shared, parts.shared)
     assert torch.equal(again.exclusive, parts.exclusive)
+
+
+@pytest.mark.parametrize("side", [32, 128])
+def test_the_exclusive_head_begins_as_wide_as_its_prior_at_any_size(side: int) -> None:
+    """Glorot's weights; N(0, 0.02) over as many numbers as a large image has begins several times wider."""
+    torch.manual_seed(0)
+    encoder = Translators(TRANSLATOR, PARTS, ImageSpec(3, side, side)).encoders["x"]
+    assert isinstance(encoder, Encoder)
+    linear = encoder.exclusive
+    assert linear.weight.std().item() == pytest.approx((2 / (linear.in_features + linear.out_features)) ** 0.5, rel=0.1)
+    assert not linear.bias.any()
+    with torch.no_grad():
+        spread = linear(torch.randn(500, linear.in_features)).std().item()
+    assert spread == pytest.approx(2**0.5, rel=0.15)
+
+
+def test_a_standardised_exclusive_part_has_the_deviation_of_its_prior() -> None:
+    torch.manual_seed(0)
+    parts = RepresentationSpec(shared=5, exclusive=3, standardised=True)
+    encoder = Translators(TRANSLATOR, parts, IMAGE).encoders["x"]
+    images = torch.rand(64, 3, 32, 32) * torch.rand(64, 3, 1, 1)
+    found = encoder(images).exclusive
+    assert torch.allclose(found.mean(0), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(found.std(0, unbiased=False), torch.ones(3), atol=0.05)
+    assert not {name for name, _ in encoder.named_parameters() if "standardisation" in name}
+
+
+def test_resized_maps_leave_no_checkerboard_of_a_constant() -> None:
+    torch.manual_seed(0)
+    energies = {}
+    upsampling: Upsampling
+    for upsampling in ("transposed", "resized"):
+        spec = TranslatorSpec(channels=4, dropout=0.0, upsampling=upsampling)
+        decoder = Translators(spec, PARTS, IMAGE).exclusive_decoders["x"].eval()
+        with torch.no_grad():
+            drawn = decoder(5 * torch.randn(8, PARTS.exclusive))
+        assert drawn.shape == (8, 3, 32, 32)
+        energies[upsampling] = nyquist_energy(drawn)[:, :, 12:-12, 12:-12].mean().item()
+    assert energies["resized"] < 1e-12
+    assert energies["transposed"] > 1e-9

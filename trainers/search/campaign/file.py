@@ -43,7 +43,7 @@ class Campaign(Section):
         preset: that every trial starts from.
         fixed: values by dotted path, the same for all trials.
         space: dimensions by dotted path, see :mod:`unbraid.trainers.search.campaign.space`.
-        objectives: one, or several for a Pareto front.
+        objectives: one, or several for a Pareto front. Trials are measured on the validation split alone.
         labels: ``report`` forbids objectives that read labels; ``select`` allows them; ``none`` takes no such measure.
         concurrency: trials that run at once; 0 is as many as fit into the cluster's resources.
         keep: number of best configurations that keep their checkpoints; all others keep metrics and one picture.
@@ -55,7 +55,7 @@ class Campaign(Section):
     preset: str
     fixed: dict[str, Any] = Field({})
     space: dict[str, Dimension]
-    objectives: Annotated[list[Objective], Field(min_length=1)]
+    objectives: Annotated[list[Objective], Field(min_length=1), Decides(("data.test_split",))]
     labels: Literal["report", "select", "none"] = "report"
     searcher: SearcherConfig = SearcherConfig()
     scheduler: Annotated[SchedulerConfig, Decides(("run.evaluate_at", "run.evaluate_every"))] = NoScheduler()

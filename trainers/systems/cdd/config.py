@@ -98,13 +98,15 @@ class Config(SystemConfig):
 
     def measures(self) -> dict[str, bool]:
         both, d = ("", "_x_to_y", "_y_to_x"), ("", "_x", "_y")
-        retrieval = [f"{what}_recall_{k}{way}" for what in ("shared", "exclusive", "pixels") for k in (1, 5) for way in both]
-        free = [f"retrieval/{name}" for name in retrieval] + ["rebuilt/ssim", "rebuilt/l1", "rebuilt/psnr"]
-        free += ["diversity/laplacian", "diversity/real_laplacian"]
-        read = [
-            f"{group}/{what}_from_{part}{side}"
-            for group in ("probe", "probe_exact")
-            for what in ("label", "colour")
+        compared = ("shared", "exclusive", "pixels", "edges")
+        free = [f"retrieval/{what}_recall_{k}{way}" for what in compared for k in (1, 5) for way in both]
+        free += ["rebuilt/ssim", "rebuilt/l1", "rebuilt/psnr"]
+        free += ["diversity/laplacian", "diversity/real_laplacian", "diversity/ratio"]
+        free += [f"drawn/deviation{side}" for side in d] + ["drawn/checkerboard", "transferred/checkerboard"]
+        read = [f"retrieval/{what}_map" for what in compared]
+        read += [
+            f"probe/{what}_from_{part}{side}"
+            for what in ("label", "label_nonlinear", "colour")
             for part in ("shared", "exclusive")
             for side in d
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
@@ -13,37 +13,38 @@ from unbraid.models.cdd.specs import DOMAINS, OTHER, SHARED_SIDE
 from unbraid.models.cdd.translators import Parts
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import Batch, EvaluationData
+from unbraid.trainers.measures.checkerboard import checkerboard_ratio
 from unbraid.trainers.measures.diversity import diversity
-from unbraid.trainers.measures.linear_probe import Probed, colour_r2, label_accuracy
-from unbraid.trainers.measures.retrieval import recall
+from unbraid.trainers.measures.retrieval import edges, mean_average_precision, recall
 from unbraid.trainers.measures.similarity import image_quality
 from unbraid.trainers.step.distributed import World, gather_parts, on_main
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.cdd.model import Model
 from unbraid.trainers.systems.cdd.pairs import Pairs, gather_pairs, pairs_of
+from unbraid.trainers.systems.cdd.probes import Encoded, probe_scores
 from unbraid.trainers.systems.cdd.truth import DigitReader, colour_of, ink_of, train_reader
 
-Encoded = tuple[Pairs, dict[str, Parts]]
-"""Pairs and, by domain, their parts."""
 MEASURE_SEED = 20_181_203
 RETRIEVED = 1000
 """Held-out pairs among which partners are looked for; rebuilding, diversity and transfers are measured on them too."""
-FITTED, SCORED = 20_000, 10_000
-"""Training pairs that probes are fitted to, and held-out ones that they are scored on; or as many as have ``NUMBERS`` in S."""
+FITTED, SCORED = 10_000, 5_000
+"""Training pairs that readers are fitted to, and held-out ones that they are scored on; or as many as have ``NUMBERS`` in S."""
 NUMBERS = 1 << 28
 BATCH = 500
 RECALLS = (1, 5)
+SAME_INK = 0.02
+"""Mean difference of ink up to which the sides of pairs show the same glyph."""
 
 
 def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     """All measures of a trained CDD, on held-out pairs.
 
-    ``retrieval/WHAT_recall_K`` is the mean over both directions ``…_x_to_y`` and ``…_y_to_x``; WHAT is shared, exclusive or
-    pixels. ``rebuilt/…`` compares images with those decoded from the other domain's S and their own E. ``diversity/…`` is
-    between two translations of one image, ``diversity/real_…`` between two real images. Where classes are known,
-    ``probe/label_from_PART`` and with colours ``probe/colour_from_PART`` are what a linear probe reads from S and E as decoders
-    get them in training, noise included, the mean over both domains ``…_x`` and ``…_y``; ``probe_exact/…`` without that
-    noise. With colours, ``transfer/…``: see :func:`transfer_scores`.
+    ``retrieval/WHAT_recall_K`` is the mean over both directions ``…_x_to_y`` and ``…_y_to_x``, ``retrieval/WHAT_map`` the mean
+    average precision by class where classes are known; WHAT is shared, exclusive, pixels, or edges, an untrained filter.
+    ``rebuilt/…`` compares images with those decoded from the other domain's S and their own E. ``diversity/…`` is between two
+    translations of one image, ``diversity/real_…`` between two real images, ``diversity/ratio`` the one over the other.
+    ``drawn/…``: see :func:`drawn_scores`. Where classes or colours are known, ``probe/…``: see
+    :func:`unbraid.trainers.systems.cdd.probes.probe_scores`; with both, ``transfer/…``: see :func:`transfer_scores`.
     """
     config, world = data.config, data.world
     most = max(NUMBERS // (model.parts.shared * SHARED_SIDE**2), RETRIEVED)
@@ -51,9 +52,10 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     few = {d: parts[d][:RETRIEVED] for d in DOMAINS}
     seen, spread_model = pairs[:RETRIEVED], model.shared_over(world)
     scores = on_main(lambda: retrieval(seen, few), world) | quality(spread_model, seen, few)
+    scores |= drawn_scores(spread_model, seen, few)
     if pairs.label is not None:
         fitted = encoded(model, data.training(min(FITTED, most), BATCH), world)
-        scores |= on_main(lambda: probes(model, fitted, (pairs, parts)), world)
+        scores |= on_main(lambda: probe_scores(model, fitted, (pairs, parts)), world)
     if seen.colours and seen.label is not None:
         fakes = transferred(spread_model, seen, few)
 
@@ -67,11 +69,12 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
 
 
 def retrieval(pairs: Pairs, parts: dict[str, Parts]) -> dict[str, float]:
-    """Recall@k across the domains, by each part and by pixels."""
+    """Recall@k and mean average precision across the domains, by each part, by pixels and by edges."""
     represented = {
         "shared": {d: parts[d].shared for d in DOMAINS},
         "exclusive": {d: parts[d].exclusive for d in DOMAINS},
         "pixels": {d: pairs.images[d] for d in DOMAINS},
+        "edges": {d: edges(pairs.images[d]) for d in DOMAINS},
     }
     scores: dict[str, float] = {}
     for what, of_domain in represented.items():
@@ -79,7 +82,33 @@ def retrieval(pairs: Pairs, parts: dict[str, Parts]) -> dict[str, float]:
         for k in RECALLS:
             scores |= {f"retrieval/{what}_recall_{k}_{d}_to_{OTHER[d]}": found[d][k] for d in DOMAINS}
             scores[f"retrieval/{what}_recall_{k}"] = _mean(found[d][k] for d in DOMAINS)
+        if pairs.label is not None:
+            labels = pairs.label[: len(pairs)]
+            scores[f"retrieval/{what}_map"] = _mean(
+                mean_average_precision(of_domain[d], of_domain[OTHER[d]], labels, labels) for d in DOMAINS
+            )
     return scores
+
+
+def drawn_scores(model: Model, pairs: Pairs, parts: dict[str, Parts]) -> dict[str, float]:
+    """Whether E drawn from its prior is as good as E of real images.
+
+    ``drawn/deviation`` is the standard deviation of E over images, the mean over its numbers and over both domains ``…_x`` and
+    ``…_y``; its prior has 1. ``drawn/checkerboard``: see :func:`.checkerboard_ratio`, of translations by drawn E;
+    ``transferred/checkerboard`` the same by the E of the next pair.
+    """
+    source = RandomSource(MEASURE_SEED, model.device)
+    by_transfer = transferred(model, pairs, parts)
+    scores: dict[str, float] = {}
+    ratios: dict[str, list[float]] = {"drawn": [], "transferred": []}
+    for d in DOMAINS:
+        scores[f"drawn/deviation_{d}"] = parts[d].exclusive.float().std(0).mean().item()
+        real = unit_range(pairs.images[d])
+        drawn = unit_range(model.decode(d, parts[OTHER[d]].shared, model.draw(len(pairs), source)))
+        ratios["drawn"].append(checkerboard_ratio(drawn, real))
+        ratios["transferred"].append(checkerboard_ratio(by_transfer[d], real))
+    scores["drawn/deviation"] = _mean(scores[f"drawn/deviation_{d}"] for d in DOMAINS)
+    return scores | {f"{name}/checkerboard": _mean(values) for name, values in ratios.items()}
 
 
 def quality(model: Model, pairs: Pairs, parts: dict[str, Parts]) -> dict[str, float]:
@@ -95,43 +124,8 @@ def quality(model: Model, pairs: Pairs, parts: dict[str, Parts]) -> dict[str, fl
         differences.append(
             diversity(first, second) | {f"real_{name}": value for name, value in diversity(real, real.roll(1, 0)).items()}
         )
-    return scores | {f"diversity/{name}": _mean(values) for name, values in _by_name(differences).items()}
-
-
-def with_noise(parts: Parts, noise_std: float, source: RandomSource) -> Parts:
-    """What decoders are given in training: E tiled over 8×8 places with noise at each, which is E with an eighth of it."""
-    shared, exclusive = parts.shared.float(), parts.exclusive.float()
-    return Parts(
-        shared + noise_std * source.normal(*shared.shape),
-        exclusive + noise_std / SHARED_SIDE * source.normal(*exclusive.shape),
-    )
-
-
-def probes(model: Model, fitted: Encoded, scored: Encoded) -> dict[str, float]:
-    """What linear probes read of labels and colours in each part, with and without the noise of training."""
-    scores: dict[str, float] = {}
-    source = RandomSource(MEASURE_SEED, model.device)
-    for group, noise_std in (("probe", model.parts.noise_std), ("probe_exact", 0.0)):
-        found: dict[str, float] = {}
-        for d in DOMAINS:
-            known, seen = (with_noise(parts[d], noise_std, source) for _, parts in (fitted, scored))
-            for part in ("shared", "exclusive"):
-                features = getattr(known, part), getattr(seen, part)
-                for what, truths, measure in _truths(fitted[0], scored[0], d):
-                    found[f"{what}_from_{part}_{d}"] = measure(*(Probed(*pair) for pair in zip(features, truths, strict=True)))
-        means = {name[:-2]: _mean(found[f"{name[:-2]}_{d}"] for d in DOMAINS) for name in found}
-        scores |= {f"{group}/{name}": value for name, value in (means | found).items()}
-    return scores
-
-
-def _truths(
-    fitted: Pairs, scored: Pairs, domain: str
-) -> Iterator[tuple[str, tuple[Tensor, Tensor], Callable[[Probed, Probed], float]]]:
-    """What is known of both: its name, its values, and how a reader of it is measured."""
-    if fitted.label is not None and scored.label is not None:
-        yield "label", (fitted.label, scored.label), label_accuracy
-    if fitted.colours and scored.colours:
-        yield "colour", (fitted.colours[domain], scored.colours[domain]), colour_r2
+    scores |= {f"diversity/{name}": _mean(values) for name, values in _by_name(differences).items()}
+    return scores | {"diversity/ratio": scores["diversity/laplacian"] / max(scores["diversity/real_laplacian"], 1e-12)}
 
 
 def transferred(model: Model, pairs: Pairs, parts: dict[str, Parts]) -> dict[str, Tensor]:
@@ -143,15 +137,18 @@ def transfer_scores(pairs: Pairs, fakes: dict[str, Tensor], reader: DigitReader)
     """How right the images of :func:`transferred` are, on MNIST-CD/CB, whose truth is known.
 
     ``colour_error_D`` is the mean absolute difference of RGB in [0, 1] from the reference's true colour, on the digit in X, on
-    the background in Y; ``label_kept_D`` the share in which a classifier of real digits still reads the source's digit;
-    ``label_read`` is that share on real images.
+    the background in Y. These are where the source has them, or, where the sides of a pair show different ink, where they are
+    drawn. ``label_kept_D`` is the share in which a classifier of real digits still reads the source's digit; ``label_read`` is
+    that share on real images.
     """
     assert pairs.label is not None
     ink = ink_of(unit_range(pairs.images["x"]), "x")
+    is_shared = bool((ink - ink_of(unit_range(pairs.images["y"]), "y")).abs().mean() < SAME_INK)
     scores: dict[str, float] = {}
     for d, fake in fakes.items():
         wanted = pairs.colours[d].roll(1, 0)
-        scores[f"transfer/colour_error_{d}"] = (colour_of(fake, ink, d) - wanted).abs().mean().item()
+        where = ink if is_shared else ink_of(fake, d)
+        scores[f"transfer/colour_error_{d}"] = (colour_of(fake, where, d) - wanted).abs().mean().item()
         scores[f"transfer/label_kept_{d}"] = (reader.read(ink_of(fake, d)) == pairs.label).float().mean().item()
     kept = _mean(scores[f"transfer/label_kept_{d}"] for d in DOMAINS)
     read = (reader.read(ink) == pairs.label).float().mean().item()

@@ -14,6 +14,7 @@ from unbraid.models.cdd.translators import Parts, Translators
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.random import RandomSource
 from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.checkpoint import load_weights
 from unbraid.trainers.step.distributed import World, spread
 from unbraid.trainers.systems.cdd.config import Config
@@ -53,6 +54,18 @@ class Model:
         """Images (N, C, s, s) in [-1, 1] of one domain."""
         chunks = list(zip(shared.split(CHUNK), exclusive.split(CHUNK), strict=True))
         return torch.cat(spread(lambda chunk: self.translators.decode(domain, *chunk), chunks, self.world))
+
+    @torch.no_grad()
+    def decode_exclusive(self, domain: str, exclusive: Tensor) -> Tensor:
+        """Images (N, C, s, s) of one domain that its exclusive decoder draws from the other domain's E alone, (N, width).
+
+        Raises:
+            ConfigError: when the run has no exclusive decoders.
+        """
+        if domain not in self.translators.exclusive_decoders:
+            raise ConfigError("this run has no exclusive decoders (loss.exclusive is 0); name one that has")
+        chunks = exclusive.split(CHUNK)
+        return torch.cat([self.translators.exclusive_decoders[domain](chunk) for chunk in chunks])
 
     @torch.no_grad()
     def _encode_flat(self, domain: str, images: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def preview(model: Model, data: EvaluationData) -> dict[str, Tensor]:
 
 
 def figures(model: Model, data: EvaluationData, scores: Mapping[str, float]) -> dict[str, Tensor]:
-    """``interpolation`` of E and of S, ``retrieval`` by S, and ``knows``: what linear probes read from each part."""
+    """``interpolation`` of E and of S, ``retrieval`` by S, and ``knows``: what readers find from each part."""
     pairs = shown_pairs(data)
     grids = {f"interpolate_{part}": interpolation_sheet(model, pairs, "x", part, COLUMNS) for part in ("exclusive", "shared")}
     gallery = gather_pairs([pairs_of(batch) for batch in data.held_out(GALLERY)], data.world)
@@ -61,4 +61,4 @@ def knowledge_picture(scores: Mapping[str, float]) -> Tensor | None:
     if not known:
         return None
     table = np.array([[scores[f"probe/{what}_from_{part}"] for part in ("shared", "exclusive")] for what in known])
-    return value_table(table, [rows[what] for what in known], ("S", "E"), "what a linear probe reads", "Blues")
+    return value_table(table, [rows[what] for what in known], ("S", "E"), "what readers find, through the noise", "Blues")

@@ -33,6 +33,16 @@ def translation_sheet(model: Model, images: Tensor, source: str, samples: int, r
     return sheet(unit_range(torch.cat([images[:, None], fake], 1).flatten(0, 1)), samples + 1)
 
 
+def exclusive_sheet(model: Model, pairs: Pairs, source: str) -> Tensor:
+    """A column for each pair: the image of domain ``source``, its partner, and what is drawn as the partner from E alone.
+
+    The less the last row looks like the one above, the less E knows of what the domains share.
+    """
+    images, partners = pairs.images[source], pairs.images[OTHER[source]]
+    drawn = model.decode_exclusive(OTHER[source], model.encode(source, images).exclusive)
+    return sheet(unit_range(torch.cat([images, partners, drawn])), len(images))
+
+
 def transfer_sheet(model: Model, pairs: Pairs, source: str, references: Pairs) -> Tensor:
     """A matrix: rows are images of domain ``source`` (leftmost), columns images of the other (topmost) whose E they get."""
     images, others = pairs.images[source], references.images[OTHER[source]]

@@ -91,7 +91,7 @@ class CDD(Adversaries):
             return {d: parts.noise_std * self.random.normal(batch, channels, SHARED_SIDE, SHARED_SIDE) for d in DOMAINS}
 
         both = parts.shared + parts.exclusive
-        return Noises(self._normal(batch), maps(both), maps(both), maps(parts.exclusive))
+        return Noises(self._normal(batch), maps(both), maps(both))
 
     def _normal(self, batch: int) -> dict[str, Tensor]:
         """z of each direction."""

@@ -28,6 +28,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("translate", ["--samples", "4"], 5, 3),
         ("translate", ["--from", "y", "--samples", "2"], 3, 3),
         ("transfer", ["--references", "2"], 3, 4),
+        ("exclusive", ["--from", "y"], 3, 3),
         ("interpolate", ["--columns", "5", "--moving", "exclusive"], 7, 3),
         ("interpolate", ["--columns", "4", "--domain", "y"], 6, 3),
     ],

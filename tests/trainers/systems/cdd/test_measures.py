@@ -16,13 +16,11 @@ from unbraid.models.image_spec import ImageSpec
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.evaluate import open_model
-from unbraid.trainers.measures.linear_probe import Probed, colour_r2, label_accuracy
-from unbraid.trainers.measures.retrieval import recall
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.cdd.config import Config
-from unbraid.trainers.systems.cdd.measures import digit_reader, transfer_scores, transferred, with_noise
+from unbraid.trainers.systems.cdd.measures import digit_reader, drawn_scores, retrieval, transfer_scores, transferred
 from unbraid.trainers.systems.cdd.model import Model
 from unbraid.trainers.systems.cdd.pairs import held_out, pairs_of
 from unbraid.trainers.systems.cdd.pictures import knowledge_picture
@@ -44,44 +42,6 @@ IMAGE, PARTS = ImageSpec(3, 32, 32), RepresentationSpec(1, 3)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_recall_finds_partners_and_is_not_fooled_by_a_constant() -> None:
-    torch.manual_seed(0)
-    gallery = torch.randn(100, 3, 4)
-    assert recall(gallery + 0.01 * torch.randn(100, 3, 4), gallery, (1, 5)) == {1: 1.0, 5: 1.0}
-    assert recall(torch.ones(100, 8), torch.ones(100, 8), (1, 5)) == {1: 0.0, 5: 0.0}
-    chance = recall(torch.randn(100, 3, 4), gallery, (1, 50))
-    assert chance[1] < 0.06
-    assert 0.3 < chance[50] < 0.7
-    swapped = gallery.view(50, 2, 12).flip(1).flatten(0, 1).view_as(gallery)  # the partner's neighbour is nearest
-    assert recall(swapped + 1e-3, gallery, (1,)) == {1: 0.0}
-
-
-def test_probes_find_what_is_there_and_nothing_else() -> None:
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(0, 10, (900,), generator=generator)
-    colours = torch.rand(900, 3, generator=generator)
-    noise = torch.randn(900, 100, generator=generator)
-
-    def label(features: Tensor) -> float:
-        return label_accuracy(Probed(features[:600], labels[:600]), Probed(features[600:], labels[600:]))
-
-    def colour(features: Tensor) -> float:
-        return colour_r2(Probed(features[:600], colours[:600]), Probed(features[600:], colours[600:]))
-
-    assert label(noise) < 0.2
-    assert label(torch.cat([noise, 3 * torch.eye(10)[labels]], 1)) > 0.95
-    assert label(torch.eye(10)[labels]) > 0.99
-    assert abs(colour(noise)) < 0.1
-    assert colour(torch.cat([noise, colours], 1)) > 0.95
-    assert colour(torch.zeros(900, 4)) == pytest.approx(0, abs=0.02)
-    faint = torch.cat([noise, 0.01 * colours], 1)
-    drowned = with_noise(Parts(faint, faint), 0.3, RandomSource(0, CPU))
-    assert colour(faint) > 0.95
-    assert abs(colour(drowned.shared)) < 0.1
-    for drowned_part, std in ((drowned.shared, 0.3), (drowned.exclusive, 0.3 / 8)):
-        assert (drowned_part - faint).std().item() == pytest.approx(std, rel=0.05)
-
-
 @dataclass(frozen=True)
 class PerfectModel(Model):
     """Knows the truth of MNIST-CD/CB: S is the ink, E the colour; as nobody could learn it better. Its networks idle."""
@@ -100,7 +60,7 @@ class PerfectModel(Model):
     def decode(self, domain: str, shared: Tensor, exclusive: Tensor) -> Tensor:
         shared = shared.roll(3, 0) if self.forgets_digit else shared
         colour = (exclusive.roll(5, 0) if self.forgets_reference else exclusive)[:, :, None, None]
-        return 2 * (shared * colour if domain == "x" else (1 - shared) * colour) - 1
+        return 2 * (shared * colour if domain == "x" else shared + (1 - shared) * colour) - 1
 
 
 def test_transfers_of_a_perfect_model_are_right_and_of_broken_ones_are_not(pairs_url: str) -> None:
@@ -125,14 +85,30 @@ def test_transfers_of_a_perfect_model_are_right_and_of_broken_ones_are_not(pairs
     assert {f"transfer/colour_error_{d}" for d in DOMAINS} < set(perfect)
 
 
+def test_retrieval_and_drawn_scores_of_a_perfect_model_are_those_of_real_images(pairs_url: str) -> None:
+    pairs = pairs_of(next(iter(read_split(pairs_url, "test", TEST))))
+    model = PerfectModel()
+    parts = {d: model.encode(d, pairs.images[d]) for d in DOMAINS}
+    found = retrieval(pairs, parts)
+    assert found["retrieval/shared_recall_1"] > 0.95
+    assert found["retrieval/edges_recall_1"] > 0.95, "an untrained filter, where pairs share their pixels"
+    assert found["retrieval/exclusive_recall_1"] < 0.1
+    assert found["retrieval/shared_map"] > found["retrieval/exclusive_map"] + 0.1
+    drawn = drawn_scores(model, pairs, parts)
+    assert drawn["transferred/checkerboard"] == pytest.approx(1, abs=0.15)
+    colours = torch.cat([parts[d].exclusive for d in DOMAINS])
+    assert drawn["drawn/deviation"] == pytest.approx(colours.std(0).mean().item(), abs=0.03)
+
+
 def test_a_finished_run_has_every_measure_and_picture(trained_cdd: Path) -> None:
     store = open_run(str(trained_cdd), "cdd")
     scores = read_run(store)["evaluation"]
-    wanted = {f"retrieval/{what}_recall_{k}{way}" for what in ("shared", "exclusive", "pixels") for k in (1, 5)
+    wanted = {f"retrieval/{what}_recall_{k}{way}" for what in ("shared", "exclusive", "pixels", "edges") for k in (1, 5)
               for way in ("", "_x_to_y", "_y_to_x")}  # fmt: skip
-    wanted |= {f"{group}/{what}_from_{part}{d}" for group in ("probe", "probe_exact") for what in ("label", "colour")
+    wanted |= {f"probe/{what}_from_{part}{d}" for what in ("label", "label_nonlinear", "colour")
                for part in ("shared", "exclusive") for d in ("", "_x", "_y")}  # fmt: skip
-    wanted |= {"rebuilt/ssim", "rebuilt/l1", "diversity/laplacian", "diversity/real_laplacian", "transfer/label_kept"}
+    wanted |= {"rebuilt/ssim", "rebuilt/l1", "diversity/laplacian", "diversity/real_laplacian", "transfer/label_kept",
+               "drawn/deviation", "drawn/checkerboard", "transferred/checkerboard", "retrieval/edges_map"}  # fmt: skip
     assert wanted <= set(scores)
     assert all(np.isfinite(value) for value in scores.values())
     keys = list(store.keys())
@@ -147,7 +123,7 @@ def test_pairs_without_truth_are_measured_by_what_there_is(pairs_url: str, train
     model, config = open_model("cdd", str(trained_cdd), CPU, ("cdd",))
     without = config.model_copy(update={"run": config.run.model_copy(update={"labels": False})})
     scores = evaluate(model, EvaluationData(without, CPU, "test"))
-    assert {name.partition("/")[0] for name in scores} == {"retrieval", "rebuilt", "diversity"}
+    assert {name.partition("/")[0] for name in scores} == {"retrieval", "rebuilt", "diversity", "drawn", "transferred"}
     assert knowledge_picture(scores) is None
 
 

@@ -107,7 +107,7 @@ def test_a_translation_is_of_the_other_domains_shared_part_with_noise_of_the_con
 ) -> None:
     system = weighted(pairs_url, tmp_path, "networks.parts.noise_std=0.3")
     noises = system._noises(400)
-    for of_kind, channels in ((noises.translation, 10), (noises.reconstruction, 10), (noises.exclusion, 4)):
+    for of_kind, channels in ((noises.translation, 10), (noises.reconstruction, 10)):
         for domain in DOMAINS:
             noise = of_kind[domain]
             assert noise is not None

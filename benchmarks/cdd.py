@@ -56,7 +56,8 @@ GOALS = {
     "drawn/deviation_y": ("deviation_y", "of E's numbers; the prior's is 1", "0.9 to 1.1"),
     "drawn/checkerboard": ("checkerboard_drawn", "Nyquist energy by drawn E, made / real", "<= 1.5"),
     "transferred/checkerboard": ("checkerboard_transferred", "Nyquist energy by real E, made / real", None),
-    "diversity/ratio": ("diversity_ratio", "Laplacian distance of two translations / of two real images", ">= 0.95"),
+    "diversity/ratio_to_real": ("diversity_to_real", "Laplacian distance of two translations / of two real images", ">= 0.95"),
+    "diversity/ratio_to_transferred": ("diversity_to_transferred", "the same / of two translations by real E", ">= 0.95"),
     "transfer/colour_error_x": ("transfer_colour_error_x", "of RGB in 0 to 1, on the digit", "<= 0.1"),
     "transfer/colour_error_y": ("transfer_colour_error_y", "of RGB in 0 to 1, on the background", "<= 0.1"),
     "transfer/label_kept_x": ("transfer_label_kept_x", "of digits", ">= 0.95"),
@@ -70,7 +71,8 @@ VARIANTS = {"affine": ("retrieval/shared_recall_1", ">= 0.90"), "class": ("retri
 """Of each further set of pairs: the measure by which it is judged, and the goal."""
 COMPARED = (
     "retrieval/shared_recall_1", "probe/label_nonlinear_from_shared", "probe/label_nonlinear_from_exclusive",
-    "probe/colour_from_shared", "probe/colour_from_exclusive", "drawn/deviation", "drawn/checkerboard", "diversity/ratio",
+    "probe/colour_from_shared", "probe/colour_from_exclusive", "drawn/deviation", "drawn/checkerboard",
+    "diversity/ratio_to_real",
     "transfer/colour_error_x", "transfer/colour_error_y", "transfer/label_kept", "rebuilt/l1",
 )  # fmt: skip
 

@@ -101,7 +101,8 @@ class Config(SystemConfig):
         compared = ("shared", "exclusive", "pixels", "edges")
         free = [f"retrieval/{what}_recall_{k}{way}" for what in compared for k in (1, 5) for way in both]
         free += ["rebuilt/ssim", "rebuilt/l1", "rebuilt/psnr"]
-        free += ["diversity/laplacian", "diversity/real_laplacian", "diversity/ratio"]
+        free += [f"diversity/{name}" for name in ("laplacian", "real_laplacian", "transferred_laplacian")]
+        free += ["diversity/ratio_to_real", "diversity/ratio_to_transferred"]
         free += [f"drawn/deviation{side}" for side in d] + ["drawn/checkerboard", "transferred/checkerboard"]
         read = [f"retrieval/{what}_map" for what in compared]
         read += [

@@ -42,7 +42,8 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     ``retrieval/WHAT_recall_K`` is the mean over both directions ``…_x_to_y`` and ``…_y_to_x``, ``retrieval/WHAT_map`` the mean
     average precision by class where classes are known; WHAT is shared, exclusive, pixels, or edges, an untrained filter.
     ``rebuilt/…`` compares images with those decoded from the other domain's S and their own E. ``diversity/…`` is between two
-    translations of one image, ``diversity/real_…`` between two real images, ``diversity/ratio`` the one over the other.
+    translations of one image by drawn E, ``diversity/transferred_…`` by the E of two real images, ``diversity/real_…`` between
+    two real images; ``diversity/ratio_to_…`` the first over the others.
     ``drawn/…``: see :func:`drawn_scores`. Where classes or colours are known, ``probe/…``: see
     :func:`unbraid.trainers.systems.cdd.probes.probe_scores`; with both, ``transfer/…``: see :func:`transfer_scores`.
     """
@@ -121,11 +122,16 @@ def quality(model: Model, pairs: Pairs, parts: dict[str, Parts]) -> dict[str, fl
     for d in DOMAINS:
         shared, real = parts[OTHER[d]].shared, unit_range(pairs.images[d])
         first, second = (unit_range(model.decode(d, shared, model.draw(len(pairs), source))) for _ in range(2))
-        differences.append(
-            diversity(first, second) | {f"real_{name}": value for name, value in diversity(real, real.roll(1, 0)).items()}
-        )
+        given, other = (unit_range(model.decode(d, shared, parts[d].exclusive.roll(by, 0))) for by in (1, 2))
+        found = diversity(first, second)
+        found |= {f"real_{name}": value for name, value in diversity(real, real.roll(1, 0)).items()}
+        found |= {f"transferred_{name}": value for name, value in diversity(given, other).items()}
+        differences.append(found)
     scores |= {f"diversity/{name}": _mean(values) for name, values in _by_name(differences).items()}
-    return scores | {"diversity/ratio": scores["diversity/laplacian"] / max(scores["diversity/real_laplacian"], 1e-12)}
+    return scores | {
+        f"diversity/ratio_to_{what}": scores["diversity/laplacian"] / max(scores[f"diversity/{what}_laplacian"], 1e-12)
+        for what in ("real", "transferred")
+    }
 
 
 def transferred(model: Model, pairs: Pairs, parts: dict[str, Parts]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trainers.systems.people import overrides, run, stage_config
+from tests.trainers.systems.people import overrides, pack_people, run, stage_config
 from unbraid.datasets.shards.index import read_index, write_index
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import SampleStream, read_split
@@ -155,6 +155,17 @@ def test_the_pose_branch_learns_to_compress(people_url: str, tmp_path: Path) -> 
 
 
 # --- measures -------------------------------------------------------------------------------------------------------------
+
+
+def test_people_who_are_seen_once_are_no_pairs_which_is_said(
+    tmp_path: Path, trained_dpig: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = pack_people(tmp_path / "once", images=1)
+    model, config = open_model("appearance", str(trained_dpig), CPU)
+    data = EvaluationData(config.model_copy(update={"data": config.data.model_copy(update={"url": url})}), CPU, "test")
+    scores = evaluate(config, model, data)
+    assert not [name for name in scores if name.startswith("transfer/")]
+    assert "no two show one person (field person)" in caplog.text
 
 
 class TrueModel(Model):

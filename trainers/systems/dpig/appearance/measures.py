@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from unbraid.trainers.systems.dpig.leakage import Leakage, measure_leakage, swap
 from unbraid.trainers.systems.dpig.model import Factors, Model
 from unbraid.trainers.systems.dpig.people import People, gather_people, same_person_pairs
 
+log = logging.getLogger("unbraid")
 EVALUATED = 1000
 EXCHANGED = 200
 """People of whom each factor is exchanged."""
@@ -55,9 +58,14 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
 
 
 def _transfer_scores(model: Model, people: People, factors: Factors, masks: Tensor, data: EvaluationData) -> dict[str, float]:
-    """``transfer/…``; empty where no person is seen twice."""
+    """``transfer/…``; empty, with one warning, where no person is seen twice."""
     condition, target = same_person_pairs(people)
     if not len(condition):
+        if data.world.is_main:
+            log.warning(
+                "transfer/… is left out: of %d images in split %s of %s no two show one person (field person); measure a split "
+                "with several images of each", len(people), data.split, data.config.data.url,
+            )  # fmt: skip
         return {}
     real = unit_range(people.images)[target]
     posed = unit_range(model.decode(factors[condition].exchanged("pose", factors[target])))

@@ -1,4 +1,4 @@
-"""MNIST-CD/CB whose sides are moved: each by an affine map of its own, so that pixels of the two do not agree.
+"""MNIST-CD/CB whose two sides are moved, each by an affine map of its own.
 
 Drawn from MNIST's files, which SOURCE holds. A batch holds `x`, `y`, `label`, `x_colour` and `y_colour`. A pair
 shows the same glyph on both sides, each turned, sheared, scaled and shifted by itself.

@@ -19,7 +19,9 @@ RIDGES = tuple(10.0**power for power in range(-2, 6))
 """Strengths as shares of the features' mean squared norm; the largest leaves the mean."""
 MOST_SOLVED = 4000
 """Samples of the system of equations of a ridge regression; the time grows with their square."""
-STEPS, LOOK_EVERY, BATCH, RATE, WEIGHT_DECAY = 600, 100, 100, 2e-3, 1e-3
+MOST_STEPS, MOST_EPOCHS, LOOKS = 600, 75, 6
+"""Updates of a reader, at most, and times that it is compared on what was kept back."""
+BATCH, RATE, WEIGHT_DECAY = 100, 2e-3, 1e-3
 HIDDEN = 64
 SEED = 2016
 
@@ -60,15 +62,16 @@ def class_accuracy(fitted: Known, scored: Known, linear: bool, noise: Callable[[
                 ]
             return torch.cat(hits).mean().item()
 
-        for step in range(1, STEPS + 1):
+        steps = max(min(MOST_STEPS, MOST_EPOCHS * len(rows) // BATCH), LOOKS)
+        for step in range(1, steps + 1):
             for group in adam.param_groups:
-                group["lr"] = RATE * (1 - (step - 1) / STEPS)
+                group["lr"] = RATE * (1 - (step - 1) / steps)
             chunk = rows[torch.randint(len(rows), (BATCH,)).to(rows.device)]
             loss = F.cross_entropy(reader(scaled(noisy(fitted.features[chunk]))), fitted.truth[chunk])
             adam.zero_grad()
             loss.backward()
             adam.step()
-            if step % LOOK_EVERY == 0 and (found := accuracy(fitted, kept_back)) > best[0]:
+            if step % (steps // LOOKS) == 0 and (found := accuracy(fitted, kept_back)) > best[0]:
                 best = (found, {name: value.clone() for name, value in reader.state_dict().items()})
         reader.load_state_dict(best[1])
         return accuracy(scored, torch.arange(len(scored.truth), device=scored.truth.device))

@@ -76,7 +76,8 @@ def unbraid(*arguments: str) -> Result:
 def test_a_folder_is_planned_packed_inspected_and_timed(photos: Path, tmp_path: Path) -> None:
     plan = unbraid("pack", "folder", str(photos), "out", "--labels", "--dry-run")
     assert plan.exit_code == 0, plan.output
-    assert "32 samples in 1 shards of 32" in plan.output
+    assert "27 samples in 1 shards of 27" in plan.output
+    assert "held out 5 samples of train for validation (--validation 0.1)" in plan.output
     assert not (tmp_path / "out").exists()
     first = unbraid("pack", "folder", str(photos), "out", "--labels", "--shards", "16")
     assert first.exit_code == 0, first.output
@@ -91,8 +92,8 @@ def test_a_folder_is_planned_packed_inspected_and_timed(photos: Path, tmp_path: 
     assert "--labels: True, now not given" in other.output
     looked = unbraid("inspect", "out", "--sheet", "sheet.png")
     assert looked.exit_code == 0, looked.output
-    assert "32 samples in 16 shards" in looked.output
-    assert "train    by label: a: 16, b: 16" in looked.output
+    assert "27 samples in 16 shards" in looked.output
+    assert "test     by label: a: 4, b: 4" in looked.output
     assert "sheet.png: 40 of 40 samples" in looked.output
     with Image.open("sheet.png") as sheet:
         assert sheet.width > 1000
@@ -114,7 +115,8 @@ def new_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_source_is_one_new_file(new_source: str, tmp_path: Path) -> None:
     for command in ("fetch", "pack", "make"):
-        assert f"{new_source}  Grey squares of a given shade\n" in unbraid(command, "--help").output
+        listed = [" ".join(line.split()) for line in unbraid(command, "--help").output.splitlines()]
+        assert f"{new_source} Grey squares of a given shade" in listed
     help_text = " ".join(unbraid("pack", new_source, "--help").output.split())
     assert "--side INTEGER RANGE Pixels of a side. [default: 4; x>=1]" in help_text
     assert "unbraid data pack grey-squares shades.txt --side 8" in help_text
@@ -122,7 +124,8 @@ def test_a_source_is_one_new_file(new_source: str, tmp_path: Path) -> None:
     packed = unbraid("pack", new_source, "shades.txt", "out", "--side", "6")
     assert packed.exit_code == 0, packed.output
     index = read_index(open_store("out"))
-    assert (index.name, index.fields["image"].shape, sum(s.count for s in index.shards("train"))) == ("shades", (1, 6, 6), 3)
+    counts = {split: sum(shard.count for shard in shards) for split, shards in index.splits.items()}
+    assert (index.name, index.fields["image"].shape, counts) == ("shades", (1, 6, 6), {"train": 2, "validation": 1})
     made = unbraid("make", new_source, "made", "--size", "5x7")
     assert made.exit_code == 0, made.output
     assert read_index(open_store("made")).name == "grey-squares-5x7"
@@ -144,7 +147,7 @@ def test_kinds_are_listed_without_importing_their_modules() -> None:
         (["pack", "folder", "nowhere", "out"], 1, "nowhere: no such folder or archive"),
         (["pack", "folder", "photos", "out", "--size", "64"], 2, "'64' is not HEIGHTxWIDTH, such as 128x64"),
         (["pack", "folder", "photos", "out", "--attributes", "no.csv"], 1, "no.csv: No such file or directory"),
-        (["pack", "folder", "photos", "out", "--shards", "33"], 1, "33 shards for 32 samples"),
+        (["pack", "folder", "photos", "out", "--shards", "33"], 1, "33 shards for 27 samples"),
         (["pack", "market1501", "photos", "out"], 1, "name the CSV files (name:keypoints_y:keypoints_x) with --keypoints"),
         (["pack", "svhn", "photos", "out"], 1, "train_32x32.mat: no such file"),
         (["pack", "celeba", "photos", "out"], 1, "none of img_align_celeba, img_align_celeba.zip,"),
@@ -170,9 +173,9 @@ def test_a_mistake_is_one_message(photos: Path, tmp_path: Path, arguments: list[
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--lanes", "64", "--batch", "64"], "32 samples do not fill one batch of 64: use a smaller data.batch"),
+        (["--lanes", "64", "--batch", "64"], "27 samples do not fill one batch of 64: use a smaller data.batch"),
         (["--workers", "17"], "16 lanes cannot be shared by 17 ranks"),
-        (["--split", "valid"], "no samples in split 'valid'"),
+        (["--split", "dev"], "no samples in split 'dev'"),
     ],
 )
 def test_numbers_that_do_not_fit_the_set_are_refused(photos: Path, options: list[str], message: str) -> None:

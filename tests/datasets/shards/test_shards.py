@@ -78,7 +78,7 @@ def test_index_holds_what_was_packed(digits_folder: Path) -> None:
 
 
 def test_a_missing_split_is_named(digits_folder: Path) -> None:
-    with pytest.raises(DataError, match=r"no samples in split 'valid'; its splits are: train, test"):
+    with pytest.raises(DataError, match=r"no samples in split 'valid'; its splits are: train, validation, test"):
         read_index(open_store(str(digits_folder))).shards("valid")
 
 

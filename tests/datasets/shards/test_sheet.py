@@ -341,4 +341,4 @@ def test_the_sheet_of_digits_shows_each_of_them(digits_folder: Path) -> None:
     found = draw_sheet(index, looks, file)
     assert found.samples == fitting_layout(index, 10).count > 100
     assert found.unreadable == []
-    assert {look.split for look in looks} == {"train", "test"}
+    assert {look.split for look in looks} == {"train", "validation", "test"}

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 import ray
 
 from unbraid.cluster.local.services import LocalServices
@@ -12,6 +13,7 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.launch.ray_train import connect, make_trainer
 
 
+@pytest.mark.slow
 def test_a_workers_process_group_has_the_configured_timeout(services: LocalServices, tmp_path: Path) -> None:
     def write_timeout(settings: dict[str, Any]) -> None:
         import torch

@@ -100,6 +100,7 @@ def test_workers_end_with_the_weights_of_one(
     assert all(torch.equal(shared[name], other[name]) for name in shared)
 
 
+@pytest.mark.slow
 def test_statistics_of_each_worker_are_another_training(alone: dict[str, Tensor], tmp_path: Path, digits_folder: Path) -> None:
     """The control of the test above; the ranks themselves still agree on every weight."""
     spawn(tmp_path, 2, str(digits_folder), "each")

@@ -109,6 +109,6 @@ class EmbeddingSystem(Adversaries):
             moments.merge(of_batch)
             for mappings in networks:
                 mappings.as_dict()[factor].fit(moments)
-            scalars[f"gaussian/{factor}_deviation"] = moments.std.mean()
-            scalars["gaussian/images"] = moments.count.clone()
+            scalars[f"gaussian/{factor}_deviation"] = moments.std.mean().float()
+            scalars["gaussian/images"] = moments.count.float()
         return scalars

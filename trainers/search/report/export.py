@@ -1,4 +1,4 @@
-"""Exporting a configuration of a campaign as a preset that trains to the same scores."""
+"""Exporting a configuration of a campaign as a preset that trains to the same weights."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def preset_text(journal: Journal, campaign: Campaign, trial: Trial) -> str:
     """What a trial's configuration changes in the campaign's preset, as a file that ``unbraid train --config`` reads.
 
     It holds what decides what is learnt, and the trial's resources: with the same number of CPUs the same machine computes the
-    same scores, bit for bit.
+    same weights, bit for bit.
     """
     config = read_config(journal.trial_store(trial.name))
     changes = differences(resolve(campaign.preset), config)

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.figures import Figures
-from benchmarks.runs import STORAGE, run_to_end, train_few
+from benchmarks.runs import STORAGE, run_to_end, train_few, trains
 from unbraid.cluster.commands.data import RAW_FOLDER
 from unbraid.cluster.local.services import use_local_services
 from unbraid.datasets.packing.pack import pack
@@ -159,7 +159,7 @@ def main() -> None:
     parts: dict[str, Callable[[Figures], None]] = {
         "cost": cost, "full_size": full_size, "learning": learning, "variants": variants, "ablations": ablations,
     }  # fmt: skip
-    for kind in ("mnist-cdcb", *(f"mnist-cdcb-{variant}" for variant in VARIANTS)):
+    for kind in ("mnist-cdcb", *(f"mnist-cdcb-{variant}" for variant in VARIANTS)) if trains() else ():
         subprocess.run([sys.executable, "-m", "unbraid.cluster.cli", "data", "pack", kind], check=True, stdout=sys.stderr)
     for name, part in parts.items():
         if figures.wants(name):

@@ -19,12 +19,17 @@ from unbraid.trainers.system import build_system
 STORAGE = "runs/benchmarks"
 
 
+def trains() -> bool:
+    """Whether runs that are not finished may be trained, and sets packed for them."""
+    return os.environ.get("UNBRAID_BENCH_TRAIN") != "0"
+
+
 def train(preset: str, name: str, *overrides: str) -> bool:
     """Train a preset, or a pipeline, under a name, on from where it was; whether that was allowed.
 
     UNBRAID_BENCH_TRAIN=0 forbids it; UNBRAID_BENCH_CPUS is the threads of a run.
     """
-    if os.environ.get("UNBRAID_BENCH_TRAIN") == "0":
+    if not trains():
         return False
     cpus = os.environ.get("UNBRAID_BENCH_CPUS", "0")
     command = [

@@ -19,7 +19,7 @@ RIDGES = tuple(10.0**power for power in range(-2, 6))
 """Strengths as shares of the features' mean squared norm; the largest leaves the mean."""
 MOST_SOLVED = 4000
 """Samples of the system of equations of a ridge regression; the time grows with their square."""
-MOST_STEPS, MOST_EPOCHS, LOOKS = 600, 75, 6
+MOST_STEPS, MOST_EPOCHS, LOOKS = 1000, 75, 6
 """Updates of a reader, at most, and times that it is compared on what was kept back."""
 BATCH, RATE, WEIGHT_DECAY = 100, 2e-3, 1e-3
 HIDDEN = 64
@@ -46,8 +46,8 @@ def class_accuracy(fitted: Known, scored: Known, linear: bool, noise: Callable[[
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
         torch.manual_seed(SEED)
         classes = int(torch.cat([fitted.truth, scored.truth]).max()) + 1
-        scaled = _Scaling(fitted.features)
         noisy = noise or (lambda features: features)
+        scaled = _Scaling(noisy(fitted.features))  # else noise on a number that hardly varies would be blown up
         reader = _reader(fitted.features.shape[1:], classes, linear).to(fitted.features.device)
         order = torch.randperm(len(fitted.truth)).to(fitted.truth.device)
         kept_back, rows = order[: (share := round(KEPT_BACK * len(order)))], order[share:]

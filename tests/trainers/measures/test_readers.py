@@ -57,6 +57,13 @@ def test_of_maps_the_hidden_layer_finds_a_shape_anywhere() -> None:
     assert accuracy(maps, labels) < 0.75
 
 
+def test_noise_on_numbers_that_hardly_vary_does_not_drown_the_others(truth: tuple[Tensor, Tensor, Tensor]) -> None:
+    labels, _, noise = truth
+    features, source = torch.cat([torch.eye(10)[labels], 0.001 * noise.repeat(1, 4)], 1), RandomSource(0, CPU)
+    found = accuracy(features, labels, linear=False, noise=lambda clean: with_noise(clean, 0.1, source))
+    assert found > 0.9
+
+
 def test_fresh_noise_hides_what_is_fainter(truth: tuple[Tensor, Tensor, Tensor]) -> None:
     labels, colours, noise = truth
     faint, source = torch.cat([noise, 0.01 * torch.eye(10)[labels]], 1), RandomSource(0, CPU)

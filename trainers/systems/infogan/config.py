@@ -70,7 +70,7 @@ class Config(SystemConfig):
     """Everything that decides an InfoGAN run."""
 
     watched: ClassVar[tuple[str, ...]] = ("info/categorical",)
-    primary_metric: ClassVar[tuple[str, str] | None] = ("code/accuracy", "code accuracy on the evaluation split")
+    primary_metric: ClassVar[tuple[str, str] | None] = ("code/accuracy", "code accuracy")
 
     system: Literal["infogan"] = "infogan"
     codes: CodeSpec = CodeSpec()

@@ -63,6 +63,19 @@ class PerfectModel(Model):
         return 2 * (shared * colour if domain == "x" else shared + (1 - shared) * colour) - 1
 
 
+def test_ink_is_read_whatever_the_colour_and_on_an_uneven_background(pairs_url: str) -> None:
+    images = unit_range(pairs_of(next(iter(read_split(pairs_url, "test", 60)))).images["y"])
+    pairs = pairs_of(next(iter(read_split(pairs_url, "test", 60))))
+    visible = (pairs.colours["x"].amax(1) > 0.2) & (pairs.colours["y"].amin(1) < 0.8)
+    ink = {d: ink_of(unit_range(pairs.images[d]), d)[visible] for d in DOMAINS}
+    assert visible.sum() > 40
+    assert (ink["x"] - ink["y"]).abs().max() < 0.05
+    uneven = images.clone()
+    uneven[:, :, 0, 0] = 0  # one pixel is as far from white as can be
+    again = ink_of(uneven, "y")[visible]
+    assert torch.allclose(again[:, :, 1:], ink["y"][:, :, 1:], atol=1e-6)
+
+
 def test_transfers_of_a_perfect_model_are_right_and_of_broken_ones_are_not(pairs_url: str) -> None:
     pairs = pairs_of(next(iter(read_split(pairs_url, "test", TEST))))
     reader = digit_reader(pairs_url, "train", "cpu")

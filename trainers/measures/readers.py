@@ -55,11 +55,13 @@ def class_accuracy(fitted: Known, scored: Known, linear: bool, noise: Callable[[
         best = (-1.0, {name: value.clone() for name, value in reader.state_dict().items()})
 
         def accuracy(of: Known, which: Tensor) -> float:
+            reader.eval()  # without dropout
             with torch.no_grad():
                 hits = [
                     (reader(scaled(noisy(of.features[chunk]))).argmax(1) == of.truth[chunk]).float()
                     for chunk in which.split(500)
                 ]
+            reader.train()
             return torch.cat(hits).mean().item()
 
         steps = max(min(MOST_STEPS, MOST_EPOCHS * len(rows) // BATCH), LOOKS)
@@ -82,7 +84,7 @@ def linear_r2(fitted: Known, scored: Known) -> float:
     """R² of a ridge regression of (N, 3) values on held-out samples, the mean over columns."""
     limit = round(MOST_SOLVED / (1 - KEPT_BACK))
     scaled = _Scaling(fitted.features)
-    known, seen = (scaled(of.features).flatten(1).double() for of in (Known(fitted.features[:limit], fitted.truth), scored))
+    known, seen = (scaled(features).flatten(1).double() for features in (fitted.features[:limit], scored.features))
     truth = fitted.truth[:limit].double()
     first = round((1 - KEPT_BACK) * len(known))
     design, centre = known[:first], truth[:first].mean(0)

@@ -1,12 +1,14 @@
 """Readers find what is there, and nothing else."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unbraid.models.random import RandomSource
+from unbraid.trainers.measures import readers
 from unbraid.trainers.measures.readers import Known, class_accuracy, linear_r2
 from unbraid.trainers.systems.cdd.probes import noise_of, with_noise
 
@@ -88,6 +90,19 @@ def test_colours_are_read_where_they_are_and_noise_is_no_worse_than_the_mean(
     mixed = colours @ torch.randn(3, width, generator=torch.Generator().manual_seed(2))
     assert r2(mixed + 0.1 * noise, colours) > 0.9
     assert r2(torch.zeros(ROWS, width), colours) == pytest.approx(0, abs=0.02)
+
+
+def test_readers_learn_with_dropout_and_are_scored_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(nn.Linear):
+        seen: ClassVar[set[tuple[bool, bool]]] = set()
+
+        def forward(self, features: Tensor) -> Tensor:
+            self.seen.add((torch.is_grad_enabled(), self.training))
+            return super().forward(features)
+
+    monkeypatch.setattr(readers, "_reader", lambda shape, classes, linear: Watched(shape.numel(), classes))
+    accuracy(torch.randn(ROWS, 3), torch.arange(ROWS) % 2)
+    assert Watched.seen == {(True, True), (False, False)}
 
 
 def test_the_same_samples_give_the_same_figures_and_leave_torchs_numbers_alone(truth: tuple[Tensor, Tensor, Tensor]) -> None:

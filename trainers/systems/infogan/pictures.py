@@ -33,18 +33,32 @@ def preview(model: Model, data: EvaluationData) -> dict[str, Tensor]:
     source = RandomSource(PICTURE_SEED, model.device)
     base = sample_codes(spec, source, ROWS)
     grids = {"samples": _draw(model, sample_codes(spec, source, ROWS * ROWS), ROWS)}
-    for i, classes in enumerate(spec.categorical):
-        varied = _repeated(base, classes)
-        categorical = varied.categorical.clone()
-        categorical[:, i] = torch.arange(classes, device=model.device).repeat(ROWS)
-        grids[f"traversal_categorical_{i}"] = _draw(model, replace(varied, categorical=categorical), classes)
-    for i in range(spec.continuous):
-        varied = _repeated(_one_class_a_row(base, spec.categorical), CONTINUOUS_STEPS)
-        continuous = varied.continuous.clone()
-        steps = torch.linspace(-CONTINUOUS_RANGE, CONTINUOUS_RANGE, CONTINUOUS_STEPS, device=model.device)
-        continuous[:, i] = steps.repeat(ROWS)
-        grids[f"traversal_continuous_{i}"] = _draw(model, replace(varied, continuous=continuous), CONTINUOUS_STEPS)
+    limits = (-CONTINUOUS_RANGE, CONTINUOUS_RANGE)
+    for name in spec.names:
+        held = base if name.startswith("categorical") else _one_class_a_row(base, spec.categorical)
+        grids[f"traversal_{name}"] = image_grid(*traversal(model, held, name, CONTINUOUS_STEPS, limits))
     return grids
+
+
+def traversal(model: Model, base: CodeSample, code: str, columns: int, limits: tuple[float, float]) -> tuple[Tensor, int]:
+    """Images (N, C, H, W) in [0, 1] in which one code varies along each row of the grid, and the number of its columns.
+
+    Args:
+        base: what each row holds.
+        columns: equal steps of a continuous code between ``limits``; a categorical code has a column for each value.
+    """
+    spec, rows = model.codes, len(base.noise)
+    kind, _, number = code.rpartition("_")
+    i = int(number)
+    steps = spec.categorical[i] if kind == "categorical" else columns
+    varied = _repeated(base, steps)
+    categorical, continuous = varied.categorical.clone(), varied.continuous.clone()
+    if kind == "categorical":
+        categorical[:, i] = torch.arange(steps, device=model.device).repeat(rows)
+    else:
+        continuous[:, i] = torch.linspace(*limits, steps, device=model.device).repeat(rows)
+    sample = CodeSample(varied.noise, categorical, continuous)
+    return model.unit_range(model.draw(latent_vector(spec, sample))), steps
 
 
 def figures(model: Model, data: EvaluationData, scores: Measures) -> dict[str, Tensor]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from unbraid.models.infogan.codes import latent_vector, sample_codes
+from unbraid.models.infogan.codes import sample_codes
 from unbraid.models.random import RandomSource
 from unbraid.trainers.config.schema import nearest
 from unbraid.trainers.errors import ConfigError
@@ -17,6 +16,7 @@ from unbraid.trainers.runs.pictures import rendered, sheet
 from unbraid.trainers.runs.record import read_config, read_metrics
 from unbraid.trainers.systems.infogan.config import Config
 from unbraid.trainers.systems.infogan.model import Model
+from unbraid.trainers.systems.infogan.pictures import traversal
 
 
 def traverse(
@@ -37,19 +37,7 @@ def traverse(
         if name not in spec.names:
             raise ConfigError(f"--code {name}: the run's codes are {', '.join(spec.names)}{nearest(name, spec.names)}")
     base = sample_codes(spec, source, rows)
-    grids = []
-    for name in codes or spec.names:
-        kind, _, number = name.rpartition("_")
-        i = int(number)
-        steps = spec.categorical[i] if kind == "categorical" else columns
-        varied = replace(base, **{part: getattr(base, part).repeat_interleave(steps, 0) for part in vars(base)})
-        values = getattr(varied, kind).clone()
-        if kind == "categorical":
-            values[:, i] = torch.arange(steps, device=values.device).repeat(rows)
-        else:
-            values[:, i] = torch.linspace(*limits, steps, device=values.device).repeat(rows)
-        images = model.unit_range(model.draw(latent_vector(spec, replace(varied, **{kind: values}))))
-        grids.append(sheet(images, steps))
+    grids = [sheet(*traversal(model, base, name, columns, limits)) for name in codes or spec.names]
     return below_each_other(grids)
 
 
@@ -78,7 +66,7 @@ def information_curves(runs: Sequence[str], storage: str, code: str) -> Tensor:
 
     figure = Figure(figsize=(7.2, 4.6), dpi=120, layout="constrained")
     axes = figure.subplots()
-    ceilings: dict[str, float] = {}
+    ceilings: set[float] = set()
     for run in runs:
         store = find_run(run, storage)
         config = read_config(store)
@@ -91,8 +79,8 @@ def information_curves(runs: Sequence[str], storage: str, code: str) -> Tensor:
             raise ConfigError(f"{run}: has recorded no update yet; train it first")
         weight = "" if config.loss.info_generator else ", no L_I in G's loss"
         axes.plot(*zip(*points, strict=True), label=f"{config.run.name}{weight}", linewidth=1.2)
-        ceilings[str(config.run.name)] = config.codes.ceilings[code]
-    for ceiling in sorted(set(ceilings.values())):
+        ceilings.add(config.codes.ceilings[code])
+    for ceiling in sorted(ceilings):
         axes.axhline(ceiling, color="0.3", linestyle="--", linewidth=0.9, label=f"ceiling, {ceiling:.3f} nats")
     axes.set_xlabel("update")
     axes.set_ylabel(f"L_I of {code}, nats")

@@ -84,9 +84,8 @@ def retrieval(pairs: Pairs, parts: dict[str, Parts]) -> dict[str, float]:
             scores |= {f"retrieval/{what}_recall_{k}_{d}_to_{OTHER[d]}": found[d][k] for d in DOMAINS}
             scores[f"retrieval/{what}_recall_{k}"] = _mean(found[d][k] for d in DOMAINS)
         if pairs.label is not None:
-            labels = pairs.label[: len(pairs)]
             scores[f"retrieval/{what}_map"] = _mean(
-                mean_average_precision(of_domain[d], of_domain[OTHER[d]], labels, labels) for d in DOMAINS
+                mean_average_precision(of_domain[d], of_domain[OTHER[d]], pairs.label, pairs.label) for d in DOMAINS
             )
     return scores
 

@@ -20,7 +20,7 @@ from unbraid.cluster.local.services import use_local_services
 from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.sources.mnist_cdcb import read_mnist_cdcb
 from unbraid.datasets.store import open_store
-from unbraid.models.cdd.specs import DOMAINS
+from unbraid.models.domains import DOMAINS
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.measures.flops import FlopCounter
 from unbraid.trainers.runs.checkpoint import expected_bytes

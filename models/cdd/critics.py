@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from unbraid.models.cdd.specs import DOMAINS, OTHER, CriticSpec, FeatureCriticSpec, RepresentationSpec
+from unbraid.models.cdd.specs import CriticSpec, FeatureCriticSpec, RepresentationSpec
 from unbraid.models.cdd.translators import Parts, Translation
 from unbraid.models.critics import VectorCritic
+from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.initialisation import normal_weights
 from unbraid.models.losses import gradient_penalty

@@ -8,9 +8,6 @@ from unbraid.models.image_spec import ImageSpec
 Upsampling = Literal["transposed", "resized"]
 SHARED_SIDE = 8
 """Height and width of the shared representation, for images of any size."""
-DOMAINS = ("x", "y")
-OTHER = {"x": "y", "y": "x"}
-"""The other domain of each."""
 
 
 @dataclass(frozen=True)

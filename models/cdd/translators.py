@@ -12,14 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from unbraid.models.cdd.specs import (
-    DOMAINS,
-    OTHER,
-    SHARED_SIDE,
-    RepresentationSpec,
-    TranslatorSpec,
-    halvings,
-)
+from unbraid.models.cdd.specs import SHARED_SIDE, RepresentationSpec, TranslatorSpec, halvings
+from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.initialisation import normal_weights, xavier_weights
 from unbraid.models.normalization import kept_statistics

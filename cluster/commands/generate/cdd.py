@@ -10,15 +10,15 @@ import click
 
 from unbraid.cluster.commands.generate.pictures import device, picture_options, with_data, write_picture
 from unbraid.cluster.local.services import use_local_services
-from unbraid.models.cdd.specs import DOMAINS
+from unbraid.models.domains import DOMAINS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from unbraid.models.random import RandomSource
+    from unbraid.trainers.paired.pairs import Pairs
     from unbraid.trainers.systems.cdd.config import Config
     from unbraid.trainers.systems.cdd.model import Model
-    from unbraid.trainers.systems.cdd.pairs import Pairs
 
 
 @click.group()
@@ -60,7 +60,7 @@ def translate(domain: str, samples: int, files: tuple[Path, ...], **options: Any
       unbraid generate cdd translate RUN --from y --samples 12 --seed 3
       unbraid generate cdd translate RUN --from x --image facade.png --image other.jpg
     """
-    from unbraid.trainers.systems.cdd.pairs import read_images
+    from unbraid.trainers.paired.pairs import read_images
     from unbraid.trainers.systems.cdd.sheets import translation_sheet
 
     def draw(model: Model, images: Tensor, random: RandomSource) -> Tensor:
@@ -180,7 +180,7 @@ def _draw(command: str, options: dict[str, Any], count: int, draw: Callable[[Mod
         command: its name, after which the file is called by default.
         count: of pairs.
     """
-    from unbraid.trainers.systems.cdd.pairs import held_out
+    from unbraid.trainers.paired.pairs import held_out
 
     model, config = _load(options)
     config = with_data(config, options["url"])

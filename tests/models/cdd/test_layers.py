@@ -10,16 +10,9 @@ from torch import Tensor, nn
 from tests.models.cdd.test_translators import BATCH, CRITIC, FEATURE, IMAGE, PARTS, TRANSLATOR, noises, pair, translated
 from tests.models.infogan.test_layers import described
 from unbraid.models.cdd.critics import Critics, ImageCritic, detached
-from unbraid.models.cdd.specs import (
-    DOMAINS,
-    OTHER,
-    CriticSpec,
-    FeatureCriticSpec,
-    RepresentationSpec,
-    TranslatorSpec,
-    halvings,
-)
+from unbraid.models.cdd.specs import CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, halvings
 from unbraid.models.cdd.translators import Decoder, Encoder, Translation, Translators
+from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.losses import gradient_penalty
 

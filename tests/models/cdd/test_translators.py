@@ -9,17 +9,9 @@ from torch import Tensor, nn
 
 from unbraid.models.cdd import critics as critics_module
 from unbraid.models.cdd.critics import Critics, ImageCritic, detached
-from unbraid.models.cdd.specs import (
-    DOMAINS,
-    OTHER,
-    CriticSpec,
-    FeatureCriticSpec,
-    RepresentationSpec,
-    TranslatorSpec,
-    Upsampling,
-    halvings,
-)
+from unbraid.models.cdd.specs import CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, Upsampling, halvings
 from unbraid.models.cdd.translators import Decoder, Encoder, Noises, Parts, Translation, Translators, reverse_gradient
+from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.losses import gradient_penalty, norm_penalty
 from unbraid.trainers.measures.checkerboard import nyquist_energy

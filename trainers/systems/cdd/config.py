@@ -4,7 +4,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from unbraid.models.cdd.specs import DOMAINS, CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, halvings
+from unbraid.models.cdd.specs import CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, halvings
+from unbraid.models.domains import DOMAINS
 from unbraid.models.image_spec import ImageSpec
 from unbraid.trainers.config.schema import BatchField, ScheduleConfig, Section, SystemConfig
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from unbraid.models.cdd.specs import DOMAINS, OTHER
 from unbraid.models.cdd.translators import Translation
+from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.losses import norm_penalty
 
 

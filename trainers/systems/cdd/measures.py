@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from unbraid.datasets.stream.stream import read_split
-from unbraid.models.cdd.specs import DOMAINS, OTHER, SHARED_SIDE
+from unbraid.models.cdd.specs import SHARED_SIDE
 from unbraid.models.cdd.translators import Parts
+from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import Batch, EvaluationData
 from unbraid.trainers.measures.checkerboard import checkerboard_ratio
 from unbraid.trainers.measures.diversity import diversity
 from unbraid.trainers.measures.retrieval import edges, mean_average_precision, recall
 from unbraid.trainers.measures.similarity import image_quality
+from unbraid.trainers.paired.digits import DigitReader, colour_of, digit_reader, ink_of, shared_ink
+from unbraid.trainers.paired.pairs import Pairs, gather_pairs, pairs_of
 from unbraid.trainers.step.distributed import World, gather_parts, on_main
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.cdd.model import Model
-from unbraid.trainers.systems.cdd.pairs import Pairs, gather_pairs, pairs_of
 from unbraid.trainers.systems.cdd.probes import Encoded, probe_scores
-from unbraid.trainers.systems.cdd.truth import DigitReader, colour_of, ink_of, train_reader
 
 MEASURE_SEED = 20_181_203
 RETRIEVED = 1000
@@ -32,8 +31,6 @@ FITTED, SCORED = 10_000, 5_000
 NUMBERS = 1 << 28
 BATCH = 500
 RECALLS = (1, 5)
-SAME_INK = 0.02
-"""Mean difference of ink up to which the sides of pairs show the same glyph."""
 
 
 def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
@@ -147,25 +144,17 @@ def transfer_scores(pairs: Pairs, fakes: dict[str, Tensor], reader: DigitReader)
     that share on real images.
     """
     assert pairs.label is not None
-    ink = ink_of(unit_range(pairs.images["x"]), "x")
-    is_shared = bool((ink - ink_of(unit_range(pairs.images["y"]), "y")).abs().mean() < SAME_INK)
+    real = {d: unit_range(pairs.images[d]) for d in DOMAINS}
+    ink = shared_ink(real["x"], real["y"])
     scores: dict[str, float] = {}
     for d, fake in fakes.items():
         wanted = pairs.colours[d].roll(1, 0)
-        where = ink if is_shared else ink_of(fake, d)
+        where = ink_of(fake, d) if ink is None else ink
         scores[f"transfer/colour_error_{d}"] = (colour_of(fake, where, d) - wanted).abs().mean().item()
         scores[f"transfer/label_kept_{d}"] = (reader.read(ink_of(fake, d)) == pairs.label).float().mean().item()
     kept = _mean(scores[f"transfer/label_kept_{d}"] for d in DOMAINS)
-    read = (reader.read(ink) == pairs.label).float().mean().item()
+    read = (reader.read(ink_of(real["x"], "x")) == pairs.label).float().mean().item()
     return scores | {"transfer/label_kept": kept, "transfer/label_read": read}
-
-
-@lru_cache(maxsize=1)
-def digit_reader(url: str, split: str, device: str, fit: tuple[int, int] | None = None) -> DigitReader:
-    """A classifier of the digits of a packed MNIST-CD/CB."""
-    read = [(batch["x"], batch["label"]) for batch in read_split(url, split, BATCH, FITTED, fit=fit)]
-    ink = torch.cat([ink_of(images.float() / 255, "x") for images, _ in read])
-    return train_reader(ink.to(device), torch.cat([labels for _, labels in read]).to(device))
 
 
 def encoded(model: Model, batches: Iterable[Batch], world: World) -> Encoded:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from unbraid.models.cdd.specs import DOMAINS, OTHER
+from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import EvaluationData
+from unbraid.trainers.paired.pairs import SHOWN, Pairs, gather_pairs, held_out, pairs_of
 from unbraid.trainers.runs.pictures import value_table
 from unbraid.trainers.systems.cdd.config import Config
 from unbraid.trainers.systems.cdd.model import Model
-from unbraid.trainers.systems.cdd.pairs import SHOWN, Pairs, gather_pairs, held_out, pairs_of
 from unbraid.trainers.systems.cdd.sheets import (
     interpolation_sheet,
     retrieval_sheet,

@@ -7,12 +7,13 @@ from functools import partial
 
 from torch import Tensor
 
-from unbraid.models.cdd.specs import DOMAINS, SHARED_SIDE
+from unbraid.models.cdd.specs import SHARED_SIDE
 from unbraid.models.cdd.translators import Parts
+from unbraid.models.domains import DOMAINS
 from unbraid.models.random import RandomSource
 from unbraid.trainers.measures.readers import Known, class_accuracy, linear_r2
+from unbraid.trainers.paired.pairs import Pairs
 from unbraid.trainers.systems.cdd.model import Model
-from unbraid.trainers.systems.cdd.pairs import Pairs
 
 Encoded = tuple[Pairs, dict[str, Parts]]
 """Pairs and, by domain, their parts."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from unbraid.models.cdd.specs import OTHER
+from unbraid.models.domains import OTHER
 from unbraid.models.random import RandomSource
 from unbraid.trainers.measures.retrieval import distances
+from unbraid.trainers.paired.pairs import Pairs
 from unbraid.trainers.runs.pictures import sheet
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.cdd.model import Model
-from unbraid.trainers.systems.cdd.pairs import Pairs
 
 Moving = Literal["exclusive", "shared", "both"]
 Representation = Literal["shared", "exclusive", "pixels"]

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from unbraid.models.cdd.critics import Critics, detached
-from unbraid.models.cdd.specs import DOMAINS, SHARED_SIDE
+from unbraid.models.cdd.specs import SHARED_SIDE
 from unbraid.models.cdd.translators import Noises, Translation, Translators
+from unbraid.models.domains import DOMAINS
 from unbraid.models.losses import wasserstein_distance
 from unbraid.trainers.data import Batch
 from unbraid.trainers.step.adversaries import Adversaries

@@ -10,19 +10,21 @@ from torch import Tensor
 
 from tests.trainers.systems.pairs import TEST, cdd_config
 from unbraid.datasets.stream.stream import read_split
-from unbraid.models.cdd.specs import DOMAINS, RepresentationSpec, TranslatorSpec
+from unbraid.models.cdd.specs import RepresentationSpec, TranslatorSpec
 from unbraid.models.cdd.translators import Parts, Translators
+from unbraid.models.domains import DOMAINS
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.random import RandomSource
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.evaluate import open_model
+from unbraid.trainers.paired.digits import colour_of, digit_reader, ink_of
+from unbraid.trainers.paired.pairs import held_out, pairs_of
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.cdd.config import Config
-from unbraid.trainers.systems.cdd.measures import digit_reader, drawn_scores, retrieval, transfer_scores, transferred
+from unbraid.trainers.systems.cdd.measures import drawn_scores, retrieval, transfer_scores, transferred
 from unbraid.trainers.systems.cdd.model import Model
-from unbraid.trainers.systems.cdd.pairs import held_out, pairs_of
 from unbraid.trainers.systems.cdd.pictures import knowledge_picture
 from unbraid.trainers.systems.cdd.sheets import (
     FRAME,
@@ -35,7 +37,6 @@ from unbraid.trainers.systems.cdd.sheets import (
     retrieve,
     translation_sheet,
 )
-from unbraid.trainers.systems.cdd.truth import colour_of, ink_of
 
 CPU = torch.device("cpu")
 IMAGE, PARTS = ImageSpec(3, 32, 32), RepresentationSpec(1, 3)
@@ -61,19 +62,6 @@ class PerfectModel(Model):
         shared = shared.roll(3, 0) if self.forgets_digit else shared
         colour = (exclusive.roll(5, 0) if self.forgets_reference else exclusive)[:, :, None, None]
         return 2 * (shared * colour if domain == "x" else shared + (1 - shared) * colour) - 1
-
-
-def test_ink_is_read_whatever_the_colour_and_on_an_uneven_background(pairs_url: str) -> None:
-    images = unit_range(pairs_of(next(iter(read_split(pairs_url, "test", 60)))).images["y"])
-    pairs = pairs_of(next(iter(read_split(pairs_url, "test", 60))))
-    visible = (pairs.colours["x"].amax(1) > 0.2) & (pairs.colours["y"].amin(1) < 0.8)
-    ink = {d: ink_of(unit_range(pairs.images[d]), d)[visible] for d in DOMAINS}
-    assert visible.sum() > 40
-    assert (ink["x"] - ink["y"]).abs().max() < 0.05
-    uneven = images.clone()
-    uneven[:, :, 0, 0] = 0  # one pixel is as far from white as can be
-    again = ink_of(uneven, "y")[visible]
-    assert torch.allclose(again[:, :, 1:], ink["y"][:, :, 1:], atol=1e-6)
 
 
 def test_transfers_of_a_perfect_model_are_right_and_of_broken_ones_are_not(pairs_url: str) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 from tests.trainers.systems.cdd.test_system import first_batch, system_of
 from tests.trainers.systems.signs import gain
 from unbraid.models.cdd.critics import detached
-from unbraid.models.cdd.specs import DOMAINS, OTHER
 from unbraid.models.cdd.translators import Translation
+from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.losses import wasserstein_distance
 from unbraid.trainers.systems.cdd.system import CDD, Images
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.trainers.systems.cdd.test_system import first_batch, system_of
 from unbraid.models.cdd.critics import detached
-from unbraid.models.cdd.specs import DOMAINS, OTHER
+from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.losses import wasserstein_distance
 from unbraid.trainers.step.images import normalised
 from unbraid.trainers.system import FAKE_DEVIATION, REAL_DEVIATION

@@ -10,13 +10,15 @@ from torch import Tensor
 from tests.trainers.systems.pairs import TEST, cdd_config
 from tests.trainers.systems.people import run
 from unbraid.datasets.stream.stream import SampleStream
-from unbraid.models.cdd.specs import DOMAINS
 from unbraid.models.cdd.translators import Parts, Translation
+from unbraid.models.domains import DOMAINS
 from unbraid.models.random import RandomSource
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.errors import CheckpointError, ConfigError
 from unbraid.trainers.evaluate import open_model
 from unbraid.trainers.launch.preflight import preflight
+from unbraid.trainers.paired.digits import ink_of
+from unbraid.trainers.paired.pairs import held_out
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_metrics, read_run
@@ -25,12 +27,10 @@ from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.system import build_system
 from unbraid.trainers.systems.cdd.config import Config
 from unbraid.trainers.systems.cdd.losses import loss_terms
-from unbraid.trainers.systems.cdd.pairs import Pairs, held_out
 from unbraid.trainers.systems.cdd.sheets import (
     translation_sheet,
 )
 from unbraid.trainers.systems.cdd.system import CDD
-from unbraid.trainers.systems.cdd.truth import ink_of
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -232,13 +232,3 @@ def test_both_directions_are_one_checkpoint(trained_cdd: Path, pairs_url: str) -
     sheets = [translation_sheet(model, pairs.images[d], d, 2, RandomSource(0, CPU)) for d in DOMAINS]
     assert sheets[0].shape == sheets[1].shape
     assert not torch.equal(*sheets)
-
-
-def test_pairs_are_cut_with_all_that_is_known_of_them() -> None:
-    pairs = Pairs({d: torch.rand(4, 3, 8, 8) for d in DOMAINS}, torch.arange(4), {d: torch.rand(4, 3) for d in DOMAINS})
-    few = pairs[1:3]
-    assert len(few) == 2
-    assert few.label is not None
-    assert few.label.tolist() == [1, 2]
-    assert torch.equal(few.colours["y"], pairs.colours["y"][1:3])
-    assert len(pairs.without_images()) == 0

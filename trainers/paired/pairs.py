@@ -17,12 +17,12 @@ from unbraid.datasets.shards.codec import decode_image
 from unbraid.datasets.shards.index import fitted_fields, read_index
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
-from unbraid.models.cdd.specs import DOMAINS
+from unbraid.models.domains import DOMAINS
+from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.data import Batch
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.step.distributed import World, gather_parts
 from unbraid.trainers.step.images import normalised
-from unbraid.trainers.systems.cdd.config import Config
 
 SHOWN = 12
 """Pairs in the pictures of a run."""
@@ -100,7 +100,7 @@ def read_images(files: Sequence[Path], shape: tuple[int, int, int]) -> Tensor:
     return normalised(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
 
-def held_out(config: Config, device: torch.device, split: str, count: int) -> Pairs:
+def held_out(config: SystemConfig, device: torch.device, split: str, count: int) -> Pairs:
     """The same few pairs of a split for every picture of a run, one of each class in turn where classes are known.
 
     There may be fewer than ``count``.

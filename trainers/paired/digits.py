@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from unbraid.datasets.stream.stream import read_split
 
 INKED, BARE = 0.95, 0.05
 """Pixels of more ink than the one are the digit, of less than the other the background."""
@@ -13,6 +17,10 @@ FAINTEST = 1 / 255
 SIDE = 32
 STEPS, BATCH, RATE = 800, 100, 2e-3
 READER_SEED = 1998
+READ, READ_AT_ONCE = 10_000, 500
+"""Training pairs whose digits a classifier learns, and how many of them are read at a time."""
+SAME_INK = 0.02
+"""Mean difference of ink up to which the sides of pairs show the same glyph."""
 
 
 def ink_of(images: Tensor, domain: str) -> Tensor:
@@ -30,6 +38,16 @@ def ink_of(images: Tensor, domain: str) -> Tensor:
     whole = (flat.amax(2) if domain == "x" else flat.median(2).values)[:, :, None, None]
     share = (distance / whole.clamp_min(FAINTEST)).clamp(0, 1)
     return share if domain == "x" else 1 - share
+
+
+def shared_ink(x: Tensor, y: Tensor) -> Tensor | None:
+    """The ink of pairs whose sides show the same glyph, (N, 1, s, s); None where they show different ones.
+
+    Args:
+        x, y: images (N, 3, s, s) in [0, 1] of each domain.
+    """
+    ink = ink_of(x, "x")
+    return ink if bool((ink - ink_of(y, "y")).abs().mean() < SAME_INK) else None
 
 
 def colour_of(images: Tensor, ink: Tensor, domain: str) -> Tensor:
@@ -60,6 +78,14 @@ class DigitReader(nn.Module):
     def read(self, ink: Tensor) -> Tensor:
         """The digit of each, (N,)."""
         return torch.cat([self(chunk).argmax(1) for chunk in ink.split(500)])
+
+
+@lru_cache(maxsize=1)
+def digit_reader(url: str, split: str, device: str, fit: tuple[int, int] | None = None) -> DigitReader:
+    """A classifier of the digits of a packed MNIST-CD/CB."""
+    read = [(batch["x"], batch["label"]) for batch in read_split(url, split, READ_AT_ONCE, READ, fit=fit)]
+    ink = torch.cat([ink_of(images.float() / 255, "x") for images, _ in read])
+    return train_reader(ink.to(device), torch.cat([labels for _, labels in read]).to(device))
 
 
 def train_reader(ink: Tensor, labels: Tensor) -> DigitReader:

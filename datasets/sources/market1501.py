@@ -28,7 +28,7 @@ from unbraid.datasets.sources.source import Item, Source, image_field
 
 NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d+_\d+(\.\w+)*")
 DISTRACTORS_SPLIT = "distractors"
-_NOBODY = {-1: "junk images (person -1)", 0: "distractors (person 0000)"}
+NOBODY = {-1: "junk images (person -1)", 0: "distractors (person 0000)"}
 """Numbers in the place of an identity: of detections that show no whole body, and of people who are none of the identities."""
 SPLITS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "query"}
 PUBLISHED_SIZE = (128, 64)
@@ -60,11 +60,11 @@ def read_market1501(
         if (file := PurePosixPath(image)).parent.name not in SPLITS:
             left_out.add(f"images outside of {', '.join(SPLITS)}", image)
             continue
-        identity, camera = _identity(file.name, f"{files.where}/{image}")
-        if identity in _NOBODY and not distractors:
-            left_out.add(f"{_NOBODY[identity]}; --distractors packs them", image)
+        identity, camera = identity_and_camera(file.name, f"{files.where}/{image}")
+        if identity in NOBODY and not distractors:
+            left_out.add(f"{NOBODY[identity]}; --distractors packs them", image)
             continue
-        split = DISTRACTORS_SPLIT if identity in _NOBODY else SPLITS[file.parent.name]
+        split = DISTRACTORS_SPLIT if identity in NOBODY else SPLITS[file.parent.name]
         entry = find_keypoints(file.name, known)
         if entry is None:
             left_out.add("images without keypoints", image)
@@ -92,7 +92,7 @@ def read_market1501(
     )
 
 
-def _identity(name: str, where: str) -> tuple[int, int]:
+def identity_and_camera(name: str, where: str) -> tuple[int, int]:
     """Read identity and camera from the name of an image.
 
     Raises:

@@ -1,6 +1,7 @@
 """``unbraid generate dpig``: pictures of people, and a folder that can be packed again."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,31 @@ def test_a_virtual_set_is_packed_like_market1501(trained_dpig: Path, tmp_path: P
     first = sorted(Path("virtual/bounding_box_train").iterdir())[0]
     assert first.name == "0001_c1s1_000000_01.jpg"
     assert Image.open(io.BytesIO(first.read_bytes())).size == (16, 32)
+
+
+def test_a_reader_of_identities_learns_from_a_virtual_set(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
+    arguments = ["generate", "dpig", "export", "mapping", "virtual", "--storage", str(trained_dpig), "--identities", "5"]
+    assert unbraid(*arguments, "--images", "3").exit_code == 0
+    learning = ["--epochs", "2", "--batch", "4", "--width", "4"]
+    result = unbraid("reidentify", "virtual", people_url, *learning, "--output", "folder/scores.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "folder/scores.json").read_text())
+    assert found["learnt"] == "virtual, split train: 9 images of 3 people"
+    assert found["size"] == [32, 16]
+    assert found["learning"] == {"epochs": 2, "batch": 4, "rate": 2e-3, "width": 4, "seed": 0}
+    head, *rows = result.output.splitlines()[-4:-1]
+    assert head.split() == ["rank-1", "rank-5", "rank-10", "mAP", "mAP", "by", "steps"]
+    shown = {row.split()[0]: row.split()[1] for row in rows}
+    assert shown == {name: f"{100 * found[name]['rank_1']:.1f}%" for name in ("untrained", "trained")}
+    own = unbraid("reidentify", people_url, "virtual", *learning)
+    assert own.exit_code == 0, own.output
+    assert json.loads((tmp_path / "reidentify.json").read_text())["queries"] == "virtual, split query: 2 images of 2 people"
+
+
+def test_a_set_of_nobody_known_is_one_error_of_reidentify(people_url: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = unbraid("reidentify", people_url, "empty")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert "is neither a packed set nor a folder in Market-1501's layout" in result.output
+    assert not (tmp_path / "reidentify.json").exists()

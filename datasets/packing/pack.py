@@ -19,6 +19,8 @@ from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.untrusted.text import in_one_line
 
 REPORT_SECONDS = 1.0
+FEW_ITEMS = 100
+"""Computed items up to which threads are faster than processes, which take seconds to start."""
 
 
 def pack(
@@ -40,7 +42,8 @@ def pack(
     Args:
         shards: see :func:`unbraid.datasets.packing.plan.plan_shards`.
         options: of the command, for the index.
-        threads: number of shards written at a time; by processes if the source is computed. Default: the number of cores.
+        threads: number of shards written at a time; by processes if the source is computed and has more than
+            ``FEW_ITEMS``. Default: the number of cores.
         max_skipped: number of unusable samples that are not yet an error.
         force: pack over another set, or the same one again.
 
@@ -91,7 +94,7 @@ def _write_shards(
     count = threads or os.cpu_count() or 1
     most = max_skipped - len(skipped)
     workers: Executor
-    if source.is_computed:
+    if source.is_computed and meter.total > FEW_ITEMS:
         workers = worker_processes(count)
         work = partial(_pack_in_process, source.fields, store.url, most)
     else:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 HIDDEN = 256
-STEPS = 300
+STEPS, EPOCHS = 300, 100
+"""Limits of the network's training: updates, and passes over its samples."""
 BATCH = 128
 RATE, WEIGHT_DECAY = 1e-2, 1e-2
 SLOPE = 0.2
@@ -72,9 +73,10 @@ def _trained(real: Tensor, fake: Tensor, generator: torch.Generator, seed: int) 
         network = nn.Sequential(nn.Linear(real.shape[1], HIDDEN), nn.LeakyReLU(SLOPE), nn.Linear(HIDDEN, 1), nn.Flatten(0))
     adam = torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY)
     targets = torch.cat([torch.ones(BATCH // 2), torch.zeros(BATCH // 2)])
-    for step in range(STEPS):
+    steps = min(STEPS, -(-EPOCHS * (len(real) + len(fake)) // BATCH))
+    for step in range(steps):
         for group in adam.param_groups:
-            group["lr"] = RATE * (1 - step / STEPS)
+            group["lr"] = RATE * (1 - step / steps)
         drawn = [x[torch.randint(len(x), (BATCH // 2,), generator=generator)] for x in (real, fake)]
         loss = F.binary_cross_entropy_with_logits(network(torch.cat(drawn)), targets)
         adam.zero_grad()

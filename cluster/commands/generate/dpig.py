@@ -154,6 +154,36 @@ def export(run: str, folder: Path, identities: int, images: int, seed: int, stor
     click.echo(f"{folder}: " + ", ".join(f"{count:,} in {name}" for name, count in counts.items()))
 
 
+@dpig.command()
+@click.argument("run")
+@click.argument("controls", nargs=-1)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("leakage.png"),
+    show_default=True,
+    help="PNG to write.",
+)
+@runs_storage_option
+def leakage(run: str, controls: tuple[str, ...], output: Path, storage: str) -> None:
+    """Show what a change of one factor does to the others' pixels, in RUN and in CONTROLS of equal size.
+
+    All are finished runs of stage I on the same set of made people. Controls lack the factors in the encoder, in the decoder
+    or in both: the presets dpig-people-small-appearance-plain-encoder, -plain-decoder and -plain.
+
+    \b
+    Example:
+      unbraid generate dpig leakage RUN RUN_PLAIN_ENCODER RUN_PLAIN_DECODER
+    """
+    from unbraid.trainers.systems.dpig.controls import compare
+
+    use_local_services()
+    picture, lines = compare(run, controls, storage)
+    for line in lines:
+        click.echo(line)
+    write_picture(picture, output, "leakage")
+
+
 def _draw(command: str, options: dict[str, Any], draw: Callable[[Model, People, RandomSource], Tensor]) -> None:
     """Load the run and people of the split that it reports, draw, and write the picture.
 

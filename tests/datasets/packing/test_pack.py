@@ -2,17 +2,21 @@
 
 import errno
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.packing import pack as pack_module
 from unbraid.datasets.packing.pack import pack
 from unbraid.datasets.packing.plan import describe_source, plan_shards
 from unbraid.datasets.raw.collection import UnusableSampleError
 from unbraid.datasets.raw.images import encode_png
 from unbraid.datasets.shards.index import INDEX_KEY, read_index
+from unbraid.datasets.sources.people import make_people
 from unbraid.datasets.sources.source import Item, Source, image_field, label_field
 from unbraid.datasets.store import FolderStore, Store, open_store
 from unbraid.datasets.stream.stream import read_split
@@ -148,3 +152,24 @@ def test_two_samples_of_one_key_are_refused() -> None:
 def test_what_cannot_be_packed_is_refused(opened: Source, shards: int | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
         plan_shards(opened, shards)
+
+
+@pytest.mark.parametrize("computed", [pack_module.FEW_ITEMS, pack_module.FEW_ITEMS + 1])
+def test_only_many_computed_items_are_worth_processes(computed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def counted(count: int) -> Executor:
+        started.append(count)
+        return ThreadPoolExecutor(count)
+
+    monkeypatch.setattr(pack_module, "worker_processes", counted)
+    pack(replace(source(computed, 0), is_computed=True), FolderStore(tmp_path / "out"), silent, threads=2)
+    assert started == ([] if computed <= pack_module.FEW_ITEMS else [2])
+
+
+def test_processes_write_the_bytes_that_threads_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = make_people("people", identities=3, images=2, cameras=2, size=(32, 16), test_share=0.3)
+    pack(people, open_store(str(tmp_path / "threads"), create=True), silent, threads=2)
+    monkeypatch.setattr(pack_module, "FEW_ITEMS", 0)
+    pack(people, open_store(str(tmp_path / "processes"), create=True), silent, threads=2)
+    assert contents(tmp_path / "threads") == contents(tmp_path / "processes")

@@ -24,9 +24,9 @@ from unbraid.cluster.local.services import FOLDER_VARIABLE
 Files = dict[str, bytes]
 
 
-def jpeg(height: int, width: int, seed: int = 0) -> bytes:
+def image_file(height: int, width: int, seed: int = 0, kind: str = "JPEG") -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -51,20 +51,20 @@ def keypoints(*names: str) -> bytes:
 def folder() -> Files:
     names = [f"{'ab'[i % 2]}/{i}.jpg" for i in range(6)]
     return {
-        **{name: jpeg(16, 12, i) for i, name in enumerate(names)},
+        **{name: image_file(16, 12, i) for i, name in enumerate(names)},
         "attributes.csv": lines("name,young,split", *(f"{name},1,train" for name in names)),
         "splits.txt": lines(*(f"{name} train" for name in names)),
     }
 
 
 def pairs() -> Files:
-    return {f"{side}/{i}.jpg": jpeg(16, 12, i) for side in "AB" for i in range(3)}
+    return {f"{side}/{i}.jpg": image_file(16, 12, i) for side in "AB" for i in range(3)}
 
 
 def celeba() -> Files:
     numbers = range(1, 7)
     return {
-        **{f"img_align_celeba/{i:06d}.jpg": jpeg(218, 178, i) for i in numbers},
+        **{f"img_align_celeba/{i:06d}.jpg": image_file(218, 178, i) for i in numbers},
         "list_attr_celeba.txt": lines("6", "Young Male", *(f"{i:06d}.jpg 1 -1" for i in numbers)),
         "list_eval_partition.txt": lines(*(f"{i:06d}.jpg {i % 3}" for i in numbers)),
     }
@@ -74,17 +74,23 @@ def svhn() -> Files:
     return {f"{split}_32x32.mat": mat() for split in ("train", "test")}
 
 
+def chairs() -> Files:
+    return {
+        f"c{i}/renders/image_{k:03d}_p020_t{k:03d}_r096.png": image_file(60, 60, i, "PNG") for i in range(4) for k in range(2)
+    }
+
+
 def market1501() -> Files:
     names = [f"{i + 1:04d}_c1s1_{i:06d}_00.jpg" for i in range(3)]
     places = ("bounding_box_train", "bounding_box_test", "query")
-    images = {f"{place}/{name}": jpeg(128, 64, i) for place in places for i, name in enumerate(names)}
+    images = {f"{place}/{name}": image_file(128, 64, i) for place in places for i, name in enumerate(names)}
     return {**images, "train.csv": keypoints(*names)}
 
 
 def deepfashion() -> Files:
     names = [f"img/WOMEN/Dresses/id_{i:08d}/0{i}_1_front.jpg" for i in range(4)]
     listed = lines("4", "image_name item_id evaluation_status", *(f"{n} id_{i:08d} train" for i, n in enumerate(names)))
-    images = {name: jpeg(256, 256, i) for i, name in enumerate(names)}
+    images = {name: image_file(256, 256, i) for i, name in enumerate(names)}
     return {**images, "list_eval_partition.txt": listed, "keypoints.csv": keypoints(*names)}
 
 
@@ -102,6 +108,7 @@ KINDS: dict[str, tuple[Callable[[], Files], list[str]]] = {
     "pairs": (pairs, []),
     "celeba": (celeba, []),
     "svhn": (svhn, []),
+    "chairs": (chairs, []),
     "market1501": (market1501, ["--keypoints", "raw/train.csv"]),
     "deepfashion": (deepfashion, ["--keypoints", "raw/keypoints.csv"]),
     "idx": (idx_files, []),
@@ -112,6 +119,7 @@ LISTS = {
     "pairs": [],
     "celeba": ["list_attr_celeba.txt", "list_eval_partition.txt"],
     "svhn": ["train_32x32.mat", "test_32x32.mat"],
+    "chairs": [],
     "market1501": ["train.csv"],
     "deepfashion": ["keypoints.csv", "list_eval_partition.txt"],
     "idx": ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"],
@@ -121,6 +129,7 @@ IMAGES = {
     "folder": "a/0.jpg",
     "pairs": "A/0.jpg",
     "celeba": "img_align_celeba/000001.jpg",
+    "chairs": "c0/renders/image_000_p020_t000_r096.png",
     "market1501": "bounding_box_train/0001_c1s1_000000_00.jpg",
     "deepfashion": "img/WOMEN/Dresses/id_00000000/00_1_front.jpg",
 }
@@ -133,7 +142,7 @@ FOREIGN: dict[str, bytes] = {
     "one-long-line": b"a," * 100_000,
     "gzip-cut-off": gzip.compress(bytes(10_000))[:-9],
     "utf16-cut-off": b"\xff\xfeabc",
-    "image": jpeg(8, 8),
+    "image": image_file(8, 8),
 }
 PLACES: dict[str, Callable[[Path], None]] = {
     "missing": lambda path: None,

@@ -11,7 +11,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """−E[log D(x)] − E[log(1 − D(G(z)))], from logits (Goodfellow et al., 2014, equation 1).
 
     Args:
-        real_logits, fake_logits: (B,) or (B, 1).
+        real_logits, fake_logits: (B,) or (B, N), of N patches each.
     """
     return F.softplus(-real_logits.float()).mean() + F.softplus(fake_logits.float()).mean()
 

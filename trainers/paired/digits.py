@@ -81,7 +81,7 @@ class DigitReader(nn.Module):
 
 
 @lru_cache(maxsize=1)
-def digit_reader(url: str, split: str, device: str, fit: tuple[int, int] | None = None) -> DigitReader:
+def digit_reader(url: str, split: str, device: str, fit: tuple[int, int] | None) -> DigitReader:
     """A classifier of the digits of a packed MNIST-CD/CB."""
     read = [(batch["x"], batch["label"]) for batch in read_split(url, split, READ_AT_ONCE, READ, fit=fit)]
     ink = torch.cat([ink_of(images.float() / 255, "x") for images, _ in read])

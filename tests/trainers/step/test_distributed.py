@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
 from tests.trainers.systems.infogan.test_system import TINY
-from tests.trainers.systems.pairs import cdd_config
+from tests.trainers.systems.pairs import cdd_config, pix2pix_config
 from tests.trainers.systems.people import stage_config
 from unbraid.datasets.stream.stream import Position, SampleStream
 from unbraid.models.normalization import GlobalBatchNorm, synchronise_batch_norm
@@ -241,3 +241,9 @@ def test_two_workers_of_cdd_end_with_the_weights_of_one(pairs_url: str, tmp_path
     """Its critics have an inner gradient, and its encoders are run several times an update."""
     config = cdd_config(pairs_url, tmp_path, "data.augment.flip=true", "loss.critic_updates=2")
     check_workers_are_one(config, tmp_path, 2)
+
+
+@pytest.mark.slow
+def test_two_workers_of_pix2pix_end_with_the_weights_of_one(pairs_url: str, tmp_path: Path) -> None:
+    """With dropout, whose masks are each worker's part of the global batch's."""
+    check_workers_are_one(pix2pix_config(pairs_url, tmp_path, "data.augment.flip=true"), tmp_path, 2)

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
 from tests.trainers.systems.infogan.test_system import TINY
-from tests.trainers.systems.pairs import cdd_config
+from tests.trainers.systems.pairs import cdd_config, pix2pix_config
 from tests.trainers.systems.people import stage_config
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
@@ -62,6 +62,7 @@ def reports(
         "infogan": resolve("infogan-mnist", [*TINY, f"data.url={digits_folder}"]),
         **{stage: stage_config(stage, people_url, trained_dpig) for stage in ("appearance", "pose", "mapping")},
         "cdd": cdd_config(pairs_url, folder),
+        "pix2pix": pix2pix_config(pairs_url, folder),
     }
     contents = {name: config.model_dump(mode="json") for name, config in configs.items()}
     threads = torch.get_num_threads()
@@ -76,7 +77,7 @@ def reports(
     return {name: (read(name, "1-0"), read(name, "2-0"), read(name, "2-1")) for name in configs}
 
 
-@pytest.mark.parametrize("name", ["infogan", "appearance", "pose", "mapping", "cdd"])
+@pytest.mark.parametrize("name", ["infogan", "appearance", "pose", "mapping", "cdd", "pix2pix"])
 def test_two_workers_report_what_one_reports(name: str, reports: dict[str, tuple[Scores, Scores, Scores]]) -> None:
     """Each rank reads and computes half; sums in another order leave differences of rounding.
 

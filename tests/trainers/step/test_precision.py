@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.trainers.systems.infogan.test_system import batch, infogan
-from tests.trainers.systems.pairs import cdd_config
+from tests.trainers.systems.pairs import cdd_config, pix2pix_config
 from tests.trainers.systems.people import stage_config
 from unbraid.datasets.stream.stream import Position
 from unbraid.trainers.data import open_stream
@@ -72,7 +72,8 @@ def test_other_systems_compute_in_the_type_that_is_asked_for(
 ) -> None:
     """All but what must not be rounded, such as penalties' gradients: some layer at least in the type that is asked for."""
     configs = [stage_config(s, people_url, tmp_path, f"run.precision={name}") for s in ("appearance", "pose")]
-    for config in [*configs, cdd_config(pairs_url, tmp_path, f"run.precision={name}")]:
+    configs += [translating(pairs_url, tmp_path, f"run.precision={name}") for translating in (cdd_config, pix2pix_config)]
+    for config in configs:
         with open_stream(config, World(), Position()) as stream:
             assert types_of_outputs(build_system(config, CPU, World()), next(stream)) == {wanted}, config.system
 

@@ -1,5 +1,6 @@
 """What a step reports: single numbers that keep no graph alive."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.trainers.systems.infogan.test_system import batch, infogan
-from tests.trainers.systems.pairs import cdd_config
+from tests.trainers.systems.pairs import cdd_config, pix2pix_config
 from tests.trainers.systems.people import stage_config
 from unbraid.datasets.stream.stream import Position
 from unbraid.trainers.config.schema import SystemConfig
@@ -44,5 +45,8 @@ def test_the_scalars_of_dpigs_second_stage_are_plain_numbers(trained_dpig: Path,
     assert_plain(of_one_step(stage_config("mapping", people_url, trained_dpig, "run.precision=bfloat16")))
 
 
-def test_cdds_scalars_are_plain_numbers(pairs_url: str, tmp_path: Path) -> None:
-    assert_plain(of_one_step(cdd_config(pairs_url, tmp_path, "run.precision=bfloat16")))
+@pytest.mark.parametrize("config", [cdd_config, pix2pix_config])
+def test_the_scalars_of_systems_that_translate_are_plain_numbers(
+    config: Callable[..., SystemConfig], pairs_url: str, tmp_path: Path
+) -> None:
+    assert_plain(of_one_step(config(pairs_url, tmp_path, "run.precision=bfloat16")))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainers.systems.infogan.test_system import TINY
-from tests.trainers.systems.pairs import cdd_config
+from tests.trainers.systems.pairs import cdd_config, pix2pix_config
 from tests.trainers.systems.people import stage_config
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import ScheduleConfig, SystemConfig
@@ -42,7 +42,8 @@ def test_both_schedules_are_multiplied() -> None:
 def systems(url: str, storage: Path) -> list[SystemConfig]:
     schedule = ["optim.halve_every=2", "optim.decay_from=0.5", "run.updates=8"]
     stages = [stage_config(stage, url, storage, *schedule) for stage in ("appearance", "pose", "mapping")]
-    return [resolve("infogan-mnist", [*TINY, *schedule]), cdd_config(url, storage, *schedule), *stages]
+    translating = [config(url, storage, *schedule) for config in (cdd_config, pix2pix_config)]
+    return [resolve("infogan-mnist", [*TINY, *schedule]), *translating, *stages]
 
 
 def test_every_player_of_every_system_gets_the_scheduled_rate(tmp_path: Path) -> None:

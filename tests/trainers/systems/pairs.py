@@ -1,4 +1,4 @@
-"""A few pairs in a folder and a CDD in miniature, for tests."""
+"""A few pairs in a folder, and a CDD and a pix2pix in miniature, for tests."""
 
 import struct
 from dataclasses import replace
@@ -19,6 +19,12 @@ TINY = [
     "networks.parts={shared: 6, exclusive: 4, noise_std: 0.1}",
     "networks.translator={channels: 8, extra: 1, dropout: 0.0, rectified: false}",
     "networks.critic={channels: [4, 8]}", "networks.feature_critic={hidden: 16, layers: 2}",
+    "data.batch=16", "data.lanes=2", "data.window=40", "run.precision=float32", "run.cpus=1", "run.log_every=1",
+    "optim.ema_every=1", "optim.ema_decay=0.9", "run.workers=1",
+]  # fmt: skip
+
+TINY_PIX2PIX = [
+    "networks.generator={channels: 4}", "networks.discriminator={channels: [4, 8, 8]}",
     "data.batch=16", "data.lanes=2", "data.window=40", "run.precision=float32", "run.cpus=1", "run.log_every=1",
     "optim.ema_every=1", "optim.ema_decay=0.9", "run.workers=1",
 ]  # fmt: skip
@@ -53,3 +59,9 @@ def cdd_config(url: str, storage: Path | str, *further: str) -> SystemConfig:
     """Of a CDD in miniature."""
     named = [f"data.url={url}", f"run.storage={storage}", "run.name=cdd"]
     return resolve("cdd-mnist-cdcb-small", [*TINY, *named, *further])
+
+
+def pix2pix_config(url: str, storage: Path | str, *further: str) -> SystemConfig:
+    """Of a pix2pix in miniature, from X to Y."""
+    named = [f"data.url={url}", f"run.storage={storage}", "run.name=pix2pix"]
+    return resolve("pix2pix-mnist-cdcb-small", [*TINY_PIX2PIX, *named, *further])

@@ -66,7 +66,7 @@ class PerfectModel(Model):
 
 def test_transfers_of_a_perfect_model_are_right_and_of_broken_ones_are_not(pairs_url: str) -> None:
     pairs = pairs_of(next(iter(read_split(pairs_url, "test", TEST))))
-    reader = digit_reader(pairs_url, "train", "cpu")
+    reader = digit_reader(pairs_url, "train", "cpu", None)
     scores = {}
     models = {
         "perfect": PerfectModel(),

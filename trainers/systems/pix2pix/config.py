@@ -1,0 +1,91 @@
+"""Configuration of pix2pix; the defaults are the paper's for 256×256."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from unbraid.models.domains import DOMAINS
+from unbraid.models.image_spec import ImageSpec
+from unbraid.models.pix2pix.specs import DiscriminatorSpec, GeneratorSpec, halvings
+from unbraid.trainers.config.schema import BatchField, ScheduleConfig, Section, SystemConfig
+
+Direction = Literal["x_to_y", "y_to_x"]
+
+
+class NetworksConfig(Section):
+    """Sizes, see :mod:`unbraid.models.pix2pix.specs`."""
+
+    image: ImageSpec = ImageSpec(3, 256, 256)
+    generator: GeneratorSpec = GeneratorSpec()
+    discriminator: DiscriminatorSpec = DiscriminatorSpec()
+
+
+class LossConfig(Section):
+    """Weights.
+
+    Attributes:
+        adversarial: of the cross-entropy of D in G's loss, non-saturating.
+        l1: of the mean absolute difference from the true image in G's loss; 0 leaves G to the adversary alone.
+        discriminator: of the cross-entropy in D's own loss, halved in the paper to slow D down.
+    """
+
+    adversarial: float = Field(1.0, gt=0)
+    l1: float = Field(100.0, ge=0)
+    discriminator: float = Field(0.5, gt=0)
+
+
+class OptimConfig(ScheduleConfig):
+    """Adam for both players."""
+
+    lr_generator: float = Field(2e-4, gt=0)
+    lr_discriminator: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = (0.5, 0.999)
+
+
+class Config(SystemConfig):
+    """Everything that decides a run of pix2pix, which translates in one ``direction``."""
+
+    truth_fields: ClassVar[tuple[str, ...]] = ("label", "x_colour", "y_colour")
+    primary_metric: ClassVar[tuple[str, str] | None] = ("translated/l1", "L1 of translations to the true images")
+
+    system: Literal["pix2pix"] = "pix2pix"
+    direction: Direction = "x_to_y"
+    networks: NetworksConfig = NetworksConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.networks.image.shape
+
+    @property
+    def source(self) -> str:
+        """The domain of the images that are translated."""
+        return self.direction[0]
+
+    @property
+    def target(self) -> str:
+        """The domain of the translations."""
+        return self.direction[-1]
+
+    def training_fields(self) -> dict[str, BatchField]:
+        return {domain: BatchField("image", self.image_shape) for domain in DOMAINS}
+
+    def measures(self) -> dict[str, bool]:
+        free = [f"translated/{name}" for name in ("ssim", "l1", "psnr")]
+        free += [f"diversity/{name}" for name in ("laplacian", "real_laplacian", "ratio_to_real")]
+        free += ["drawn/checkerboard", *(f"retrieval/bottleneck_recall_{k}_{self.direction}" for k in (1, 5))]
+        read = [f"transfer/colour_error_{self.target}", f"transfer/label_kept_{self.target}", "transfer/label_read"]
+        return dict.fromkeys(free, False) | dict.fromkeys([*read, "retrieval/bottleneck_map"], True)
+
+    @model_validator(mode="after")
+    def _networks_fit(self) -> Self:
+        halvings(self.networks.image)
+        self.networks.discriminator.patches(self.networks.image)
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_stay_pairs(self) -> Self:
+        if self.data.augment.colour:
+            raise ValueError("data.augment: colours of X and Y would change by themselves; use flip and crop, which move both")
+        return self

@@ -15,6 +15,7 @@ from unbraid.trainers.launch.preflight import preflight
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import normalised
 from unbraid.trainers.system import FAKE_DEVIATION, REAL_DEVIATION, build_system
+from unbraid.trainers.systems.pix2pix.config import Config
 from unbraid.trainers.systems.pix2pix.system import Pix2Pix
 
 CPU = torch.device("cpu")
@@ -73,11 +74,11 @@ def test_losses_are_the_papers_with_the_configured_weights(
     assert {name: value.item() for name, value in scalars.items()} == pytest.approx(wanted, rel=1e-4, abs=1e-6)
 
 
-def test_the_paper_halves_the_discriminators_loss_and_weighs_l1_by_100() -> None:
-    config = resolve("pix2pix-mnist-cdcb-small").model_dump()
-    assert config["loss"] == {"adversarial": 1, "l1": 100, "discriminator": 0.5}
-    assert config["optim"]["lr_generator"] == config["optim"]["lr_discriminator"] == 2e-4
-    assert config["optim"]["betas"][0] == 0.5
+def test_the_defaults_are_the_papers() -> None:
+    """L1 weighs 100 times as much, D's loss is halved, both players learn at 2e-4 by Adam with β₁ 0.5."""
+    loss, optim = Config().loss, Config().optim
+    assert (loss.adversarial, loss.l1, loss.discriminator) == (1, 100, 0.5)
+    assert (optim.lr_generator, optim.lr_discriminator, optim.betas[0]) == (2e-4, 2e-4, 0.5)
 
 
 def test_a_run_translates_in_its_direction(pairs_url: str, tmp_path: Path) -> None:

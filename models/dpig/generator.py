@@ -113,7 +113,7 @@ class AppearanceEncoder(nn.Module):
         self.foreground = Branch(spec.channels, spec.region_blocks, (spec.crop, spec.crop), width)
         has_background = spec.background > 0
         self.background = Branch(spec.channels, spec.blocks, self.size, spec.background) if has_background else None
-        _initialise(self)
+        initialise(self)
 
     def forward(self, images: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, 3, H, W) and keypoints (B, 18, 3) → foreground (B, 7·region) and background (B, background)."""
@@ -164,43 +164,50 @@ class TiledConvolution(nn.Module):
         return convolved + spread.view(convolved.shape)
 
 
-class Decoder(nn.Module):
-    """DPIG's decoder: a U-Net over heat-maps of the pose and the tiled embeddings of appearance."""
+class UNet(nn.Module):
+    """A pyramid down to a bottleneck and up again, where each level also gets what the pyramid kept of it.
 
-    def __init__(self, spec: DecoderSpec, encoder: EncoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
+    Args:
+        first: makes feature maps (B, channels, H, W) of what the network takes.
+        channels, blocks, bottleneck, rectified: see :class:`unbraid.models.dpig.specs.DecoderSpec`.
+        image: that is made.
+
+    Attributes:
+        widths: channels of each block's input, on the way down and up.
+    """
+
+    def __init__(
+        self, first: nn.Module, channels: int, blocks: int, bottleneck: int, rectified: bool, image: ImageSpec
+    ) -> None:
         super().__init__()
-        self.drawing, self.size = drawing, (image.height, image.width)
-        n, blocks = spec.channels, spec.blocks
-        self.first = TiledConvolution(encoder.foreground + encoder.background, KEYPOINTS, n, self.size)
-        self.pyramid = Pyramid(n, blocks)
-        self.smallest = (n, *halved(self.size, blocks - 1))
+        self.size = (image.height, image.width)
+        self.first = first
+        self.pyramid = Pyramid(channels, blocks)
+        self.smallest = (channels, *halved(self.size, blocks - 1))
         flat = self.smallest[1] * self.smallest[2]
-        self.squeeze = nn.Linear(n * blocks * flat, spec.bottleneck)
-        self.widen = nn.Linear(spec.bottleneck, n * flat)
+        self.squeeze = nn.Linear(channels * blocks * flat, bottleneck)
+        self.widen = nn.Linear(bottleneck, channels * flat)
         self.ascent = nn.ModuleList()
         self.narrowing = nn.ModuleList()
-        channels = n
-        widths = [n * level for level in range(1, blocks + 1)]
+        self.widths = [channels * level for level in range(1, blocks + 1)]
+        below = channels
         for level in range(blocks, 0, -1):
-            joined = channels + n * level
+            joined = below + channels * level
             self.ascent.append(ResidualBlock(joined))
-            widths.append(joined)
-            channels = n * max(level - 1, 1)
+            self.widths.append(joined)
+            below = channels * max(level - 1, 1)
             if level > 1:
-                activation = nn.ReLU() if spec.rectified else nn.Identity()
-                self.narrowing.append(nn.Sequential(nn.Conv2d(joined, channels, 1), activation))
+                activation = nn.ReLU() if rectified else nn.Identity()
+                self.narrowing.append(nn.Sequential(nn.Conv2d(joined, below, 1), activation))
         self.last = nn.Conv2d(joined, image.channels, 3, 1, 1)
-        self.is_factored = spec.kind == "factored" and encoder.background > 0
-        vectors = (encoder.foreground, encoder.background) if self.is_factored else (encoder.foreground + encoder.background,)
-        modulated = widths if spec.conditioning == "modulated" else []
-        self.modulations = nn.ModuleList(Modulation(vectors, width) for width in modulated)
-        _initialise(self)
 
-    def forward(self, foreground: Tensor, background: Tensor, keypoints: Tensor) -> Tensor:
-        """Foreground (B, 7·region), background (B, background) and keypoints (B, 18, 3) → images (B, 3, H, W)."""
-        heat = heat_maps(keypoints, self.size, self.drawing.heat_radius).to(foreground.dtype)
-        changes = self._changes(foreground, background, keypoints)
-        kept = self.pyramid(F.relu(self.first(torch.cat([foreground, background], 1), heat)), changes[: len(self.ascent)])
+    def drawn(self, features: Tensor, changes: Sequence[Change] = ()) -> Tensor:
+        """What ``first`` has made (B, channels, H, W) → images (B, 3, H, W).
+
+        Args:
+            changes: one for each block's input, on the way down and up; empty changes nothing.
+        """
+        kept = self.pyramid(F.relu(features), changes[: len(self.ascent)])
         x: Tensor = self.widen(self.squeeze(kept[-1].flatten(1))).view(-1, *self.smallest)
         for i, (block, features) in enumerate(zip(self.ascent, reversed(kept), strict=True)):
             x = torch.cat([x, features], 1)
@@ -209,6 +216,29 @@ class Decoder(nn.Module):
                 x = self.narrowing[i](F.interpolate(x, scale_factor=2, mode="nearest"))
         images: Tensor = self.last(x)
         return images
+
+
+class Decoder(UNet):
+    """DPIG's decoder: a U-Net over heat-maps of the pose and the tiled embeddings of appearance."""
+
+    first: TiledConvolution
+
+    def __init__(self, spec: DecoderSpec, encoder: EncoderSpec, drawing: DrawingSpec, image: ImageSpec) -> None:
+        appearance = encoder.foreground + encoder.background
+        first = TiledConvolution(appearance, KEYPOINTS, spec.channels, (image.height, image.width))
+        super().__init__(first, spec.channels, spec.blocks, spec.bottleneck, spec.rectified, image)
+        self.drawing = drawing
+        self.is_factored = spec.kind == "factored" and encoder.background > 0
+        vectors = (encoder.foreground, encoder.background) if self.is_factored else (appearance,)
+        modulated = self.widths if spec.conditioning == "modulated" else []
+        self.modulations = nn.ModuleList(Modulation(vectors, width) for width in modulated)
+        initialise(self)
+
+    def forward(self, foreground: Tensor, background: Tensor, keypoints: Tensor) -> Tensor:
+        """Foreground (B, 7·region), background (B, background) and keypoints (B, 18, 3) → images (B, 3, H, W)."""
+        heat = heat_maps(keypoints, self.size, self.drawing.heat_radius).to(foreground.dtype)
+        features = self.first(torch.cat([foreground, background], 1), heat)
+        return self.drawn(features, self._changes(foreground, background, keypoints))
 
     def _changes(self, foreground: Tensor, background: Tensor, keypoints: Tensor) -> list[Change]:
         """The modulation of every block's input by the embeddings; empty if ``conditioning`` is ``tiled``."""
@@ -281,7 +311,7 @@ def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def _initialise(network: nn.Module) -> None:
+def initialise(network: nn.Module) -> None:
     """Xavier's weights everywhere but in modulations, which start at 0."""
     xavier_weights(network)
     for module in network.modules():

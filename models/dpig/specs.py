@@ -99,6 +99,20 @@ class DecoderSpec:
 
 
 @dataclass(frozen=True)
+class PosedSpec:
+    """Generator of PG², the baseline without embeddings: the U-Net of :class:`DecoderSpec` over an image and heat-maps.
+
+    Attributes:
+        channels, blocks, bottleneck, rectified: as of :class:`DecoderSpec`.
+    """
+
+    channels: int = 128
+    blocks: int = 5
+    bottleneck: int = 64
+    rectified: bool = True
+
+
+@dataclass(frozen=True)
 class DiscriminatorSpec:
     """DCGAN's discriminator: 5×5 convolutions of stride 2, all but the first with batch norm.
 

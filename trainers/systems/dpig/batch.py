@@ -16,9 +16,15 @@ def training_batch(batch: Batch, augment: ImageAugmentConfig, source: RandomSour
     """Images (B, 3, H, W) in [-1, 1] and keypoints (B, 18, 3), changed as configured; both are mirrored together."""
     images, keypoints = normalised(batch["image"]), batch["keypoints"]
     if augment.flip:
-        mirrored = source.uniform(len(images), 1, 1) < 0.5
-        keypoints = torch.where(mirrored, flip_keypoints(keypoints, images.shape[3]), keypoints)
-        images = torch.where(mirrored[..., None], hflip(images), images)
+        images, keypoints = mirrored(images, keypoints, source.uniform(len(images), 1, 1) < 0.5)
     if augment.colour:
         images = random_colour(images, source, augment.brightness, augment.contrast, augment.saturation)
     return images, keypoints
+
+
+def mirrored(images: Tensor, keypoints: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, H, W) and keypoints (B, 18, 3), mirrored together where ``which`` (B, 1, 1) is true."""
+    return (
+        torch.where(which[..., None], hflip(images), images),
+        torch.where(which, flip_keypoints(keypoints, images.shape[3]), keypoints),
+    )

@@ -77,6 +77,13 @@ def same_person_pairs(people: People) -> tuple[Tensor, Tensor]:
     return table[:, 0], table[:, 1]
 
 
+def shown_pairs(people: People, count: int = SHOWN) -> tuple[Tensor, Tensor]:
+    """A few of :func:`same_person_pairs`, spread over all of them."""
+    condition, target = same_person_pairs(people)
+    every = slice(None, None, max(1, len(condition) // count))
+    return condition[every][:count], target[every][:count]
+
+
 def shown_people(data: EvaluationData, count: int = SHOWN) -> People:
     """The same few held-out people for every picture of a run, all different where they can be told apart."""
     people = gather_people(data.held_out(SEARCHED), data.world)

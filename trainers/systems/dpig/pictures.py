@@ -36,8 +36,12 @@ def exchange_sheet(model: Model, factors: Factors, images: Tensor, factor: str) 
 def transfer_sheet(model: Model, condition: People, target: People) -> Tensor:
     """Rows: the person, the target pose, the generated image, and the target image."""
     mine, wanted = (model.encode(p.images, p.keypoints) for p in (condition, target))
-    fake = model.decode(mine.exchanged("pose", wanted))
-    skeletons = skeleton_images(target.keypoints, model.size)
+    return posed_sheet(condition, model.decode(mine.exchanged("pose", wanted)), target)
+
+
+def posed_sheet(condition: People, fake: Tensor, target: People) -> Tensor:
+    """The rows of :func:`transfer_sheet` of generated images (N, 3, H, W)."""
+    skeletons = skeleton_images(target.keypoints, (fake.shape[2], fake.shape[3]))
     images = [unit_range(condition.images), skeletons, unit_range(fake), unit_range(target.images)]
     return sheet(torch.cat(images), len(condition.images))
 

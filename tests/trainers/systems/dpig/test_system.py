@@ -241,7 +241,7 @@ def test_a_whole_split_is_measured_where_it_is_asked_for(trained_dpig: Path, mon
         pairs.append(len(condition))
         return condition, target
 
-    monkeypatch.setattr("unbraid.trainers.systems.dpig.appearance.measures.same_person_pairs", counted)
+    monkeypatch.setattr("unbraid.trainers.systems.dpig.transfer.same_person_pairs", counted)
     monkeypatch.setattr("unbraid.trainers.systems.dpig.appearance.measures.EVALUATED", 4)
     few = evaluate_run(str(trained_dpig), "appearance", None)
     whole = evaluate_run(str(trained_dpig), "appearance", None, whole=True)

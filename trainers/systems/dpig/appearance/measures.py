@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from torch import Tensor
 
@@ -13,16 +11,13 @@ from unbraid.datasets.store import open_store
 from unbraid.datasets.synthetic.people.population import Population
 from unbraid.models.dpig.specs import FACTORS
 from unbraid.trainers.data import EvaluationData
-from unbraid.trainers.measures.fidelity import inception_scores
 from unbraid.trainers.measures.similarity import image_quality
-from unbraid.trainers.measures.similarity_pg2 import image_quality_pg2
-from unbraid.trainers.step.distributed import on_main
 from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.dpig.leakage import Leakage, measure_leakage, swap_ratios
 from unbraid.trainers.systems.dpig.model import Factors, Model
-from unbraid.trainers.systems.dpig.people import People, gather_people, same_person_pairs
+from unbraid.trainers.systems.dpig.people import People, gather_people
+from unbraid.trainers.systems.dpig.transfer import transfer_scores
 
-log = logging.getLogger("unbraid")
 EVALUATED = 1000
 EXCHANGED = 200
 """People of whom each factor is exchanged."""
@@ -58,25 +53,10 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
 
 
 def _transfer_scores(model: Model, people: People, factors: Factors, masks: Tensor, data: EvaluationData) -> dict[str, float]:
-    """``transfer/…``; empty, with one warning, where no person is seen twice."""
-    condition, target = same_person_pairs(people)
-    if not len(condition):
-        if data.world.is_main:
-            log.warning(
-                "transfer/… is left out: of %d images in split %s of %s no two show one person (field person); measure a split "
-                "with several images of each", len(people), data.split, data.config.data.url,
-            )  # fmt: skip
-        return {}
-    real = unit_range(people.images)[target]
-    posed = unit_range(model.decode(factors[condition].exchanged("pose", factors[target])))
-    quality = image_quality(posed, real, masks[target]) | image_quality_pg2(posed, real, masks[target])
+    def posed(condition: Tensor, target: Tensor) -> Tensor:
+        return model.decode(factors[condition].exchanged("pose", factors[target]))
 
-    def inception() -> dict[str, float]:
-        masked = inception_scores(posed * masks[target], real * masks[target])
-        return inception_scores(posed, real) | {f"mask_{name}": value for name, value in masked.items()}
-
-    quality |= on_main(inception, data.world)
-    return {f"transfer/{name}": value for name, value in quality.items()}
+    return transfer_scores(people, masks, posed, data)
 
 
 def exchange_partners(people: People) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from unbraid.trainers.system import Measures
 from unbraid.trainers.systems.dpig.appearance.measures import EVALUATED, exchange_partners, known_population
 from unbraid.trainers.systems.dpig.leakage import measure_leakage
 from unbraid.trainers.systems.dpig.model import Model
-from unbraid.trainers.systems.dpig.people import SHOWN, gather_people, same_person_pairs, shown_people
+from unbraid.trainers.systems.dpig.people import gather_people, shown_pairs, shown_people
 from unbraid.trainers.systems.dpig.pictures import exchange_sheet, leakage_picture, rebuilt_sheet, transfer_sheet
 
 EXCHANGED_WITH = 5
@@ -28,11 +28,9 @@ def preview(model: Model, data: EvaluationData) -> dict[str, Tensor]:
 def figures(model: Model, data: EvaluationData, scores: Measures) -> dict[str, Tensor]:
     """``transfer`` where people can be told apart, ``leakage`` where the truth is known and the model has all factors."""
     people, grids = gather_people(data.held_out(EVALUATED), data.world), {}
-    condition, target = same_person_pairs(people)
+    condition, target = shown_pairs(people)
     if len(condition):
-        every = slice(None, None, max(1, len(condition) // SHOWN))
-        chosen = condition[every][:SHOWN], target[every][:SHOWN]
-        grids["transfer"] = transfer_sheet(model, people[chosen[0]], people[chosen[1]])
+        grids["transfer"] = transfer_sheet(model, people[condition], people[target])
     population = known_population(data.config.data.url, people)
     if population is not None and model.factors == FACTORS:
         some, others = exchange_partners(people)

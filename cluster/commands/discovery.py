@@ -47,7 +47,7 @@ class FolderGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the first word names; the answer to a wrong word names the nearest command."""
         if not (args[0] in self.short_helps or args[0].startswith("-") or ctx.resilient_parsing):
-            from unbraid.trainers.config.schema import nearest
+            from unbraid.trainers.config.words import nearest
 
             hint = nearest(args[0], self.short_helps) or f"; expected one of {', '.join(self.short_helps)}"
             raise click.UsageError(f"no such command {args[0]!r}{hint}", ctx)

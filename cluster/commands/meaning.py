@@ -48,14 +48,18 @@ def requested_runs(
         debug: one worker, unless an override says otherwise.
 
     Raises:
-        ConfigError: on an unknown preset, key or value.
+        ConfigError: on an unknown preset, key or value, and where there is no preset, or one too many.
     """
     from unbraid.trainers.config.overrides import resolve
     from unbraid.trainers.config.pipeline import is_pipeline, resolve_pipeline
 
     overrides = tuple(overrides)
     if config_file is not None and preset is not None:
+        if "=" not in preset:
+            raise ConfigError(f"{preset}: both a preset and --config {config_file} are given; leave one of them out")
         overrides, preset = (preset, *overrides), None
+    if preset is not None and "=" in preset:
+        raise ConfigError(f"{preset}: a preset comes before what is changed in it: PRESET {preset}")
     if debug and not any(override.startswith("run.workers=") for override in overrides):
         overrides = (*overrides, "run.workers=1")
     if preset is not None and is_pipeline(preset):

@@ -140,7 +140,7 @@ def _summary(storage: str, name: str) -> Summary:
         ConfigError: when there is no such run, naming the nearest.
     """
     from unbraid.datasets.errors import DataError
-    from unbraid.trainers.config.schema import nearest
+    from unbraid.trainers.config.words import nearest
     from unbraid.trainers.runs.open import open_run
     from unbraid.trainers.runs.summary import run_names, summarise
 

@@ -1,10 +1,9 @@
-"""Reads JSON and YAML that a stranger may have written, within bounds, as typed values or with one clear error."""
+"""Reads JSON that a stranger may have written, within bounds, as typed values or with one clear error."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from unbraid.datasets.errors import DataError
@@ -14,10 +13,6 @@ LARGEST_JSON = 64 << 20
 """Bytes. The index of a set of 100,000 shards has 30 MB."""
 LARGEST_RECORD = 4 << 20
 """Bytes of documents that describe one run, one trial, one lease, one checkpoint."""
-LARGEST_YAML = 256 << 10
-"""Bytes. YAML is parsed at some 100 kB/s."""
-DEEPEST_YAML = 30
-"""Levels of nesting."""
 SHOWN = 80
 """Characters of a wrong value in a message."""
 
@@ -72,38 +67,6 @@ def check_document(value: Any, kind: type[Document], where: str) -> Document:
     except ValidationError as error:
         raise DataError(f"{where}: {_explained(error)}") from None
     return document
-
-
-def parse_yaml(text: str | bytes, limit: int = LARGEST_YAML) -> Any:
-    """Parse YAML without aliases: a few hundred bytes of them take all memory.
-
-    Raises:
-        yaml.YAMLError: when the text is larger, nested deeper, not YAML, or has aliases or numbers and dates that cannot be.
-    """
-    if len(text) > limit:
-        raise yaml.YAMLError(f"has {len(text):,} bytes, at most {limit:,} are read")
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506  # it is a SafeLoader
-    except (ValueError, RecursionError, OverflowError) as error:
-        raise yaml.YAMLError(printable(str(error))[:SHOWN]) from None
-
-
-class _Loader(yaml.SafeLoader):
-    """A SafeLoader that refuses aliases and deep nesting."""
-
-    _depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event: yaml.AliasEvent = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError(f"an alias (*{event.anchor}) is not read: write its value out")
-        if self._depth >= DEEPEST_YAML:
-            raise yaml.YAMLError(f"nested deeper than {DEEPEST_YAML} levels")
-        self._depth += 1
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self._depth -= 1
 
 
 def _explained(error: ValidationError) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from unbraid.datasets.untrusted.documents import parse_yaml
-from unbraid.trainers.config.presets import all_presets, extended, preset_names, read_preset, read_yaml, stages_in
-from unbraid.trainers.config.schema import SystemConfig, check_keys, explain
+from unbraid.datasets.untrusted.yaml12 import parse_scalars
+from unbraid.trainers.config.presets import all_presets, extended, merged, read_preset, read_yaml, stages_in
+from unbraid.trainers.config.schema import SystemConfig, check_keys
 from unbraid.trainers.config.systems import system_schema
+from unbraid.trainers.config.words import explain, meant
 from unbraid.trainers.errors import ConfigError
 
 
@@ -27,7 +28,7 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
     own = False
     if config_file is not None:
         where = config_file.name
-        content = extended(read_yaml(where, _read_text(config_file)), where)
+        content = extended(read_yaml(where, _read(config_file)), where)
     elif preset is not None:
         content = read_preset(preset)
         file = all_presets()[preset]
@@ -36,13 +37,16 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
             stages = ", ".join(stage.preset for stage in stages_in(content, where).values())
             raise ConfigError(f"preset {preset!r} is a pipeline of several runs; here one is meant, such as {stages}")
     else:
-        raise ConfigError(f"name a preset ({', '.join(preset_names())}) or give --config FILE")
-    schema = system_schema(content.get("system"))
+        raise ConfigError("name a preset (`unbraid presets` lists them), or give --config FILE")
+    try:
+        schema = system_schema(content.get("system"))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
     check_keys(content, schema, where)
     for override in overrides:
-        _apply(content, override, schema)
+        content = _overridden(content, override, schema)
     try:
-        config = schema.model_validate(content)
+        config = schema.model_validate(meant(content, schema))
     except ValidationError as error:
         problems = explain(error).splitlines()
         raise ConfigError("\n".join(f"{where}: {line}" if own else line for line in problems)) from None
@@ -52,29 +56,25 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
     return config
 
 
-def _read_text(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_text()
+        return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a config.yaml of a run") from None
 
 
-def _apply(content: dict[str, Any], override: str, schema: type[SystemConfig]) -> None:
+def _overridden(content: dict[str, Any], override: str, schema: type[SystemConfig]) -> dict[str, Any]:
+    """The content with one override over it: a section is merged, so that the keys that it does not name keep their values."""
     path, separator, text = override.partition("=")
     if not separator:
         raise ConfigError(f"{override!r}: expected section.key=value, such as run.updates=2000")
     try:
-        value = parse_yaml(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"{path}: {text!r} is not a YAML value") from None
-    keys = path.split(".")
-    nested: Any = value
-    for key in reversed(keys):
+        nested: Any = parse_scalars(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"{path}: {text!r} is not a YAML value ({error}); quote it as a shell passes it on: '{path}=…'"
+        ) from None
+    for key in reversed(path.split(".")):
         nested = {key: nested}
     check_keys(nested, schema, "command line")
-    section = content
-    for key in keys[:-1]:
-        section = section.setdefault(key, {})
-        if not isinstance(section, dict):
-            raise ConfigError(f"{path}: {key} is not a section")
-    section[keys[-1]] = value
+    return merged(content, nested)

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from unbraid.datasets.untrusted.documents import parse_yaml
-from unbraid.trainers.config.schema import nearest
+from unbraid.datasets.untrusted.yaml12 import Scalar, decoded, parse_scalars
+from unbraid.trainers.config.words import nearest
 from unbraid.trainers.errors import ConfigError
 
 FOLDER_VARIABLE = "UNBRAID_PRESETS"
@@ -49,14 +49,14 @@ class Preset:
         """The file's content.
 
         Raises:
-            ConfigError: when it cannot be read.
+            ConfigError: when it cannot be read, or is not text in UTF-8.
         """
         try:
-            return self.file.read_text(encoding="utf-8")
+            return decoded(self.file.read_bytes())
         except OSError as error:
             raise ConfigError(f"{self.where}: cannot be read ({error.strerror})") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{self.where}: is not UTF-8 text; expected YAML") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{self.where}: {error}") from None
 
     def summary(self) -> str:
         """The remark in the file's first line; empty when it begins otherwise."""
@@ -190,7 +190,7 @@ def _read(name: str, extending: tuple[Preset, ...], source: str) -> dict[str, An
     known = all_presets()
     if name not in known:
         hint = "" if own_folder() else f"; {FOLDER_VARIABLE} may name a folder of your own"
-        raise ConfigError(f"{source}preset {name!r}: no such preset{nearest(name, known)}; there are {', '.join(known)}{hint}")
+        raise ConfigError(f"{source}preset {name!r}: no such preset{nearest(name, known)}; `unbraid presets` lists them{hint}")
     preset = known[name]
     if extending and extending[-1] == preset and preset.replaces:
         preset = _shipped()[name]
@@ -206,19 +206,20 @@ def _extended(content: dict[str, Any], where: str, extending: tuple[Preset, ...]
         return content
     if not isinstance(parent, str):
         raise ConfigError(f"{where}: extends: expected the name of a preset, found {parent!r}")
-    return _merge(_read(parent, extending, f"{where}: extends: "), content)
+    return merged(_read(parent, extending, f"{where}: extends: "), content)
 
 
-def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested mapping with the values of another over its own; sections are merged, lists and other values replaced."""
+    content = dict(base)
     for key, value in change.items():
-        inner = merged.get(key)
-        merged[key] = _merge(inner, value) if isinstance(value, Mapping) and isinstance(inner, dict) else value
-    return merged
+        inner = content.get(key)
+        content[key] = merged(inner, value) if isinstance(value, Mapping) and isinstance(inner, Mapping) else value
+    return content
 
 
 def read_yaml(where: str, text: str | bytes) -> dict[str, Any]:
-    """A YAML mapping.
+    """A YAML mapping, to be read by a schema with :func:`unbraid.trainers.config.words.meant`.
 
     Args:
         where: it comes from, for messages.
@@ -227,9 +228,16 @@ def read_yaml(where: str, text: str | bytes) -> dict[str, Any]:
         ConfigError: when it is not YAML, or not a mapping.
     """
     try:
-        content = parse_yaml(text)
+        content = parse_scalars(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not YAML ({error})") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{where}: expected a mapping of sections, found {type(content).__name__}")
+        raise ConfigError(f"{where}: expected a mapping of sections, found {_kind_of(content)}")
     return content
+
+
+def _kind_of(content: object) -> str:
+    """A parsed document in words."""
+    if content is None:
+        return "an empty file"
+    return "a list" if isinstance(content, list) else f"the value {content!r}" if isinstance(content, Scalar) else "a text"

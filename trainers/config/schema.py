@@ -3,18 +3,17 @@
 Nothing heavy is imported here: a misspelt key is answered in milliseconds.
 """
 
-import dataclasses
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from unbraid.datasets.passwords import NO_PASSWORDS, has_password
+from unbraid.trainers.config.words import a_name, fields_of, nearest
 from unbraid.trainers.errors import ConfigError
 
 
@@ -46,9 +45,9 @@ class FormerName:
 
 
 class Section(BaseModel):
-    """A part of a configuration: typed, immutable, no unknown keys."""
+    """A part of a configuration: typed, immutable, no unknown keys, finite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ImageAugmentConfig(Section):
@@ -158,9 +157,9 @@ class RunConfig(Section):
             timeout); longer than ``storage_retry_minutes``, during which one worker may wait for its data.
     """
 
-    name: Annotated[str | None, EXECUTION] = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[Annotated[str, AfterValidator(a_name)] | None, EXECUTION] = None
     storage: Annotated[str, EXECUTION] = "runs"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     updates: Annotated[int, BUDGET] = Field(5000, ge=1)
     minutes: Annotated[float | None, BUDGET] = Field(None, gt=0)
     workers: Annotated[int, EXECUTION] = Field(1, ge=1)
@@ -172,7 +171,7 @@ class RunConfig(Section):
     preview_every: Annotated[int, EXECUTION] = Field(250, ge=0)
     checkpoint_every: Annotated[int, EXECUTION] = Field(250, ge=0)
     evaluate_every: Annotated[int, EXECUTION] = Field(0, ge=0)
-    evaluate_at: Annotated[tuple[int, ...], EXECUTION] = ()
+    evaluate_at: Annotated[tuple[PositiveInt, ...], EXECUTION] = ()
     labels: Annotated[bool, EXECUTION] = True
     keep_checkpoints: Annotated[int, EXECUTION] = Field(2, ge=1)
     max_failures: Annotated[int, EXECUTION] = Field(3, ge=0)
@@ -341,16 +340,23 @@ def check_keys(content: Mapping[str, Any], schema: type, where: str, prefix: str
     Raises:
         ConfigError: naming the first unknown key and the nearest known one, or the present name of a renamed key.
     """
-    fields = _fields(schema)
+    fields = fields_of(schema)
     for key, value in content.items():
         path = f"{prefix}{key}"
         if key not in fields:
             renamed = _present_name(schema, key)
             if renamed is not None:
                 raise ConfigError(f"{path}: in {where}: this key is called {prefix}{renamed} now; use that name")
-            raise ConfigError(f"{path}: unknown key in {where}{nearest(path, all_keys(schema, prefix))}")
-        if isinstance(value, Mapping) and _fields(fields[key]):
+            raise ConfigError(f"{path}: unknown key in {where}{nearest(_first_leaf(path, value), all_keys(schema, prefix))}")
+        if isinstance(value, Mapping) and fields_of(fields[key]):
             check_keys(value, fields[key], where, f"{path}.")
+
+
+def _first_leaf(path: str, value: Any) -> str:
+    while isinstance(value, Mapping) and value:
+        key, value = next(iter(value.items()))
+        path = f"{path}.{key}"
+    return path
 
 
 def _present_name(schema: type, key: str) -> str | None:
@@ -363,32 +369,6 @@ def _present_name(schema: type, key: str) -> str | None:
 def all_keys(schema: type, prefix: str = "") -> list[str]:
     """Every dotted key of a configuration class."""
     keys: list[str] = []
-    for name, inner in _fields(schema).items():
-        keys += all_keys(inner, f"{prefix}{name}.") if _fields(inner) else [f"{prefix}{name}"]
+    for name, inner in fields_of(schema).items():
+        keys += all_keys(inner, f"{prefix}{name}.") if fields_of(inner) else [f"{prefix}{name}"]
     return keys
-
-
-def _fields(schema: Any) -> dict[str, Any]:
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return {name: field.annotation for name, field in schema.model_fields.items()}
-    if isinstance(schema, type) and dataclasses.is_dataclass(schema):
-        return {field.name: field.type for field in dataclasses.fields(schema)}
-    return {}
-
-
-def nearest(key: str, known: Iterable[str]) -> str:
-    """`` (did you mean …?)`` where something known is close to what was given, else nothing."""
-    matches = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f" (did you mean {matches[0]}?)" if matches else ""
-
-
-def explain(error: ValidationError) -> str:
-    """Describe validation errors, one line each: the dotted key, what was expected, what was given."""
-    lines = []
-    for problem in error.errors():
-        # pydantic puts the names of union branches in its path: "variance.literal['fixed','learnt']"
-        path = ".".join(str(part) for part in problem["loc"] if "[" not in str(part) or str(part).isdigit())
-        message = problem["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(problem["input"], dict) or not path else f" (got {problem['input']!r})"
-        lines.append(f"{path}: {message}{given}" if path else message)
-    return "\n".join(dict.fromkeys(lines))

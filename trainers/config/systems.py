@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from unbraid.trainers.config.schema import SystemConfig, check_keys, explain, nearest
+from unbraid.trainers.config.schema import SystemConfig, check_keys
+from unbraid.trainers.config.words import explain, meant, nearest
 from unbraid.trainers.errors import ConfigError
 
 SYSTEMS = Path(str(resources.files("unbraid.trainers") / "systems"))
@@ -25,6 +26,8 @@ def system_schema(system: object) -> type[SystemConfig]:
         ConfigError: when there is no such system.
     """
     known = system_names()
+    if system is None:
+        raise ConfigError("names no `system`; expected a run's config.yaml, or a file with `extends: PRESET`")
     if system not in known:
         raise ConfigError(f"system: {system!r} is not one of {', '.join(known)}{nearest(str(system), known)}")
     schema: type[SystemConfig] = import_module(f"unbraid.trainers.systems.{system}.config").Config
@@ -46,6 +49,6 @@ def load_config(content: Mapping[str, Any], where: str = "the configuration") ->
         raise ConfigError(f"{where}: {error}") from None
     check_keys(content, schema, where)
     try:
-        return schema.model_validate(content)
+        return schema.model_validate(meant(content, schema))
     except ValidationError as error:
         raise ConfigError("\n".join(f"{where}: {line}" for line in explain(error).splitlines())) from None

@@ -53,7 +53,7 @@ def test_changing_an_early_stage_renames_the_later_ones() -> None:
 def test_a_mistake_names_its_stage() -> None:
     with pytest.raises(ConfigError, match=r"stage appearance: loss\.clip: unknown key(?s:.*)STAGE\.key=value"):
         resolve_pipeline("dpig-people-small", ["loss.clip=1"])
-    with pytest.raises(ConfigError, match=r"stage pose: run\.updates: Input should be greater"):
+    with pytest.raises(ConfigError, match=r"stage pose: run\.updates: expected 1 or more"):
         resolve_pipeline("dpig-people-small", ["pose.run.updates=0"])
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.pipeline import is_pipeline
 from unbraid.trainers.config.presets import preset_names
-from unbraid.trainers.config.schema import SystemConfig, all_keys, check_keys, effects, nearest
+from unbraid.trainers.config.schema import SystemConfig, all_keys, check_keys, effects
+from unbraid.trainers.config.words import nearest
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
 from unbraid.trainers.search.campaign.sections import Pbt, decided_keys

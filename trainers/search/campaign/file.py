@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import EXECUTION, Section, SystemConfig
+from unbraid.trainers.config.words import a_name
 from unbraid.trainers.search.campaign.sections import (
     Asha,
     BudgetConfig,
@@ -51,7 +52,7 @@ class Campaign(Section):
         failures: how many times a trial is restarted from its checkpoint after its process or node was lost.
     """
 
-    name: Annotated[str, Decides(("run.name",))] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[str, AfterValidator(a_name), Decides(("run.name",))]
     preset: str
     fixed: dict[str, Any] = Field({})
     space: dict[str, Dimension]

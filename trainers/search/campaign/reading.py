@@ -10,8 +10,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from unbraid.datasets.untrusted.documents import parse_yaml
-from unbraid.trainers.config.schema import absolute, check_keys, explain, nearest
+from unbraid.datasets.untrusted.yaml12 import parse_scalars
+from unbraid.trainers.config.presets import merged
+from unbraid.trainers.config.schema import absolute, check_keys
+from unbraid.trainers.config.words import explain, meant, nearest
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.search.campaign.checks import check_campaign
 from unbraid.trainers.search.campaign.file import Campaign
@@ -35,10 +37,10 @@ def read_campaign(reference: str, overrides: Iterable[str] = ()) -> Campaign:
         ConfigError: when there is no such campaign, or anything in it is wrong.
     """
     if reference in campaign_names():
-        text = (CAMPAIGNS / f"{reference}.yaml").read_text()
+        text = (CAMPAIGNS / f"{reference}.yaml").read_bytes()
     else:
         try:
-            text = Path(reference).read_text()
+            text = Path(reference).read_bytes()
         except OSError as error:
             raise ConfigError(
                 f"{reference}: cannot be read ({error.strerror}); expected a file{nearest(reference, campaign_names())}, "
@@ -58,13 +60,13 @@ def parse_campaign(text: str | bytes, where: str, overrides: Iterable[str] = ())
         ConfigError: naming the file and the key.
     """
     try:
-        content = parse_yaml(text)
+        content = parse_scalars(text)
         if not isinstance(content, dict):
             raise ConfigError("expected a mapping with name, preset, space, objectives and budget")
         for override in overrides:
-            _override(content, override)
+            content = merged(content, _override(override))
         check_keys(content, Campaign, "the campaign")
-        campaign = Campaign.model_validate(content)
+        campaign = Campaign.model_validate(meant(content, Campaign))
         check_campaign(campaign)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not YAML ({error})") from None
@@ -75,15 +77,15 @@ def parse_campaign(text: str | bytes, where: str, overrides: Iterable[str] = ())
     return campaign.model_copy(update={"storage": absolute(campaign.storage)})
 
 
-def _override(content: Any, override: str) -> None:
+def _override(override: str) -> Any:
+    """The nested mapping of one override."""
     path, separator, text = override.partition("=")
     if not separator:
         raise ConfigError(f"{override!r}: expected key=value, such as budget.minutes=10")
-    *sections, key = path.split(".")
-    if sections[:1] == ["fixed"]:  # its keys are dotted paths themselves
-        sections, key = ["fixed"], path.removeprefix("fixed.")
-    for section in sections:
-        content = content.setdefault(section, {})
-        if not isinstance(content, dict):
-            raise ConfigError(f"{path}: {section} is not a section")
-    content[key] = parse_yaml(text)
+    keys = path.split(".")
+    if keys[0] == "fixed":  # its keys are dotted paths themselves
+        keys = ["fixed", path.removeprefix("fixed.")]
+    nested: Any = parse_scalars(text)
+    for key in reversed(keys):
+        nested = {key: nested}
+    return nested

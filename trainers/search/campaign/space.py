@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Protocol, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from unbraid.trainers.config.schema import Section
 
@@ -128,8 +128,23 @@ class Choice(_Dimension):
         return self.choice[0]
 
 
-Dimension = Uniform | LogUniform | Integer | Choice
 KINDS = ("uniform", "log_uniform", "integer", "choice")
+
+
+def _kind_of(dimension: Any) -> str | None:
+    """The key that says which kind a dimension is of."""
+    given = dimension if isinstance(dimension, Mapping) else vars(dimension)
+    return next((kind for kind in KINDS if kind in given), None)
+
+
+Dimension = Annotated[
+    Annotated[Uniform, Tag("uniform")]
+    | Annotated[LogUniform, Tag("log_uniform")]
+    | Annotated[Integer, Tag("integer")]
+    | Annotated[Choice, Tag("choice")],
+    Discriminator(_kind_of),
+]
+"""A mistake in a dimension is one of its own kind, and not one of each kind."""
 Space = Mapping[str, Dimension]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unbraid.models.infogan.codes import sample_codes
 from unbraid.models.random import RandomSource
-from unbraid.trainers.config.schema import nearest
+from unbraid.trainers.config.words import nearest
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.open import find_run
 from unbraid.trainers.runs.pictures import rendered, sheet

@@ -377,7 +377,7 @@ def test_a_set_without_keypoints_is_refused(people_url: str, tmp_path: Path) -> 
         ("appearance", "networks.drawing.closing=4", "closing must be odd"),
         ("mapping", "loss.critic_updates=7", r"loss\.critic_updates=7"),
         ("mapping", "factors=[pose, pose]", "at most once"),
-        ("mapping", "kind=normal", "kind: Input should be 'wgan' or 'gaussian'"),
+        ("mapping", "kind=normal", "kind: expected 'wgan' or 'gaussian'"),
         ("mapping", "standardise=white", "standardise: .*'correlated'"),
     ],
 )

@@ -20,12 +20,18 @@ if TYPE_CHECKING:
     from unbraid.trainers.systems.dpig.model import Model
     from unbraid.trainers.systems.dpig.people import People
 
+FACTORED = ("dpig.mapping", "dpig.appearance")
+"""Systems whose models take people apart into factors."""
+POSING = (*FACTORED, "dpig.pg2")
+"""Systems whose models draw people in other poses."""
+
 
 @click.group()
 def dpig() -> None:
     """Draw people by their foreground, background and pose.
 
     RUN is a run of stage II; commands that need no noise (reconstruct, transfer, swap) also take stage I's appearance run.
+    transfer also takes a run of the baseline PG².
 
     \b
     Examples:
@@ -79,13 +85,15 @@ def sample(factor: str, columns: int, **options: Any) -> None:
 def transfer(**options: Any) -> None:
     """Draw each person in the pose of the next. Rows are the person, the pose, the result and the next person.
 
+    RUN may be of PG² (pg2-people-small, pg2-market1501).
+
     \b
     Example:
       unbraid generate dpig transfer RUN
     """
     from unbraid.trainers.systems.dpig import uses
 
-    _draw("transfer", options, lambda model, people, source: uses.transfer(model, people))
+    _draw("transfer", options, lambda model, people, source: uses.transfer(model, people), POSING)
 
 
 @dpig.command()
@@ -184,24 +192,30 @@ def leakage(run: str, controls: tuple[str, ...], output: Path, storage: str) -> 
     write_picture(picture, output, "leakage")
 
 
-def _draw(command: str, options: dict[str, Any], draw: Callable[[Model, People, RandomSource], Tensor]) -> None:
+def _draw(
+    command: str,
+    options: dict[str, Any],
+    draw: Callable[[Model, People, RandomSource], Tensor],
+    systems: tuple[str, ...] = FACTORED,
+) -> None:
     """Load the run and people of the split that it reports, draw, and write the picture.
 
     Args:
         command: its name, after which the file is called by default.
+        systems: whose runs will do.
     """
     from unbraid.models.random import RandomSource
     from unbraid.trainers.data import EvaluationData
     from unbraid.trainers.systems.dpig.people import shown_people
 
     use_local_services()
-    model, config = _load(options["run"], options["storage"])
+    model, config = _load(options["run"], options["storage"], systems)
     config = with_data(config, options["url"])
     people = shown_people(EvaluationData(config, model.device, config.data.reported_split), options["count"])
     write_picture(draw(model, people, RandomSource(options["seed"], model.device)), options["output"], command)
 
 
-def _load(run: str, storage: str) -> tuple[Model, Any]:
+def _load(run: str, storage: str, systems: tuple[str, ...] = FACTORED) -> tuple[Model, Any]:
     from unbraid.trainers.evaluate import open_model
 
-    return open_model(run, storage, device(), ("dpig.mapping", "dpig.appearance"))
+    return open_model(run, storage, device(), systems)

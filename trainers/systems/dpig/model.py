@@ -16,6 +16,7 @@ from unbraid.models.image_spec import ImageSpec
 from unbraid.models.random import RandomSource
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.step.distributed import World, spread
+from unbraid.trainers.systems.dpig.people import People
 
 CHUNK = 32
 """Images that go through the networks at a time, where no gradients are kept: 256x256 ones fit a GPU of 16 GB."""
@@ -120,6 +121,11 @@ class Model:
         """Images (B, 3, H, W), about in [-1, 1]."""
         chunks = [factors[slice(i, i + CHUNK)] for i in range(0, len(factors), CHUNK)]
         return torch.cat(spread(lambda f: self.generator.decoder(f.foreground, f.background, f.pose), chunks, self.world))
+
+    def posed(self, condition: People, target: People) -> Tensor:
+        """People in the poses of others, (N, 3, H, W)."""
+        mine = self.encode(condition.images, condition.keypoints)
+        return self.decode(replace(mine, pose=target.keypoints))
 
     def masks(self, keypoints: Tensor) -> Tensor:
         """(N, 1, H, W) coarse body masks, as the encoder uses them."""

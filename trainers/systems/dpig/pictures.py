@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -33,14 +34,17 @@ def exchange_sheet(model: Model, factors: Factors, images: Tensor, factor: str) 
     return sheet(unit_range(torch.cat(rows)), count + 1)
 
 
-def transfer_sheet(model: Model, condition: People, target: People) -> Tensor:
+class Posing(Protocol):
+    """A model that draws people in other poses."""
+
+    def posed(self, condition: People, target: People) -> Tensor:
+        """N people in the poses of N others, (N, 3, H, W) about in [-1, 1]."""
+        ...
+
+
+def transfer_sheet(model: Posing, condition: People, target: People) -> Tensor:
     """Rows: the person, the target pose, the generated image, and the target image."""
-    mine, wanted = (model.encode(p.images, p.keypoints) for p in (condition, target))
-    return posed_sheet(condition, model.decode(mine.exchanged("pose", wanted)), target)
-
-
-def posed_sheet(condition: People, fake: Tensor, target: People) -> Tensor:
-    """The rows of :func:`transfer_sheet` of generated images (N, 3, H, W)."""
+    fake = model.posed(condition, target)
     skeletons = skeleton_images(target.keypoints, (fake.shape[2], fake.shape[3]))
     images = [unit_range(condition.images), skeletons, unit_range(fake), unit_range(target.images)]
     return sheet(torch.cat(images), len(condition.images))

@@ -19,6 +19,7 @@ from unbraid.trainers.step.images import unit_range
 from unbraid.trainers.systems.dpig.model import Model
 from unbraid.trainers.systems.dpig.people import People
 from unbraid.trainers.systems.dpig.pictures import (
+    Posing,
     exchange_sheet,
     interpolated,
     interpolation_sheet,
@@ -47,7 +48,7 @@ def sample(model: Model, people: People, factor: str, columns: int, source: Rand
     return sampled_sheet(model, people, factor, columns, source)
 
 
-def transfer(model: Model, people: People) -> Tensor:
+def transfer(model: Posing, people: People) -> Tensor:
     """Each person in the next one's pose. Rows: person, pose, result, the owner of the pose."""
     shifted = torch.arange(1, len(people) + 1) % len(people)
     return transfer_sheet(model, people, people[shifted.to(people.images.device)])

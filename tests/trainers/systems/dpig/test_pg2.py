@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
 from tests.models.dpig.test_pose import somebody
 from tests.trainers.systems.dpig.test_system import SIZE, first_batch
 from tests.trainers.systems.people import pack_people, run
 from tests.trainers.systems.signs import gain
+from unbraid.cluster.cli import main
+from unbraid.cluster.local.services import FOLDER_VARIABLE
 from unbraid.datasets.errors import DataError
 from unbraid.models.dpig.pose import body_mask, flip_keypoints
 from unbraid.models.losses import generator_loss
@@ -260,7 +263,7 @@ def test_a_run_reports_the_measures_of_transfer_and_draws_it(trained: Path, peop
     data = EvaluationData(opened, CPU, "test")
     people = gather_people(data.held_out(), World())
     condition, target = same_person_pairs(people)
-    fake, real = unit_range(model.posed(people.images[condition], people.keypoints[target])), unit_range(people.images[target])
+    fake, real = unit_range(model.posed(people[condition], people[target])), unit_range(people.images[target])
     by_hand = image_quality_pg2(fake, real, model.masks(people.keypoints[target]))
     assert evaluate(opened, model, data)["transfer/ssim_pg2"] == pytest.approx(by_hand["ssim_pg2"], abs=1e-6)
     shown = {**preview(opened, model, data), **figures(opened, model, data, scores)}
@@ -313,3 +316,17 @@ def test_the_baseline_is_of_dpigs_size(ours: str, published: str) -> None:
 def test_a_configuration_that_cannot_run_is_one_error(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config(NOWHERE, NOWHERE, override)
+
+
+def test_generate_draws_transfer_with_a_run_of_the_baseline_and_nothing_that_needs_factors(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "none"))
+    arguments = ["pg2", "--storage", str(trained), "--people", "3"]
+    drawn = CliRunner().invoke(main, ["generate", "dpig", "transfer", *arguments])
+    assert drawn.exit_code == 0, drawn.output
+    assert (tmp_path / "transfer.png").is_file()
+    refused = CliRunner().invoke(main, ["generate", "dpig", "swap", *arguments])
+    assert refused.exit_code == 1
+    assert "is a run of dpig.pg2; name a run of dpig.mapping or dpig.appearance" in refused.output

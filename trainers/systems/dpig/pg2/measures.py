@@ -18,6 +18,6 @@ def evaluate(model: Model, data: EvaluationData) -> dict[str, float]:
     people, model = gather_people(data.held_out(EVALUATED), data.world), model.shared_over(data.world)
 
     def posed(condition: Tensor, target: Tensor) -> Tensor:
-        return model.posed(people.images[condition], people.keypoints[target])
+        return model.posed(people[condition], people[target])
 
     return transfer_scores(people, model.masks(people.keypoints), posed, data)

@@ -14,6 +14,7 @@ from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.runs.checkpoint import load_weights
 from unbraid.trainers.step.distributed import World, spread
 from unbraid.trainers.systems.dpig.networks import frozen
+from unbraid.trainers.systems.dpig.people import People
 from unbraid.trainers.systems.dpig.pg2.config import Config
 
 CHUNK = 32
@@ -36,9 +37,9 @@ class Model:
         return Model(self.generator, self.device, world)
 
     @torch.no_grad()
-    def posed(self, images: Tensor, keypoints: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1] and keypoints (B, 18, 3) of other poses → images, about in [-1, 1]."""
-        chunks = list(zip(images.split(CHUNK), keypoints.split(CHUNK), strict=True))
+    def posed(self, condition: People, target: People) -> Tensor:
+        """People in the poses of others, (N, 3, H, W) about in [-1, 1]."""
+        chunks = list(zip(condition.images.split(CHUNK), target.keypoints.split(CHUNK), strict=True))
         return torch.cat(spread(lambda chunk: self.generator(*chunk), chunks, self.world))
 
     def masks(self, keypoints: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from unbraid.trainers.system import Measures
 from unbraid.trainers.systems.dpig.people import SEARCHED, gather_people, shown_pairs
 from unbraid.trainers.systems.dpig.pg2.measures import EVALUATED
 from unbraid.trainers.systems.dpig.pg2.model import Model
-from unbraid.trainers.systems.dpig.pictures import posed_sheet
+from unbraid.trainers.systems.dpig.pictures import transfer_sheet
 
 
 def preview(model: Model, data: EvaluationData) -> dict[str, Tensor]:
@@ -28,5 +28,4 @@ def _sheet(model: Model, data: EvaluationData, images: int, name: str) -> dict[s
     condition, target = shown_pairs(people)
     if not len(condition):
         return {}
-    mine, wanted = people[condition], people[target]
-    return {name: posed_sheet(mine, model.posed(mine.images, wanted.keypoints), wanted)}
+    return {name: transfer_sheet(model, people[condition], people[target])}

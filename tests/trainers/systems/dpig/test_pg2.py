@@ -263,7 +263,10 @@ def test_a_run_reports_the_measures_of_transfer_and_draws_it(trained: Path, peop
     data = EvaluationData(opened, CPU, "test")
     people = gather_people(data.held_out(), World())
     condition, target = same_person_pairs(people)
-    fake, real = unit_range(model.posed(people[condition], people[target])), unit_range(people.images[target])
+    with torch.no_grad():
+        drawn = model.generator(people.images[condition], people.keypoints[target])
+    assert torch.allclose(model.posed(people[condition], people[target]), drawn, atol=1e-6)
+    fake, real = unit_range(drawn), unit_range(people.images[target])
     by_hand = image_quality_pg2(fake, real, model.masks(people.keypoints[target]))
     assert evaluate(opened, model, data)["transfer/ssim_pg2"] == pytest.approx(by_hand["ssim_pg2"], abs=1e-6)
     shown = {**preview(opened, model, data), **figures(opened, model, data, scores)}
@@ -330,3 +333,12 @@ def test_generate_draws_transfer_with_a_run_of_the_baseline_and_nothing_that_nee
     refused = CliRunner().invoke(main, ["generate", "dpig", "swap", *arguments])
     assert refused.exit_code == 1
     assert "is a run of dpig.pg2; name a run of dpig.mapping or dpig.appearance" in refused.output
+
+
+def test_dpigs_stage_one_draws_the_conditions_appearance_in_the_targets_pose(trained_dpig: Path) -> None:
+    model, opened = open_model("appearance", str(trained_dpig), CPU)
+    people = gather_people(EvaluationData(opened, CPU, "test").held_out(4), World())
+    mine, others = people[slice(0, 2)], people[slice(2, 4)]
+    with torch.no_grad():
+        drawn = model.generator.decoder(*model.generator.encoder(mine.images, mine.keypoints), others.keypoints)
+    assert torch.allclose(model.posed(mine, others), drawn, atol=1e-6)

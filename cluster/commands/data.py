@@ -76,20 +76,27 @@ def pack_command(kind: str) -> click.Command:
     declared, docstring = load_kind(kind, PackKind)
     own = options_of(declared.read)
 
-    def run(source: Path | None, destination: str | None, name: str | None, **rest: Any) -> None:
+    def run(source: str | None, destination: str | None, name: str | None, **rest: Any) -> None:
         options = {option.name: rest.pop(option.name) for option in own if option.name}
         fetched = declared.fetched or kind
-        if source is None and fetched not in kinds(FetchKind):
+        needs_source = fetched not in kinds(FetchKind)
+        if source and not destination and not needs_source and ("://" in source or not Path(source).expanduser().exists()):
+            source, destination = None, source  # what is not there, and has no need to be, is where the set goes
+        if source is None and needs_source:
             example = f"unbraid data pack {kind} {declared.example}"
             raise click.UsageError(f"SOURCE is missing: a folder or an archive, as in `{example}`")
-        raw = (source or RAW_FOLDER / fetched).expanduser()
+        if source and "://" in source:
+            raise click.UsageError(
+                f"SOURCE {source}: raw files are read from a folder or an archive of this machine; copy them here"
+            )
+        raw = (Path(source) if source else RAW_FOLDER / fetched).expanduser()
         name = name or declared.default_name(kind, raw, options)
         place = destination or f"s3://unbraid/{name}"
         require_apart(raw, place)
         write_set(lambda: declared.read(raw, name, **options), place, options, **rest)
 
     parameters: list[click.Parameter] = [
-        click.Argument(["source"], type=click.Path(path_type=Path), required=False),
+        click.Argument(["source"], required=False),
         click.Argument(["destination"], required=False),
         *own,
         click.Option(["--name"], help="Name of the set.  [default: from KIND or SOURCE]"),

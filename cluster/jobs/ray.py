@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from unbraid.cluster.jobs.answers import Metadata, ray_jobs
 from unbraid.cluster.jobs.server import Job, JobError, UnknownJobError, Work, require_no_password, require_same
 from unbraid.cluster.local.services import JOB_VARIABLE
+from unbraid.datasets.store.proxies import proxy_note
 from unbraid.datasets.untrusted.documents import LARGEST_JSON, check_document, parse_json
 from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.launch.ray_internals import job_details, job_server_url, package_uri, ray_version_of
@@ -264,8 +265,8 @@ class RayJobServer:
             raise JobError(f"{self.address}: {_token_advice(str(error))}") from None
         except (ConnectionError, OSError, ValueError) as error:
             raise JobError(
-                f"no Ray cluster answers at {self.address} ({in_one_line(error, 200)}): see that it runs and "
-                "that its dashboard (port 8265) can be reached from here, or name another --address"
+                f"no Ray cluster answers at {self.address}{proxy_note(self.address)} ({in_one_line(error, 200)}): see that it "
+                "runs and that its dashboard (port 8265) can be reached from here, or name another --address"
             ) from None
         except RuntimeError as error:
             text = str(error)

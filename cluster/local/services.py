@@ -31,6 +31,7 @@ from unbraid.cluster.local.seaweedfs import (
     write_keys,
     write_security,
 )
+from unbraid.datasets.store.proxies import past_proxies
 from unbraid.datasets.untrusted.documents import parse_json
 from unbraid.datasets.untrusted.folders import own_temporary_folder, private_folder
 from unbraid.trainers.launch.ray_internals import ON_LOOPBACK, ray_folder
@@ -41,6 +42,8 @@ JOB_VARIABLE = "UNBRAID_JOB"
 """Environment variable that names the job which a process belongs to."""
 DEFAULT_FOLDER = ".unbraid"
 BUCKET = "unbraid"
+HERE = (LOOPBACK, "localhost")
+"""Names by which programs reach the services."""
 START_SECONDS = 60.0
 
 
@@ -163,13 +166,13 @@ class LocalServices:
         return running
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables by which a program uses the services: S3's endpoint and keys, Ray's token.
+        """Return the environment variables by which a program uses the services: S3's endpoint and keys, Ray's token, no proxy.
 
         Returns:
             Those of the services that are up.
         """
         running = self.status()
-        variables: dict[str, str] = {}
+        variables = past_proxies(HERE, os.environ) if running else {}
         if "s3" in running:
             access, secret = read_keys(self.folder)
             variables |= {
@@ -275,7 +278,7 @@ class LocalServices:
             aws_access_key_id=access,
             aws_secret_access_key=secret,
             region_name="us-east-1",
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5),
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5, proxies={}),
         )
         try:
             if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:

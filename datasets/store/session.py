@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from unbraid.datasets.errors import DataError
+from unbraid.datasets.store.proxies import proxy_note
 from unbraid.datasets.untrusted.text import in_one_line
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Connection:
     _session: Boto3Session
 
     def __str__(self) -> str:
-        return f"{self.endpoint} ({self.endpoint_origin}), region {self.region} ({self.region_origin})"
+        origin = f"{self.endpoint} ({self.endpoint_origin}){proxy_note(self.endpoint)}"
+        return f"{origin}, region {self.region} ({self.region_origin})"
 
     def client(self, attempts: int, connect_seconds: float, read_seconds: float) -> S3Client:
         """Make a client. Making one is not thread-safe.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from unbraid.datasets.passwords import without_password
@@ -13,6 +16,8 @@ from unbraid.datasets.untrusted.text import printable
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """Ray colours the beginnings of lines that come from its workers, in files too."""
+NO_READER = (errno.EPIPE, errno.EIO)
+"""Of writing to a pipe, and to a terminal, whose other end is closed."""
 
 
 class PrintableStream:
@@ -20,6 +25,9 @@ class PrintableStream:
 
     Everything that is printed passes through it, a progress line's own moves of the cursor excepted: these are functions of
     this module. It has no ``buffer``, through which bytes would pass unseen.
+
+    Once nobody reads any more (``| head``, a terminal that was closed), what is written goes nowhere: that ends the printing,
+    and not the run.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -27,8 +35,27 @@ class PrintableStream:
 
     def write(self, text: str) -> int:
         """Write text to the stream below; returns the number of characters that were given."""
-        self.stream.write(without_password(printable(_COLOUR.sub("", text).replace("\r\n", "\n"))))
+        with self.as_long_as_somebody_reads():
+            self.stream.write(without_password(printable(_COLOUR.sub("", text).replace("\r\n", "\n"))))
         return len(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        with self.as_long_as_somebody_reads():
+            self.stream.flush()
+
+    @contextmanager
+    def as_long_as_somebody_reads(self) -> Iterator[None]:
+        """Exchange the stream below for one to nowhere, where writing to it fails for want of a reader."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in NO_READER:
+                raise
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            with suppress(OSError, ValueError):
+                os.dup2(nowhere, self.stream.fileno())  # what it still holds goes there when the process ends
+            self.stream = os.fdopen(nowhere, "w")
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write several pieces of text."""
@@ -59,7 +86,11 @@ def erase_lines(stream: TextIO, count: int) -> None:
 
 
 def _control(stream: TextIO | PrintableStream, sequence: str) -> None:
-    (stream.stream if isinstance(stream, PrintableStream) else stream).write(sequence)
+    if isinstance(stream, PrintableStream):
+        with stream.as_long_as_somebody_reads():
+            stream.stream.write(sequence)
+    else:
+        stream.write(sequence)
 
 
 def _protected(stream: TextIO) -> TextIO:

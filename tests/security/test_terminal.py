@@ -170,3 +170,28 @@ def test_on_a_real_terminal_the_command_line_asks_and_answers() -> None:
     os.close(leader)
     assert b"Error: " in output
     assert b"\x1b" not in output
+
+
+def test_a_reader_that_goes_away_ends_the_printing_and_not_the_run(digits_folder: Path, tmp_path: Path) -> None:
+    """As ``unbraid train … | head -1``, and as a terminal that is closed."""
+    words = ["train", "infogan-mnist-small", "--debug", f"data.url={digits_folder}", f"run.storage={tmp_path}", "run.name=mine",
+             "run.updates=3", "run.log_every=1", "data.batch=32", "run.cpus=1"]  # fmt: skip
+    command = [sys.executable, "-m", "unbraid.cluster.cli", *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None and running.stderr is not None
+        first = running.stdout.readline()
+        running.stdout.close()
+        errors = running.stderr.read().decode()
+        assert running.wait(120) == 0, errors
+    assert b"run mine" in first
+    assert "Traceback" not in errors and "BrokenPipe" not in errors
+    assert json.loads((tmp_path / "mine/run.json").read_text())["status"] == "finished"
+
+
+def test_other_troubles_of_a_stream_are_not_hidden() -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        PrintableStream(Full()).write("x")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from unbraid.datasets.store import Store
 from unbraid.trainers.config.schema import RunConfig, SystemConfig
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.launch.ray_internals import connection_options, set_controller_timeouts
+from unbraid.trainers.launch.joining import join
+from unbraid.trainers.launch.ray_internals import set_controller_timeouts
 from unbraid.trainers.launch.worker import train_worker
 from unbraid.trainers.runs.open import open_run
 
@@ -71,11 +72,9 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
 
 
 def connect(address: str | None) -> None:
-    """Connect this process to the cluster at an address, or start a cluster here."""
-    import ray
-
+    """Connect this process to the cluster at an address, or start a cluster here, see :func:`.joining.join`."""
     with _sigterm_handler_kept():
-        ray.init(**connection_options(address), logging_level=logging.WARNING, log_to_driver=True, ignore_reinit_error=True)
+        join(address, logging_level=logging.WARNING, log_to_driver=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The progress line of a run: rates, losses and time left."""
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,8 @@ class Progress:
         if not last and now - self._printed < (0.2 if terminal else SECONDS_BETWEEN_LINES):
             return
         self._printed = now
-        text = progress_text(line, self.updates, self.watched)
+        width = shutil.get_terminal_size().columns - 1 if terminal else None
+        text = progress_text(line, self.updates, self.watched, width)
         if terminal:
             rewrite_line(self.stream, text, "\n" if last else "")
             self._rewriting = not last
@@ -60,22 +62,31 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def progress_text(line: Mapping[str, Any], updates: int, watched: tuple[str, ...] = ()) -> str:
-    """``update 340/2500  4.1 updates/s  525 images/s  wait 0 %  D 0.61  G 1.20  …  left 08:47``.
+def progress_text(line: Mapping[str, Any], updates: int, watched: tuple[str, ...] = (), width: int | None = None) -> str:
+    """``update 340/2500  left 08:47  4.1 updates/s  525 images/s  wait 0 %  D 0.61  G 1.20  …``.
 
     Args:
         watched: prefixes of the metrics to print besides rates and losses.
+        width: in characters, which a line that rewrites itself must keep within; what comes last is left out for it.
     """
     rate = line["speed/updates_per_second"]
     left = int((updates - line["step"]) / rate)
-    losses = "  ".join(
-        f"{name.partition('/')[2].upper()} {_short(value)}" for name, value in line.items() if name.startswith("loss/")
-    )
-    further = "  ".join(f"{name} {value:.2f}" for name, value in line.items() if watched and name.startswith(watched))
-    return (
-        f"update {line['step']}/{updates}  {rate:.2f} updates/s  {line['speed/images_per_second']:.0f} images/s  "
-        f"wait {line['data/wait_percent']:.0f} %{_transfers(line)}  {losses}  {further}  left {left // 60:02d}:{left % 60:02d}"
-    )
+    parts = [
+        f"update {line['step']}/{updates}",
+        f"left {left // 60:02d}:{left % 60:02d}",
+        f"{rate:.2f} updates/s",
+        f"{line['speed/images_per_second']:.0f} images/s",
+        f"wait {line['data/wait_percent']:.0f} %",
+        *_transfers(line),
+        *(f"{name.partition('/')[2].upper()} {_short(value)}" for name, value in line.items() if name.startswith("loss/")),
+        *(f"{name} {value:.2f}" for name, value in line.items() if watched and name.startswith(watched)),
+    ]
+    text = parts[0][:width]
+    for part in parts[1:]:
+        if width is not None and len(text) + len(part) + 2 > width:
+            break
+        text = f"{text}  {part}"
+    return text
 
 
 def _short(loss: float) -> str:
@@ -94,14 +105,14 @@ def evaluation_text(line: Mapping[str, Any]) -> str:
     return f"evaluated at update {line['step']}:\n" + "\n".join(parts)
 
 
-def _transfers(line: Mapping[str, Any]) -> str:
-    """``  2.1 MB/s  cache 97 %  3 retries  1 skipped``: the rate always, the others where they are not 0."""
+def _transfers(line: Mapping[str, Any]) -> list[str]:
+    """``2.1 MB/s``, ``cache 97 %``, ``3 retries``, ``1 skipped``: the rate always, the others where they are not 0."""
     words = {
-        "data/megabytes_per_second": "  {:.1f} MB/s",
-        "data/cache_hit_percent": "  cache {:.0f} %",
-        "data/retries": "  {:.0f} retries",
-        "data/skipped_samples": "  {:.0f} skipped",
+        "data/megabytes_per_second": "{:.1f} MB/s",
+        "data/cache_hit_percent": "cache {:.0f} %",
+        "data/retries": "{:.0f} retries",
+        "data/skipped_samples": "{:.0f} skipped",
     }
     always = "data/megabytes_per_second"
     shown = [name for name in words if line.get(name) or (name == always and name in line)]
-    return "".join(words[name].format(line[name]) for name in shown)
+    return [words[name].format(line[name]) for name in shown]

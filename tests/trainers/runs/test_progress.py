@@ -2,6 +2,9 @@
 
 import io
 
+import pytest
+
+from tests.security.test_terminal import Terminal
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.runs.progress import Progress, progress_text
 
@@ -21,9 +24,21 @@ LINE = {
 def test_a_line_has_rates_losses_and_time_left() -> None:
     text = progress_text(LINE, 2500, ("info/categorical",))
     assert text == (
-        "update 340/2500  4.00 updates/s  512 images/s  wait 3 %  1.2 MB/s  D 0.610  G 1.200  "
-        "info/categorical_0_nats 2.10  left 09:00"
+        "update 340/2500  left 09:00  4.00 updates/s  512 images/s  wait 3 %  1.2 MB/s  D 0.610  G 1.200  "
+        "info/categorical_0_nats 2.10"
     )
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 300])
+def test_a_line_that_rewrites_itself_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    terminal = Terminal()
+    Progress(resolve("infogan-mnist"), terminal)(LINE)
+    shown = terminal.getvalue().rpartition("\x1b[2K")[2]
+    assert 0 < len(shown) < columns
+    assert shown.startswith("update 340/2500")
+    assert ("left 09:00" in shown) == (columns >= 40)
+    assert ("info/categorical_0_nats" in shown) == (columns == 300)
 
 
 def test_retries_and_skipped_samples_are_printed_only_where_there_are_any() -> None:

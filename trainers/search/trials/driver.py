@@ -20,7 +20,7 @@ from ray import tune
 
 from unbraid.trainers.config.presets import FOLDER_VARIABLE, own_folder
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.launch.ray_internals import connection_options
+from unbraid.trainers.launch.joining import join
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.sections import Pbt
@@ -57,19 +57,13 @@ def run_campaign(
         The plan with everything that was found, and why the launch stopped early, if it did.
 
     Raises:
-        ConfigError: when the cluster is too small for a single trial.
+        ConfigError: when no cluster answers, or it is too small for a single trial.
     """
     plan = Plan(campaign, journal.read())
     session = Session(campaign, plan, journal, on_progress)
     if not plan.over:
         os.environ.update(_ENVIRONMENT)
-        ray.init(
-            **connection_options(address),
-            runtime_env=_runtime_env(),
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            ignore_reinit_error=True,
-        )
+        join(address, runtime_env=_runtime_env(), logging_level=logging.ERROR, log_to_driver=False)
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         concurrency = concurrent_trials(campaign, ray.cluster_resources())
         journal.set_status(status="running")

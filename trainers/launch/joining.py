@@ -1,0 +1,98 @@
+"""Joining a Ray cluster: what no cluster answers at is one error within seconds.
+
+Ray's own client waits for minutes where nothing listens, prints a warning a second, and ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+from unbraid.datasets.untrusted.text import in_one_line
+from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.launch.ray_internals import connection_options
+
+LISTEN_SECONDS = 8.0
+"""For which a head that is just starting is waited for."""
+SPEAK_SECONDS = 5.0
+"""Within which what listens has to speak gRPC, as a control store does."""
+FOUND_BY_RAY = ("auto", "local")
+"""Addresses that Ray looks up, or starts, on this machine."""
+
+
+def join(address: str | None, **options: Any) -> None:
+    """Connect this process to the cluster at an address, or start a cluster here.
+
+    Args:
+        address: ``HOST:PORT`` of the head's control store, ``ray://HOST:PORT``, or ``auto``; None starts a cluster.
+        options: further arguments of ``ray.init``.
+
+    Raises:
+        ConfigError: when no cluster can be joined there, within fifteen seconds; it says what the address is, and what to name.
+    """
+    import ray
+
+    require_cluster(address)
+    try:
+        ray.init(**connection_options(address), **options, ignore_reinit_error=True)
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        if address is None:
+            raise
+        raise _no_cluster(address, error) from None
+
+
+def require_cluster(address: str | None) -> None:
+    """Check that something which may be a Ray cluster answers at an address.
+
+    Raises:
+        ConfigError: when nothing does, or the address is one of something else.
+    """
+    if address is None or address in FOUND_BY_RAY:
+        return
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme in ("http", "https"):
+        raise ConfigError(
+            f"{address}: the address of a job server, which `unbraid submit` and `unbraid jobs` take; `train` and `tune` join "
+            "a cluster from one of its machines, by HOST:PORT of its head (ray start prints it, such as head:6379)"
+        )
+    place = rest if scheme == "ray" and separator else address
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{address}: not the address of a Ray cluster; expected HOST:PORT of its head, such as head:6379")
+    _require_listener(address, host.strip("[]"), int(port))
+    _require_grpc(address, place)
+
+
+def _require_listener(address: str, host: str, port: int) -> None:
+    deadline = time.monotonic() + LISTEN_SECONDS
+    while True:
+        try:
+            with socket.create_connection((host, port), max(deadline - time.monotonic(), 1.0)):
+                return
+        except OSError as error:
+            if time.monotonic() + 1 > deadline:
+                raise _no_cluster(address, error) from None
+        time.sleep(1)
+
+
+def _require_grpc(address: str, place: str) -> None:
+    import grpc
+
+    if os.environ.get("RAY_USE_TLS") == "1":
+        return  # the channel below has no keys
+    channel = grpc.insecure_channel(place, options=[("grpc.enable_http_proxy", 0)])
+    try:
+        grpc.channel_ready_future(channel).result(timeout=SPEAK_SECONDS)
+    except grpc.FutureTimeoutError:
+        raise _no_cluster(address, "something listens there that is no control store of Ray") from None
+    finally:
+        channel.close()
+
+
+def _no_cluster(address: str, why: object) -> ConfigError:
+    return ConfigError(
+        f"no Ray cluster answers at {address} ({in_one_line(why, 200)}): see that it runs, or name another by --address or "
+        "RAY_ADDRESS; without either the local services are used, or a cluster is started here"
+    )

@@ -38,6 +38,10 @@ class StoppedError(TrainingError):
     """Training that stopped because it was asked to; the message names the checkpoint that holds its state."""
 
 
+class UnsavedError(StoppedError):
+    """Training that stopped because it was asked to, without a checkpoint of its last update."""
+
+
 FATAL = (DataError, ConfigError, CheckpointError, DivergenceError, SupersededError, StoppedError)
 """Errors that would happen again if the same training were repeated."""
 

@@ -138,6 +138,8 @@ class Training:
         """
         if self.world.is_main:
             self._save(must=True)
+            if self.monitor.stop_requested:
+                self._handle_request()
         data = self.config.data
         scores = self._measures(data.reported_split)
         self.report(self._record(scores, "evaluation" if data.test_split is None else "test"))
@@ -190,7 +192,7 @@ class Training:
         self.writer.wait()
         step = self.system.updates
         if self.monitor.stop_requested:
-            raise StoppedError(f"stopped as asked; the checkpoint of step {step} is complete")
+            raise StoppedError(f"stopped as asked, saved at update {step}")
         self.recorder.event("preempted", f"a node goes soon; the checkpoint of step {step} is complete")
         self.recorder.flush()
         if self.monitor.must_pause:

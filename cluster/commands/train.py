@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +11,12 @@ import click
 
 from unbraid.cluster.commands.meaning import requested_runs
 from unbraid.cluster.commands.options import overrides_argument, ray_address_option
+from unbraid.cluster.commands.stopping import StopSignals, newest_checkpoint
 from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
 from unbraid.datasets.passwords import without_password
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from unbraid.datasets.store import Store
-    from unbraid.datasets.store.lease import Lease
     from unbraid.trainers.config.schema import SystemConfig
 
 
@@ -38,6 +33,7 @@ def train(
     """Train a preset. The same command, repeated, goes on with the same run.
 
     A preset that is a pipeline trains its stages in order, each as a run of its own; STAGE.SECTION.KEY=VALUE is for one stage.
+    Ctrl-C saves a checkpoint and ends; a second Ctrl-C ends at once.
 
     \b
     Examples:
@@ -71,7 +67,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
     """
     from unbraid.datasets.shards.readers import reading
     from unbraid.datasets.store.lease import HOLDER, Lease
-    from unbraid.trainers.errors import StoppedError
+    from unbraid.trainers.errors import StoppedError, UnsavedError
     from unbraid.trainers.launch.here import train_here
     from unbraid.trainers.launch.preflight import is_finished, preflight
     from unbraid.trainers.launch.ray_train import train_on_ray
@@ -88,37 +84,27 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
         busy = f"run {config.run.name} is being trained by {HOLDER}: follow or stop that one, or give this one another run.name"
         job = os.environ.get(JOB_VARIABLE, "")
         lease = Lease.acquire(store, busy, job, click.echo)
-        with lease, reading(config.data.url, job), _stopped_by_sigterm(lease):
+        with lease, reading(config.data.url, job), StopSignals(lease) as signals:
             try:
                 if debug:
                     train_here(config, progress, lease)
                 else:
                     train_on_ray(config, address, progress, lease)
             except KeyboardInterrupt:
-                click.echo("\ninterrupted: the newest checkpoint is safe, the same command goes on from it", err=True)
+                click.echo(f"\nended at once; {newest_checkpoint(store)}", err=True)
                 sys.exit(130)
             except Exception as error:
                 write_end(store, error)
                 if isinstance(error.__cause__, StoppedError):
-                    click.echo(f"{error}; the same command goes on from it", err=True)
-                    sys.exit(143)
+                    is_saved = not isinstance(error.__cause__, UnsavedError)
+                    next_time = "the same command goes on from it" if is_saved else newest_checkpoint(store)
+                    click.echo(f"{error}; {next_time}", err=True)
+                    sys.exit(signals.exit_status)
                 raise
+        if signals.interrupted:  # while the last measures were taken: nothing was left to save
+            print_result(config, store)
+            sys.exit(signals.exit_status)
     print_result(config, store)
-
-
-@contextmanager
-def _stopped_by_sigterm(lease: Lease) -> Iterator[None]:
-    """Let SIGTERM ask the run for a checkpoint and an end, within the context."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        click.echo("SIGTERM: asking for a checkpoint", err=True)
-        lease.request_stop()
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def print_result(config: SystemConfig, store: Store) -> None:

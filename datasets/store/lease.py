@@ -100,11 +100,13 @@ class Lease:
     Attributes:
         generation: its number.
         superseded_by: the launch that has taken the place over, if one has.
+        stop_requested: whether this process has asked its workers to stop.
     """
 
     def __init__(self, store: Store, generation: int, holder: Holder, folder: str = FOLDER, keep: bool = True) -> None:
         self.generation = generation
         self.superseded_by: Holder | None = None
+        self.stop_requested = False
         self._stop_requested_at: float | None = None
         self._store = store
         self._holder = holder
@@ -174,14 +176,20 @@ class Lease:
                     _delete_before(self._store, self.generation + 1, self._folder)
         self._renewer.raise_error()
 
-    def request_stop(self) -> None:
-        """Ask this launch's workers to write a checkpoint and stop. May be called in a signal handler."""
-        self._stop_requested_at = time.monotonic()
+    def request_stop(self, hurried: bool = True) -> None:
+        """Ask this launch's workers to write a checkpoint and stop. May be called in a signal handler.
+
+        Args:
+            hurried: whether this process will be killed soon; :attr:`seconds_since_stop` are counted then.
+        """
+        self.stop_requested = True
+        if hurried:
+            self._stop_requested_at = time.monotonic()
         WatchedThread(lambda: request_stop(self._store, self.generation, self._folder), "request-stop").start()
 
     @property
     def seconds_since_stop(self) -> float:
-        """Seconds since this process asked its workers to stop; 0 when it has not."""
+        """Seconds since this process asked its workers to stop in a hurry; 0 when it has not."""
         return 0.0 if self._stop_requested_at is None else time.monotonic() - self._stop_requested_at
 
     def _write(self, holder: Holder) -> None:

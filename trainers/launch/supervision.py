@@ -17,7 +17,7 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.threads import WatchedThread
 from unbraid.datasets.untrusted.text import in_one_line
-from unbraid.trainers.errors import RunError, StoppedError, SupersededError
+from unbraid.trainers.errors import RunError, SupersededError, UnsavedError
 from unbraid.trainers.launch.failure import read_failure
 from unbraid.trainers.launch.ray_internals import PROCESS_GROUP_SHUTDOWN_SECONDS, split_worker_info
 from unbraid.trainers.runs.events import event_entry
@@ -226,8 +226,11 @@ class EndConditions:
         if self._lease.superseded_by is not None:
             error = SupersededError(f"this run has been taken over: {self._lease.superseded_by} trains it now")
             raise RunError(str(error)) from error
+        if self._lease.stop_requested and waited:
+            stopped = UnsavedError("stopped as asked, before a worker had started")
+            raise RunError(str(stopped)) from stopped
         if self._lease.seconds_since_stop > STOP_SECONDS:
-            stopped = StoppedError(f"stopped as asked; no checkpoint was complete within {STOP_SECONDS:.0f} s")
+            stopped = UnsavedError(f"stopped as asked; no checkpoint was complete within {STOP_SECONDS:.0f} s")
             raise RunError(str(stopped)) from stopped
 
 

@@ -18,6 +18,8 @@ from unbraid.datasets.threads import WatchedThread
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
 
+AT_ONCE_SECONDS = 1.0
+"""A state that is being written while Ctrl-C ends training gets so long; half a checkpoint does not exist."""
 RETRY_SECONDS = 5.0
 """Pause after an attempt that failed."""
 
@@ -64,13 +66,15 @@ class CheckpointWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """Wait until the saved state is complete, however training ended; an earlier error is not hidden by a later one."""
+        """Wait until the saved state is complete, unless Ctrl-C ended training; an earlier error is not hidden by a later."""
+        at_once = kind is not None and issubclass(kind, KeyboardInterrupt)
         with suppress(Exception) if kind is not None else nullcontext():
-            self.wait()
+            if not at_once:
+                self.wait()
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(AT_ONCE_SECONDS if at_once else None)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
         """Copy the state to host memory and let the thread write it.

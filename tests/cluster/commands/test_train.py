@@ -1,11 +1,14 @@
 """All stages of DPIG by one command, stopped and repeated, as a user would."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.trainers.launch.test_launch import wait_for
 from tests.trainers.systems.people import TINY, overrides
 from unbraid.cluster.cli import main
 from unbraid.cluster.local.services import FOLDER_VARIABLE
@@ -56,6 +59,37 @@ def test_one_command_trains_all_stages_and_goes_on_where_it_was(
         assert (storage / f"all-{stage}" / "report.png").stat().st_size > 10_000
     again = train(people_url, storage)
     assert again.output.count("is finished") == 3
+
+
+@pytest.mark.parametrize("already_measured", [False, True])
+def test_ctrl_c_ends_a_pipeline_at_the_stage_that_trains(
+    already_measured: bool, people_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when that stage had nothing left to save."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "none"))
+    finish = Training.finish
+
+    def interrupted(training: Training) -> None:
+        if already_measured:
+            finish(training)
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_for(lambda: training.monitor.stop_requested, "the request")
+        if not already_measured:
+            finish(training)
+
+    monkeypatch.setattr(Training, "finish", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    stopped = train(people_url, tmp_path / "runs")
+    assert stopped.exit_code == 130, stopped.output
+    assert "stage 2" not in stopped.output
+    status = run_status(open_run(str(tmp_path / "runs"), "all-appearance"))
+    if already_measured:
+        assert status == "finished"
+        assert "report: " in stopped.output
+    else:
+        assert status == "stopped"
+        assert "saved at update 4; the same command goes on from it" in stopped.output
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_a_dry_run_shows_every_stage(tmp_path: Path) -> None:

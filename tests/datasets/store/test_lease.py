@@ -111,6 +111,9 @@ def test_a_request_to_stop_is_for_one_launch(store: Store) -> None:
 
 def test_a_lease_asks_for_a_stop_without_waiting_for_the_storage(store: Store) -> None:
     with Lease.acquire(store, BUSY) as lease:
+        lease.request_stop(hurried=False)
+        assert lease.stop_requested
+        assert lease.seconds_since_stop == 0
         lease.request_stop()
         assert lease.seconds_since_stop > 0
         wait_for(lambda: read_requests(store, lease.generation)[0], "the request")

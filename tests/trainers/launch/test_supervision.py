@@ -15,7 +15,7 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import FolderStore, Store
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
-from unbraid.trainers.errors import RunError, StoppedError, SupersededError
+from unbraid.trainers.errors import RunError, SupersededError, UnsavedError
 from unbraid.trainers.launch import ray_train, supervision
 from unbraid.trainers.launch.failure import read_failure, write_failure
 from unbraid.trainers.launch.ray_train import cpus_per_worker, train_on_ray
@@ -65,8 +65,8 @@ def attempt(store: Store, fit: Callable[[], object], lease: Any = None, most_wai
     return Attempt(fit, follower, EndConditions(store, LAUNCH, lease, most_waiting), "run", owns_ray=True)
 
 
-def lease(superseded_by: str | None = None, seconds_since_stop: float = 0.0) -> Any:
-    return SimpleNamespace(superseded_by=superseded_by, seconds_since_stop=seconds_since_stop)
+def lease(superseded_by: str | None = None, seconds_since_stop: float = 0.0, stop_requested: bool = False) -> Any:
+    return SimpleNamespace(superseded_by=superseded_by, seconds_since_stop=seconds_since_stop, stop_requested=stop_requested)
 
 
 @pytest.fixture
@@ -133,7 +133,8 @@ def test_a_trials_attempt_leaves_ray_to_tune(store: Store, alive: Callable[[], o
     ("held", "cause", "message"),
     [
         (lease(superseded_by="job-2"), SupersededError, "this run has been taken over: job-2 trains it now"),
-        (lease(seconds_since_stop=1000), StoppedError, "stopped as asked; no checkpoint was complete within 25 s"),
+        (lease(seconds_since_stop=1000), UnsavedError, "stopped as asked; no checkpoint was complete within 25 s"),
+        (lease(stop_requested=True), UnsavedError, "stopped as asked, before a worker had started"),
     ],
 )
 def test_a_lease_ends_a_run_whose_workers_are_alive(
@@ -155,6 +156,19 @@ def test_a_run_without_a_worker_ends_after_its_time_and_one_with_a_worker_does_n
         threading.Event().wait(0.1)
 
     attempt(store, train, most_waiting=0.05).run()
+
+
+def test_a_person_who_asks_for_a_stop_waits_for_the_checkpoint(store: Store) -> None:
+    """Only a process that will be killed has no time."""
+
+    def train() -> None:
+        write_run(store, {"starts": 2})
+        threading.Event().wait(0.1)
+        held.stop_requested = True
+        threading.Event().wait(0.2)
+
+    held = lease()
+    attempt(store, train, held).run()
 
 
 def test_a_follower_shows_the_lines_again_that_a_new_worker_group_writes_after_its_checkpoint(store: Store) -> None:

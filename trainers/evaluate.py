@@ -13,7 +13,7 @@ from unbraid.datasets.store import Store
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.errors import CheckpointError, ConfigError
-from unbraid.trainers.runs.checkpoint import Checkpoints
+from unbraid.trainers.runs.checkpoint import Checkpoints, networks_of
 from unbraid.trainers.runs.open import find_run, open_run
 from unbraid.trainers.runs.record import input_key, read_config
 from unbraid.trainers.system import Model, evaluate, load_model
@@ -40,18 +40,18 @@ def evaluate_run(storage: str, name: str, step: int | None, split: str | None = 
 
 
 def read_model(store: Store, device: torch.device, step: int | None = None) -> tuple[Model, int]:
-    """A run's model as it was at a checkpoint, by default the newest, and the updates that it had made.
+    """A run's model as it was at a checkpoint, by default the newest whole one, and the updates that it had made.
 
     Raises:
         DataError: when there is no run in the store.
-        CheckpointError: when it has no such checkpoint, or one of networks of other sizes.
+        CheckpointError: when it has no such checkpoint, it is damaged, or one of networks of other sizes.
     """
     config = read_config(store)  # first: without it there is no run
     state = Checkpoints(store, keep=1).load(step)
     if state is None:
         raise CheckpointError(f"{store.url}: no checkpoint yet; train the run first")
     inputs = {PurePosixPath(key).stem: read_config(store, key) for key in store.keys(input_key("").removesuffix(".yaml"))}
-    return load_model(config, state["networks"], inputs, device), state["updates"]
+    return load_model(config, networks_of(state), inputs, device), int(state.get("updates", 0))
 
 
 def open_model(reference: str, storage: str, device: torch.device, systems: Sequence[str] = ()) -> tuple[Any, SystemConfig]:

@@ -15,17 +15,17 @@ from unbraid.datasets.store import Store
 from unbraid.datasets.stream.stream import Position, SampleStream
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.data import EvaluationData, open_stream, to_device
-from unbraid.trainers.errors import StoppedError
+from unbraid.trainers.errors import CheckpointError, StoppedError
 from unbraid.trainers.monitor.clock import Clock
 from unbraid.trainers.monitor.divergence import read_scalars
 from unbraid.trainers.monitor.rates import Rates
-from unbraid.trainers.runs.checkpoint import Checkpoints, expected_bytes, load_system_state, system_state
+from unbraid.trainers.runs.checkpoint import Checkpoints, Newest, expected_bytes, load_system_state, system_state
 from unbraid.trainers.runs.checkpoint_writer import CheckpointWriter
 from unbraid.trainers.runs.monitor import RunMonitor
 from unbraid.trainers.runs.open import require_same_set
 from unbraid.trainers.runs.record import REPORT_KEY, read_run, write_run
 from unbraid.trainers.runs.recorder import Recorder, SilentRecorder, StorageRecorder
-from unbraid.trainers.step.distributed import World, share_buffers
+from unbraid.trainers.step.distributed import World, on_main, share_buffers
 from unbraid.trainers.system import Measures, Scalars, System, build_system, evaluate, figures, preview
 
 Listener = Callable[[Mapping[str, Any]], None]
@@ -39,7 +39,7 @@ def train(
     listener: Listener,
     monitor: RunMonitor | None = None,
 ) -> int:
-    """Train one run to its budget, from its newest checkpoint if there is one.
+    """Train one run to its budget, from its newest whole checkpoint if there is one.
 
     Args:
         store: of the run, already claimed.
@@ -84,6 +84,7 @@ class Training:
     rates: Rates
     clock: Clock
     starts: int
+    lost_updates: int
 
     @property
     def is_over(self) -> bool:
@@ -200,14 +201,19 @@ class Training:
 
     def _status(self) -> dict[str, float]:
         """What an operator watches of a run beside its losses and rates."""
-        return {**self.writer.status(), "run/starts": float(self.starts), "run/workers": float(self.world.size)}
+        return {
+            **self.writer.status(),
+            "checkpoint/lost_updates": float(self.lost_updates),
+            "run/starts": float(self.starts),
+            "run/workers": float(self.world.size),
+        }
 
 
 @contextmanager
 def _opened(
     config: SystemConfig, store: Store, world: World, device: torch.device, listener: Listener, monitor: RunMonitor
 ) -> Iterator[Training]:
-    """A run at its newest checkpoint, ready for its next update; however it ends, what was saved is complete afterwards."""
+    """A run at its newest whole checkpoint, ready for its next update; what was saved is complete when it is left."""
     run = config.run
     system = build_system(config, device, world)
     with ExitStack() as opened:
@@ -216,17 +222,64 @@ def _opened(
         checkpoints = Checkpoints(store, run.keep_checkpoints)
         if world.is_main:
             checkpoints.require_space(expected_bytes(system))
-        state = checkpoints.load()
-        if state is not None:
-            load_system_state(system, state)
+        newest = _newest(checkpoints, world)
+        position = Position()
+        if newest.state is not None:
+            load_system_state(system, newest.state)
+            position = _position(newest.state)
         recorder: Recorder = StorageRecorder(store, system.updates, guard) if world.is_main else SilentRecorder()
         opened.enter_context(recorder)
         on_event = partial(recorder.event, "checkpoint")
         writer = opened.enter_context(CheckpointWriter(checkpoints, 60 * run.storage_retry_minutes, guard, on_event))
-        stream = opened.enter_context(open_stream(config, world, Position(**state["position"]) if state else Position()))
+        stream = opened.enter_context(open_stream(config, world, position))
         starts = _note_start(store, stream.index.digest) if world.is_main else 0
+        if world.is_main:
+            _tell_where_it_begins(newest, checkpoints, recorder)
         rates, clock = Rates(stream, config.data.batch, system.updates), Clock(run.minutes, world)
-        yield Training(config, store, world, device, system, stream, recorder, writer, monitor, listener, rates, clock, starts)
+        lost = newest.lost_updates
+        yield Training(
+            config, store, world, device, system, stream, recorder, writer, monitor, listener, rates, clock, starts, lost
+        )
+
+
+def _newest(checkpoints: Checkpoints, world: World) -> Newest:
+    """The newest whole checkpoint, on every rank the one that rank 0 has found; a collective."""
+    newest = Newest()
+
+    def find() -> dict[str, float]:
+        nonlocal newest
+        newest = checkpoints.newest()
+        return {} if newest.step is None else {"step": newest.step}
+
+    found = on_main(find, world)
+    if not world.is_main and "step" in found:
+        step = int(found["step"])
+        newest = Newest(step, checkpoints.load(step))
+    return newest
+
+
+def _position(state: Mapping[str, Any]) -> Position:
+    """The stream's position in a checkpoint's state.
+
+    Raises:
+        CheckpointError: when there is none in it.
+    """
+    try:
+        return Position(int(state["position"]["epoch"]), int(state["position"]["batch"]))
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError("the checkpoint does not say at which sample it was made: no run wrote it") from None
+
+
+def _tell_where_it_begins(newest: Newest, checkpoints: Checkpoints, recorder: Recorder) -> None:
+    """Record from which checkpoint a run goes on; move the damaged ones after it out of the way, and record that too."""
+    for step, problem in newest.damaged:
+        recorder.event("checkpoint_damaged", f"that of step {step}: {problem}; {checkpoints.set_aside(step)}")
+    if newest.step is None:
+        return
+    made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(newest.time))
+    lost = f"; {newest.lost_updates} updates after it were lost and are made again" if newest.damaged else ""
+    recorder.event("resumed", f"from update {newest.step}, checkpoint of {made}{lost}")
+    recorder.flush()
 
 
 def _note_start(store: Store, data_digest: str) -> int:

@@ -62,6 +62,9 @@ class TarsElsewhere:
     def put_file(self, key: str, path: Path) -> None:
         self._store.put_file(key, path)
 
+    def move(self, key: str, to: str) -> None:
+        self._store.move(key, to)
+
     def exists(self, key: str) -> bool:
         return self._of(key).exists(key)
 

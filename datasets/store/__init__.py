@@ -5,12 +5,13 @@ from pathlib import Path
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store.folder import FolderStore
 from unbraid.datasets.store.location import parse_location
-from unbraid.datasets.store.protocol import RefusedError, Store, StoreStatistics, UnconditionalError
+from unbraid.datasets.store.protocol import AbsentError, RefusedError, Store, StoreStatistics, UnconditionalError
 from unbraid.datasets.store.retry import Backoff
 from unbraid.datasets.store.tidying import discard
 from unbraid.datasets.untrusted.keys import relative_key
 
 __all__ = [
+    "AbsentError",
     "FolderStore",
     "RefusedError",
     "Store",

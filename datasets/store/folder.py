@@ -69,6 +69,16 @@ class FolderStore:
         with self._replacing(key) as temporary:
             shutil.copyfile(path, temporary)
 
+    def move(self, key: str, to: str) -> None:
+        with self._explained(key):
+            source = self._path(key)
+            source.lstat()  # before a folder is made for it
+            try:
+                source.replace(self._target(to))
+            except PermissionError as error:
+                raise RefusedError(f"{source}: may not be moved: {error.strerror}") from error
+            self._remove_empty_folders(source)
+
     def exists(self, key: str) -> bool:
         with self._explained(key):
             try:
@@ -99,10 +109,7 @@ class FolderStore:
                 path.unlink(missing_ok=True)
             except PermissionError as error:
                 raise RefusedError(f"{path}: may not be deleted: {error.strerror}") from error
-            for folder in path.parents:
-                if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
-                    return
-                folder.rmdir()
+            self._remove_empty_folders(path)
 
     def close(self) -> None:
         pass
@@ -114,6 +121,13 @@ class FolderStore:
             DataError: naming the link.
         """
         self._path(key)
+
+    def _remove_empty_folders(self, path: Path) -> None:
+        """Remove the folders that an object was in, as far as nothing else is in them."""
+        for folder in path.parents:
+            if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
+                return
+            folder.rmdir()
 
     def _path(self, key: str) -> Path:
         """Return where an object lies.

@@ -103,6 +103,16 @@ class Store(Protocol):
         """
         ...
 
+    def move(self, key: str, to: str) -> None:
+        """Give an object another key, over an existing one of that name. On S3 it is copied by the server, then deleted.
+
+        Raises:
+            AbsentError: when there is no such object.
+            RefusedError: when the store does not allow it, or does not copy objects of that size; the object is where it was,
+                and may be under both keys.
+        """
+        ...
+
     def exists(self, key: str) -> bool:
         """Return whether the object exists."""
         ...

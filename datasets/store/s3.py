@@ -46,6 +46,7 @@ from unbraid.datasets.untrusted.text import in_one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
@@ -137,6 +138,16 @@ class S3Store:
                 require_s3(client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=file), "ETag")
 
             self._repeated("PutObject", key, put)
+
+    def move(self, key: str, to: str) -> None:
+        source: CopySourceTypeDef = {"Bucket": self.bucket, "Key": self.prefix + key}
+
+        def copy(client: S3Client) -> None:
+            answer = client.copy_object(Bucket=self.bucket, Key=self.prefix + to, CopySource=source)
+            require_s3(answer, "CopyObjectResult")
+
+        self._repeated("CopyObject", key, copy)
+        self.delete(key)
 
     def exists(self, key: str) -> bool:
         return key in self.sizes(key)

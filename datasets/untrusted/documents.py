@@ -26,6 +26,10 @@ Seconds = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
 Document = TypeVar("Document")
 
 
+class DocumentError(DataError):
+    """A document that was read and is not what it should be: it is torn, damaged or foreign."""
+
+
 _adapters: dict[Any, TypeAdapter[Any]] = {}
 
 
@@ -45,14 +49,14 @@ def parse_json(content: bytes | memoryview, kind: type[Document], where: str, li
         limit: bytes.
 
     Raises:
-        DataError: naming the field, when the content is larger, is not JSON, or is not of that type.
+        DocumentError: naming the field, when the content is larger, is not JSON, or is not of that type.
     """
     if len(content) > limit:
-        raise DataError(f"{where}: has {len(content):,} bytes, at most {limit:,} are read")
+        raise DocumentError(f"{where}: has {len(content):,} bytes, at most {limit:,} are read")
     try:
         document: Document = _adapter(kind).validate_json(bytes(content), strict=True)
     except ValidationError as error:
-        raise DataError(f"{where}: {_explained(error)}") from None
+        raise DocumentError(f"{where}: {_explained(error)}") from None
     return document
 
 
@@ -60,12 +64,12 @@ def check_document(value: Any, kind: type[Document], where: str) -> Document:
     """Check a value that was parsed already, see :func:`parse_json`.
 
     Raises:
-        DataError: naming the field, when it is not of that type.
+        DocumentError: naming the field, when it is not of that type.
     """
     try:
         document: Document = _adapter(kind).validate_python(value)
     except ValidationError as error:
-        raise DataError(f"{where}: {_explained(error)}") from None
+        raise DocumentError(f"{where}: {_explained(error)}") from None
     return document
 
 

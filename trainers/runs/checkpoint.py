@@ -1,13 +1,14 @@
 """Checkpoints of a run: complete, atomic and checked. Every step that is listed can be loaded.
 
 A checkpoint is two objects, ``state.pt`` and a manifest with its SHA-256. The manifest is written last and removed first, so a
-checkpoint without one does not exist.
+checkpoint without one does not exist. One whose state is not the manifest's is damaged: the newest whole one is taken instead.
 """
 
 import errno
 import hashlib
 import io
 import json
+import logging
 import re
 import shutil
 import time
@@ -20,11 +21,12 @@ import torch
 from torch import nn
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store import FolderStore, Store, discard, open_store
+from unbraid.datasets.store import AbsentError, FolderStore, Store, discard, open_store
 from unbraid.datasets.store.retry import FAST_RETRY
-from unbraid.datasets.untrusted.documents import Count, Seconds, Sha256, parse_json
+from unbraid.datasets.untrusted.documents import Count, DocumentError, Seconds, Sha256, parse_json
 from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.errors import CheckpointError
+from unbraid.trainers.runs.aside import set_aside
 from unbraid.trainers.runs.scratch import scratch_folder
 from unbraid.trainers.system import System
 
@@ -32,6 +34,8 @@ FOLDER = "checkpoints"
 STATE = "state.pt"
 MANIFEST = "checkpoint.json"
 _MANIFEST_KEY = re.compile(rf"{FOLDER}/step-(?P<step>[0-9]{{8}})/{re.escape(MANIFEST)}")
+_REMEDY = "use the config.yaml stored with that run"
+log = logging.getLogger(__name__)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -51,6 +55,32 @@ class Manifest:
     time: Seconds
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint whose files are not those that were written; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Newest:
+    """A run's newest whole checkpoint.
+
+    Attributes:
+        step: its update; None when the run has no checkpoint.
+        state: as :func:`system_state`; None when the run has no checkpoint.
+        time: at which it was complete, in seconds since the epoch.
+        damaged: the checkpoints after it, newest first: step, and which file is damaged how.
+    """
+
+    step: int | None = None
+    state: dict[str, Any] | None = None
+    time: float = 0.0
+    damaged: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def lost_updates(self) -> int:
+        """Updates between it and the newest damaged one, which have to be made again."""
+        return self.damaged[0][0] - self.step if self.damaged and self.step is not None else 0
+
+
 def system_state(system: System) -> dict[str, Any]:
     """Everything an update depends on, as tensors and numbers. Random numbers follow from seed and update."""
     return {
@@ -64,13 +94,28 @@ def load_system_state(system: System, state: Mapping[str, Any]) -> None:
     """Put a state of :func:`system_state` into a system of the same configuration.
 
     Raises:
-        CheckpointError: when a network's tensors are missing or of other sizes.
+        CheckpointError: when a network's tensors are missing or of other sizes, or an optimiser's state is.
     """
     for name, network in system.networks.items():
-        load_weights(network, state["networks"], name)
-    for name, optimizer in system.optimizers.items():
-        optimizer.load_state_dict(state["optimizers"][name])
-    system.updates = state["updates"]
+        load_weights(network, networks_of(state), name)
+    try:
+        for name, optimizer in system.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        system.updates = int(state["updates"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"the checkpoint's optimizers do not fit this configuration ({error!r}); {_REMEDY}") from None
+
+
+def networks_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The networks' weights in a state, by name.
+
+    Raises:
+        CheckpointError: when there are none: it is the state of something else.
+    """
+    networks = state.get("networks")
+    if not isinstance(networks, dict):
+        raise CheckpointError(f"the checkpoint holds no networks (only {', '.join(map(str, state))[:80]}); {_REMEDY}")
+    return networks
 
 
 def load_weights(network: nn.Module, networks: Mapping[str, Any], name: str) -> None:
@@ -81,10 +126,8 @@ def load_weights(network: nn.Module, networks: Mapping[str, Any], name: str) -> 
     """
     try:
         network.load_state_dict(networks[name])
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(
-            f"the checkpoint's {name} does not fit this configuration ({error}); use the config.yaml stored with that run"
-        ) from None
+    except (KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"the checkpoint's {name} does not fit this configuration ({error}); {_REMEDY}") from None
 
 
 def expected_bytes(system: System) -> int:
@@ -133,27 +176,76 @@ class Checkpoints:
         return complete_steps(self.store)
 
     def load(self, step: int | None = None) -> dict[str, Any] | None:
-        """Load the state of ``step``, or of the newest complete checkpoint; None when there is none.
+        """Load the state of ``step``, or of the newest whole checkpoint; None when there is none.
+
+        Damaged ones that are newer are named by a warning. Nothing in the storage is changed.
 
         Raises:
-            CheckpointError: when there is no checkpoint of that step, or when its content is damaged.
+            CheckpointError: when there is no checkpoint of that step or it is damaged, or when none is whole.
         """
-        steps = self.steps()
         if step is None:
-            if not steps:
-                return None
-            step = steps[-1]
-        elif step not in steps:
+            newest = self.newest()
+            for damaged, problem in newest.damaged:
+                log.warning("the checkpoint of step %d is damaged (%s); that of step %d is used", damaged, problem, newest.step)
+            return newest.state
+        steps = self.steps()
+        if step not in steps:
             raise CheckpointError(f"{self.store.url}: no checkpoint of step {step}; there are {steps or 'none'}")
-        manifest = read_manifest(self.store, step)
-        where = f"{self.store.url}/{_folder(step)}/{STATE}"
-        content = self.store.get(f"{_folder(step)}/{STATE}", manifest.bytes)
-        if hashlib.sha256(content).hexdigest() != manifest.sha256:
+        try:
+            return self._read(step)[1]
+        except DamagedError as error:
+            others = [other for other in steps if other != step]
+            raise DamagedError(f"{error}; the other checkpoints are of the steps {others or 'none'}") from None
+
+    def newest(self) -> Newest:
+        """Find and load the newest whole checkpoint.
+
+        Raises:
+            CheckpointError: when there are checkpoints, and none is whole.
+        """
+        damaged: list[tuple[int, str]] = []
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                manifest, state = self._read(step)
+            except DamagedError as error:
+                if step in self.steps():  # else whoever trains the run has removed it meanwhile
+                    damaged.append((step, str(error)))
+            else:
+                return Newest(step, state, manifest.time, tuple(damaged))
+        if damaged:
+            problems = "\n".join(f"  step {step}: {problem}" for step, problem in damaged)
             raise CheckpointError(
-                f"{where}: its SHA-256 is not the manifest's: it was damaged; "
-                f"delete {_folder(step)} to go on from the one before"
+                f"{self.store.url}: none of its checkpoints is whole:\n{problems}\n"
+                "put whole ones there from a copy of the run, or train another one under another run.name"
             )
-        return _loaded(content, where)
+        return self.newest() if steps else Newest()
+
+    def set_aside(self, step: int) -> str:
+        """Move a checkpoint out of the way, its manifest first; returns in words where it is now."""
+        return set_aside(self.store, _objects(step), f"step-{step:08d}")
+
+    def _read(self, step: int) -> tuple[Manifest, dict[str, Any]]:
+        """Load a checkpoint with its manifest.
+
+        Raises:
+            DamagedError: when one of its files is missing, or not what was written.
+            DataError: when the storage cannot be read.
+        """
+        key = f"{_folder(step)}/{STATE}"
+        where = f"{self.store.url}/{key}"
+        try:
+            manifest = read_manifest(self.store, step)
+            size = self.store.sizes(key).get(key)
+            if size != manifest.bytes:
+                found = "is missing" if size is None else f"has {size:,} bytes, not the {manifest.bytes:,} that were written"
+                raise DamagedError(f"{where}: {found}")
+            content = self.store.get(key, manifest.bytes)
+        except (DocumentError, AbsentError) as error:
+            raise DamagedError(str(error)) from None
+        if hashlib.sha256(content).hexdigest() != manifest.sha256:
+            raise DamagedError(f"{where}: its SHA-256 is not the manifest's")
+        return manifest, _loaded(content, where)
 
     def write(self, step: int, state: Mapping[str, Any], guard: Callable[[], None] = lambda: None) -> None:
         """Write a checkpoint and remove the oldest. ``CheckpointWriter`` does this in the background.
@@ -205,16 +297,15 @@ class Checkpoints:
 
 
 def newest_networks(store: Store) -> dict[str, Any]:
-    """The networks' weights of a run's newest checkpoint.
+    """The networks' weights of a run's newest whole checkpoint.
 
     Raises:
-        CheckpointError: when there is none yet.
+        CheckpointError: when there is none yet, or none is whole.
     """
     state = Checkpoints(store, keep=1).load()
     if state is None:
         raise CheckpointError(f"{store.url}: has no checkpoint yet; train that run first")
-    networks: dict[str, Any] = state["networks"]
-    return networks
+    return networks_of(state)
 
 
 def complete_steps(store: Store) -> list[int]:
@@ -227,27 +318,32 @@ def read_manifest(store: Store, step: int) -> Manifest:
     """Read the manifest of a complete checkpoint.
 
     Raises:
-        DataError: when it is not one.
+        DocumentError: when it is not one, or that of another step.
     """
     key = f"{_folder(step)}/{MANIFEST}"
-    return parse_json(store.get(key), Manifest, f"{store.url}/{key}")
+    manifest = parse_json(store.get(key), Manifest, f"{store.url}/{key}")
+    if manifest.step != step:
+        raise DocumentError(f"{store.url}/{key}: is of step {manifest.step}")
+    return manifest
 
 
 def _loaded(content: bytes, where: str) -> dict[str, Any]:
     """Load a state. Nothing in it is executed, and it needs no more memory than it has bytes.
 
     Raises:
-        CheckpointError: when it is not a state.
+        DamagedError: when it is not a state.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > len(content):
-                raise CheckpointError(f"{where}: its parts are compressed, which no checkpoint's are; it is not loaded")
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except CheckpointError:
+                raise DamagedError(f"{where}: its parts are compressed, which no checkpoint's are; it is not loaded")
+        state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except DamagedError:
         raise
     except Exception as error:  # torch documents none of what it raises for content that is not its own
-        raise CheckpointError(f"{where}: is not a checkpoint's state ({in_one_line(error, 120)})") from None
+        raise DamagedError(f"{where}: is not a checkpoint's state ({in_one_line(error, 120)})") from None
+    if not isinstance(state, dict):
+        raise DamagedError(f"{where}: is not a checkpoint's state, but a {type(state).__name__}")
     return state
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store import open_store
+from unbraid.datasets.store import AbsentError, open_store
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -96,3 +96,15 @@ def test_without_any_keys_it_says_where_to_get_some(services: object, monkeypatc
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
     with pytest.raises(DataError, match="no keys for S3: start a server of your own with `unbraid local up`"):
         open_store("s3://unbraid/set").get("index.json")
+
+
+def test_a_moved_object_is_under_its_new_key_alone(url: str) -> None:
+    store = open_store(url)
+    store.put("a/b.bin", b"0123456789")
+    store.put("c/d.bin", b"other")
+    store.move("a/b.bin", "c/d.bin")
+    assert store.get("c/d.bin") == b"0123456789"
+    assert store.keys() == ["c/d.bin"]
+    with pytest.raises(AbsentError):
+        store.move("a/b.bin", "e/f.bin")
+    assert store.keys() == ["c/d.bin"]

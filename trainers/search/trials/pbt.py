@@ -54,12 +54,13 @@ def exploit(config: SystemConfig, params: Mapping[str, Any], donor: MemberState)
 
 
 def read_donor(run: Store, donor: MemberState) -> dict[str, Any]:
-    """The donor's state at the given updates, or its newest where that checkpoint is gone.
+    """The donor's state at the given updates, or its newest whole one where that checkpoint is gone or damaged.
 
     Raises:
         CheckpointError: when no checkpoint becomes readable within :data:`ATTEMPTS`.
     """
     checkpoints = Checkpoints(run, keep=1)
+    wanted: int | None = donor.updates
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(WAIT_SECONDS)
@@ -67,8 +68,11 @@ def read_donor(run: Store, donor: MemberState) -> dict[str, Any]:
         if not steps:
             continue
         try:
-            state = checkpoints.load(donor.updates if donor.updates in steps else steps[-1])
-        except (DataError, CheckpointError):
+            state = checkpoints.load(wanted if wanted in steps else None)
+        except DataError:
+            continue
+        except CheckpointError:
+            wanted = None  # it is damaged, or was removed while it was read
             continue
         if state is not None:
             return state

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unbraid.datasets.store import Store, discard
+from unbraid.trainers.runs.aside import ASIDE
 from unbraid.trainers.runs.record import REPORT_KEY
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
 from unbraid.trainers.search.campaign.history import Configuration
@@ -12,7 +13,7 @@ from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.ranking import ranked
 
 PREVIEWS = "preview/"
-REMOVED = ("checkpoints/", "figures/", "tensorboard/")
+REMOVED = ("checkpoints/", f"{ASIDE}/", "figures/", "tensorboard/")
 
 
 def apply_retention(journal: Journal, campaign: Campaign, configurations: Sequence[Configuration]) -> None:

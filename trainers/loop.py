@@ -23,7 +23,7 @@ from unbraid.trainers.runs.checkpoint import Checkpoints, Newest, expected_bytes
 from unbraid.trainers.runs.checkpoint_writer import CheckpointWriter
 from unbraid.trainers.runs.monitor import RunMonitor
 from unbraid.trainers.runs.open import require_same_set
-from unbraid.trainers.runs.record import REPORT_KEY, read_run, write_run
+from unbraid.trainers.runs.record import REPORT_KEY, read_run_or_none, write_run
 from unbraid.trainers.runs.recorder import Recorder, SilentRecorder, StorageRecorder
 from unbraid.trainers.step.distributed import World, on_main, share_buffers
 from unbraid.trainers.system import Measures, Scalars, System, build_system, evaluate, figures, preview
@@ -289,7 +289,7 @@ def _note_start(store: Store, data_digest: str) -> int:
         ConfigError: when it trained on another set before.
     """
     require_same_set(store, data_digest)
-    starts: int = read_run(store).get("starts", 0) + 1
+    starts = (read_run_or_none(store) or {}).get("starts", 0) + 1
     write_run(store, {"status": "running", "data_digest": data_digest, "starts": starts})
     return starts
 

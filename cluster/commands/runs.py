@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -10,11 +13,12 @@ import click
 from unbraid.cluster.commands.options import json_option, runs_storage_option
 from unbraid.cluster.commands.tables import STATUS_HEAD, event_lines, status_cells, status_lines
 from unbraid.cluster.local.services import use_local_services
+from unbraid.datasets.untrusted.documents import DocumentError
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.progress import aligned
 
 if TYPE_CHECKING:
-    from unbraid.trainers.runs.summary import Summary
+    from unbraid.trainers.runs.summary import Summary, Unreadable
 
 
 @click.group()
@@ -52,8 +56,7 @@ def list_runs(storage: str, as_json: bool) -> None:
         rows += [(run.name, run.status, *[""] * (len(head) - 2)) for run in found if isinstance(run, Unreadable)]
         click.echo(aligned([head, *rows]))
         for run in found:
-            if isinstance(run, Unreadable):
-                click.echo(f"{run.name}: {run.message}", err=True)
+            _name_damage(run)
 
 
 @runs.command()
@@ -97,17 +100,24 @@ def compare(names: tuple[str, ...], storage: str) -> None:
     """
     use_local_services()
     from unbraid.trainers.config.schema import differences
+    from unbraid.trainers.runs.summary import Summary
 
     if len(names) < 2:
         raise ConfigError("compare: name two runs at least; `unbraid runs list` lists them")
-    found = [_summary(storage, name) for name in names]
-    changed = {key for run in found[1:] for key in differences(found[0].config, run.config)}
-    settings = {key: [_setting(run, key) for run in found] for key in sorted(changed - {"run.name"})}
-    measures = list(dict.fromkeys(name for run in found for name in run.evaluation))
-    rows = [("", *names), ("status", *(run.status for run in found)), ("updates", *(str(run.step) for run in found))]
-    rows += [(key, *values) for key, values in settings.items()]
-    rows += [(name, *(f"{run.evaluation[name]:.4f}" if name in run.evaluation else "-" for run in found)) for name in measures]
+    found = [_summary_or_unreadable(storage, name) for name in names]
+    known = [run for run in found if isinstance(run, Summary)]
+    changed = {key for run in known[1:] for key in differences(known[0].config, run.config)}
+    measures = list(dict.fromkeys(name for run in known for name in run.evaluation))
+    rows = [
+        ("", *names),
+        ("status", *map(_status, found)),
+        ("updates", *(_of(run, lambda run: str(run.step)) for run in found)),
+    ]
+    rows += [(key, *(_of(run, partial(_setting, key=key)) for run in found)) for key in sorted(changed - {"run.name"})]
+    rows += [(name, *(_of(run, partial(_measure, name=name)) for run in found)) for name in measures]
     click.echo(aligned(rows))
+    for run in found:
+        _name_damage(run)
 
 
 @runs.command()
@@ -122,15 +132,17 @@ def delete(run: str, storage: str, yes: bool) -> None:
       unbraid runs delete mine --yes
     """
     use_local_services()
-    from unbraid.trainers.runs.open import delete_run
-    from unbraid.trainers.runs.summary import store_of
+    from unbraid.trainers.runs.open import delete_run, open_run
+    from unbraid.trainers.runs.summary import Summary, holder_of
 
-    summary = _summary(storage, run)
-    if summary.holder:
-        raise ConfigError(f"run {run} is being trained by {summary.holder}: stop that first")
+    summary, store = _summary_or_unreadable(storage, run), open_run(storage, run)
+    with suppress(DocumentError):  # a damaged entry: whoever holds a run writes it again every few seconds
+        if holder := holder_of(store):
+            raise ConfigError(f"run {run} is being trained by {holder}: stop that first")
     if not yes:
-        click.confirm(f"delete {summary.url} ({summary.status}, update {summary.step} of {summary.updates})?", abort=True)
-    click.echo(f"{delete_run(store_of(summary))} objects deleted")
+        what = f"update {summary.step} of {summary.updates}" if isinstance(summary, Summary) else summary.message
+        click.confirm(f"delete {store.url} ({summary.status}, {what})?", abort=True)
+    click.echo(f"{delete_run(store)} objects deleted")
 
 
 def _summary(storage: str, name: str) -> Summary:
@@ -152,9 +164,51 @@ def _summary(storage: str, name: str) -> Summary:
         raise ConfigError(f"{storage} holds no run {name!r}{nearest(name, run_names(storage))}") from None
 
 
+def _summary_or_unreadable(storage: str, name: str) -> Summary | Unreadable:
+    """Read how far a run is, or what of it cannot be read.
+
+    Raises:
+        ConfigError: when there is no such run, naming the nearest.
+    """
+    from unbraid.datasets.store import AbsentError
+    from unbraid.trainers.runs.open import open_run
+    from unbraid.trainers.runs.record import RUN_KEY
+    from unbraid.trainers.runs.summary import Unreadable
+
+    try:
+        return _summary(storage, name)
+    except (ConfigError, AbsentError) as error:
+        if not open_run(storage, name).exists(RUN_KEY):
+            raise
+        return Unreadable(name, str(error))
+
+
+def _name_damage(run: Summary | Unreadable) -> None:
+    """Print one line for each file of a run that could not be read."""
+    for message in run.damaged:
+        click.echo(f"{run.name}: {message}", err=True)
+
+
+def _status(run: Summary | Unreadable) -> str:
+    """Format the status, and whether files of the run are damaged."""
+    return f"{run.status}, damaged" if run.damaged and run.status != "unreadable" else run.status
+
+
+def _of(run: Summary | Unreadable, cell: Callable[[Summary], str]) -> str:
+    """A cell of a table of runs; "-" for one that cannot be read."""
+    from unbraid.trainers.runs.summary import Summary
+
+    return cell(run) if isinstance(run, Summary) else "-"
+
+
+def _measure(run: Summary, name: str) -> str:
+    """Format a measure of a run; "-" where it has none."""
+    return f"{run.evaluation[name]:.4f}" if name in run.evaluation else "-"
+
+
 def _cells(run: Summary) -> tuple[str, ...]:
     """Format one run as a row."""
-    return (run.name, run.status, run.config.system, *status_cells(run), _primary_metric(run))
+    return (run.name, _status(run), run.config.system, *status_cells(run), _primary_metric(run))
 
 
 def _primary_metric(run: Summary) -> str:

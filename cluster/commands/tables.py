@@ -39,7 +39,7 @@ def status_cells(run: Summary) -> StatusCells:
 
 
 def status_lines(run: Summary) -> list[str]:
-    """Describe a run in two or three lines: where it is, how far, and which launch trains it."""
+    """Describe a run: where it is, how far, which launch trains it, which of its files are damaged."""
     cells = status_cells(run)
     message = f", {_continued(run.message)}" if run.message else ""
     lines = [
@@ -49,6 +49,7 @@ def status_lines(run: Summary) -> list[str]:
     ]
     if run.holder:
         lines.append(f"trained by {run.holder}")
+    lines += [f"damaged: {_continued(message)}" for message in run.damaged]
     return lines
 
 

@@ -30,7 +30,7 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.store.protocol import Store, UnconditionalError
 from unbraid.datasets.store.tidying import discard
 from unbraid.datasets.threads import WatchedThread
-from unbraid.datasets.untrusted.documents import Name, Seconds, Text, parse_json
+from unbraid.datasets.untrusted.documents import DocumentError, Name, Seconds, Text, parse_json
 from unbraid.datasets.untrusted.text import printable
 
 FOLDER = "lease"
@@ -78,6 +78,8 @@ class Holder:
         return cls(socket.gethostname(), os.getpid(), _born(os.getpid()), _user(), job, now, now)
 
     def __str__(self) -> str:
+        if self == UNKNOWN:
+            return "a process whose entry is damaged"
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         what = f"job {self.job}" if self.job else f"process {self.pid} on {self.host}"
         return printable(f"{what}, started by {self.user} at {since}")
@@ -92,6 +94,10 @@ class Holder:
         if self.released or abs(time.time() - self.renewed) > LONG_AGO_SECONDS:
             return True
         return self.host == socket.gethostname() and _born(self.pid) != self.born
+
+
+UNKNOWN = Holder("unknown", 0, "", "unknown", "", 0.0, 0.0)
+"""The holder whose entry cannot be read."""
 
 
 class Lease:
@@ -140,8 +146,12 @@ class Lease:
         """
         claim = _put_entry
         while True:
-            generation, holder = newest(store, folder)
-            if holder is not None and not holder.is_gone:
+            generation, holder = _newest_known(store, folder)
+            if holder == UNKNOWN:
+                on_wait(f"the entry {_entry(generation, folder)} is damaged: waiting to see whether its holder writes it again")
+                if _is_renewed(store, generation, folder):
+                    continue
+            elif holder is not None and not holder.is_gone:
                 on_wait(f"{holder} was at work here: waiting up to {EXPIRY_SECONDS:.0f} s to see whether it still is")
                 _wait_until_gone(store, generation, holder, busy, folder)
             mine = Holder.here(job)
@@ -198,8 +208,9 @@ class Lease:
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
             try:
-                generation, holder = newest(self._store, self._folder)
-                if generation > self.generation or (holder is not None and not holder.is_same(self._holder)):
+                generation, holder = _newest_known(self._store, self._folder)
+                is_other = holder is not None and holder != UNKNOWN and not holder.is_same(self._holder)
+                if generation > self.generation or is_other:
                     self.superseded_by = holder
                     return
                 self._write(replace(self._holder, renewed=round(time.time(), 3)))
@@ -208,12 +219,34 @@ class Lease:
 
 
 def newest(store: Store, folder: str = FOLDER) -> tuple[int, Holder | None]:
-    """The highest generation number and its holder; 0 and None when the place was never claimed."""
+    """The highest generation number and its holder; 0 and None when the place was never claimed.
+
+    Raises:
+        DocumentError: when the holder's entry is damaged.
+    """
     generation = _newest(store.keys(f"{folder}/"), folder)
     if not generation:
         return 0, None
     key = _entry(generation, folder)
     return generation, parse_json(store.get(key), Holder, f"{store.url}/{key}")
+
+
+def _newest_known(store: Store, folder: str) -> tuple[int, Holder | None]:
+    """As :func:`newest`; a holder whose entry is damaged is :data:`UNKNOWN`."""
+    try:
+        return newest(store, folder)
+    except DocumentError:
+        return _newest(store.keys(f"{folder}/"), folder), UNKNOWN
+
+
+def _is_renewed(store: Store, generation: int, folder: str) -> bool:
+    """Watch a damaged entry for as long as a holder needs to write it again; return whether one has."""
+    until = time.monotonic() + 2 * RENEW_SECONDS
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        if _newest_known(store, folder) != (generation, UNKNOWN):
+            return True
+    return False
 
 
 def request_stop(store: Store, generation: int, folder: str = FOLDER) -> None:
@@ -224,7 +257,7 @@ def request_stop(store: Store, generation: int, folder: str = FOLDER) -> None:
 def read_requests(store: Store, generation: int, folder: str = FOLDER) -> tuple[bool, Holder | None]:
     """Whether the launch of that generation was asked to stop, and the launch that has superseded it, if one has."""
     keys = store.keys(f"{folder}/")
-    superseded_by = newest(store, folder)[1] if _newest(keys, folder) > generation else None
+    superseded_by = _newest_known(store, folder)[1] if _newest(keys, folder) > generation else None
     return _stop(generation, folder) in keys, superseded_by
 
 
@@ -233,7 +266,7 @@ def _wait_until_gone(store: Store, generation: int, holder: Holder, busy: str, f
     until = time.monotonic() + EXPIRY_SECONDS
     while time.monotonic() < until:
         time.sleep(1.0)
-        now, then = newest(store, folder)
+        now, then = _newest_known(store, folder)
         if then is None or (now == generation and then.is_gone):
             return
         if now != generation or then.renewed != holder.renewed:

@@ -13,7 +13,7 @@ from unbraid.trainers.runs.record import (
     input_key,
     provenance,
     read_config,
-    read_run,
+    read_run_or_none,
     write_config,
     write_run,
 )
@@ -63,7 +63,7 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
     write_config(store, config)
     for name, of_input in inputs.items():
         write_config(store, of_input, input_key(name))
-    if not store.exists(RUN_KEY):
+    if read_run_or_none(store) is None:
         write_run(store, {"command": command, "started": time.time(), **provenance()})
     return store
 
@@ -78,7 +78,8 @@ def require_same_set(store: Store, digest: str) -> None:
     Raises:
         ConfigError: when it is another set, naming both digests.
     """
-    known = read_run(store).get("data_digest") if store.exists(RUN_KEY) else None
+    record = read_run_or_none(store)
+    known = None if record is None else record.get("data_digest")
     if known not in (None, digest):
         raise ConfigError(
             f"run {store.url}: was trained on the set with the digest {known}, at data.url is now the one with {digest}: "

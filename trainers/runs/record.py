@@ -1,11 +1,13 @@
 """The files of a run's record in its storage: configuration, provenance, status and metrics."""
 
 import json
+import logging
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,11 +19,13 @@ from typing_extensions import TypedDict  # pydantic reads none but this one befo
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import Store
-from unbraid.datasets.untrusted.documents import Count, Name, Seconds, Text, parse_json
+from unbraid.datasets.untrusted.documents import Count, DocumentError, Name, Seconds, Text, parse_json
 from unbraid.trainers.config.presets import read_yaml
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.config.systems import load_config
 from unbraid.trainers.errors import StoppedError, SupersededError
+from unbraid.trainers.runs.aside import set_aside
+from unbraid.trainers.runs.events import event_entry
 
 CONFIG_KEY = "config.yaml"
 RUN_KEY = "run.json"
@@ -32,6 +36,7 @@ LONGEST_MESSAGE = 10_000
 PACKAGES = ("unbraid", "torch", "ray", "webdataset", "kornia")
 """Packages whose versions are recorded."""
 
+log = logging.getLogger(__name__)
 LARGEST_METRICS = 512 << 20
 """Bytes of ``metrics.jsonl`` that are read."""
 
@@ -101,9 +106,23 @@ def read_run(store: Store) -> RunRecord:
 
 
 def write_run(store: Store, change: Mapping[str, Any]) -> None:
-    """Set fields of ``run.json``; the others keep their values."""
-    content = dict(read_run(store)) if store.exists(RUN_KEY) else {}
+    """Set fields of ``run.json``; the others keep their values. A damaged record is set aside, and a new one begun."""
+    try:
+        content = dict(read_run(store)) if store.exists(RUN_KEY) else {}
+    except DocumentError as error:
+        content = {}
+        message = f"{error}: a new record is begun; the damaged one is {set_aside(store, [RUN_KEY], 'record')}"
+        log.warning("%s", message)
+        store.put(*event_entry("record_damaged", message))
     store.put(RUN_KEY, without_password(json.dumps(content | dict(change), indent=2)).encode())
+
+
+def read_run_or_none(store: Store) -> RunRecord | None:
+    """Read ``run.json``; None when there is none, or it is damaged."""
+    try:
+        return read_run(store) if store.exists(RUN_KEY) else None
+    except DocumentError:
+        return None
 
 
 def run_status(store: Store) -> Status | None:
@@ -127,17 +146,37 @@ def write_end(store: Store, error: Exception) -> None:
     write_run(store, {"status": status, "message": str(error)[:LONGEST_MESSAGE], "ended": time.time()})
 
 
-def read_metrics(store: Store) -> list[Line]:
-    """Read all complete lines of ``metrics.jsonl``; empty before the first.
+@dataclass(frozen=True)
+class Metrics:
+    """The content of ``metrics.jsonl``.
 
-    Raises:
-        DataError: naming the line, when one is not numbers by name.
+    Attributes:
+        lines: those that are whole.
+        damaged: which are not, and why.
     """
+
+    lines: list[Line]
+    damaged: tuple[str, ...] = ()
+
+
+def scan_metrics(store: Store) -> Metrics:
+    """Read what is whole of ``metrics.jsonl``; nothing before the first line."""
     if not store.exists(METRICS_KEY):
-        return []
-    lines = store.get(METRICS_KEY, LARGEST_METRICS).split(b"\n")[:-1]
-    where = f"{store.url}/{METRICS_KEY}"
-    return [parse_json(line, Line, f"{where}, line {number}") for number, line in enumerate(lines, 1)]
+        return Metrics([])
+    lines: list[Line] = []
+    damaged: list[str] = []
+    content = store.get(METRICS_KEY, LARGEST_METRICS)
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n") if content else (), 1):
+        try:
+            lines.append(parse_json(line, Line, f"{store.url}/{METRICS_KEY}, line {number}"))
+        except DocumentError as error:
+            damaged.append(str(error))
+    return Metrics(lines, tuple(damaged))
+
+
+def read_metrics(store: Store) -> list[Line]:
+    """Read all whole lines of ``metrics.jsonl``; empty before the first."""
+    return scan_metrics(store).lines
 
 
 def measures_of(line: Mapping[str, Any]) -> dict[str, float]:

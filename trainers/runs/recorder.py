@@ -16,7 +16,7 @@ from unbraid.datasets.threads import WatchedThread
 from unbraid.trainers.runs.delivery import Delivery, Outage
 from unbraid.trainers.runs.events import event_entry
 from unbraid.trainers.runs.pictures import png
-from unbraid.trainers.runs.record import METRICS_KEY, read_metrics
+from unbraid.trainers.runs.record import METRICS_KEY, scan_metrics
 from unbraid.trainers.runs.scratch import scratch_folder
 
 FLUSH_SECONDS = 5.0
@@ -87,6 +87,7 @@ class StorageRecorder:
     """Rank 0's recorder: scalars as JSON lines and in TensorBoard, pictures as PNG and in TensorBoard, events.
 
     When training continues from a checkpoint, the lines after that checkpoint are removed, so that no step is recorded twice.
+    Lines that cannot be read are removed too, and an event says so: the file is whole afterwards.
     Lines and events are written by :meth:`flush`. Pictures are encoded and written by a thread, because the other ranks wait
     in an all-reduce while rank 0 waits for the storage.
 
@@ -102,7 +103,8 @@ class StorageRecorder:
         outage = Outage(self.event)
         self._delivery = Delivery(store, guard, outage)
         self._picture_delivery = Delivery(store, guard, outage)
-        self._lines = [line for line in read_metrics(store) if line["step"] <= step]
+        metrics = scan_metrics(store)
+        self._lines: list[Line] = [line for line in metrics.lines if line["step"] <= step]
         self._has_new_lines = True
         self._flushed = 0.0
         self._opened = ExitStack()
@@ -114,6 +116,9 @@ class StorageRecorder:
         self._pictures: queue.Queue[tuple[int, Mapping[str, Tensor], str] | None] = queue.Queue()
         self._picture_thread = WatchedThread(self._write_pictures, "write-pictures")
         self._picture_thread.start()
+        if metrics.damaged:
+            further = len(metrics.damaged) - 1
+            self.event("metrics_damaged", f"{metrics.damaged[0]}{f' (and {further} more)' if further else ''}: left out")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> Line:
         """Record numbers of one step; returns the line as written."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.store.lease import EXPIRY_SECONDS, newest
+from unbraid.datasets.untrusted.documents import DocumentError
 from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.config.schema import SystemConfig
-from unbraid.trainers.runs.checkpoint import complete_steps, read_manifest
+from unbraid.trainers.runs.checkpoint import Manifest, complete_steps, read_manifest
 from unbraid.trainers.runs.open import open_run
-from unbraid.trainers.runs.record import RUN_KEY, read_config, read_metrics, read_run
+from unbraid.trainers.runs.record import RUN_KEY, RunRecord, read_config, read_run, scan_metrics
 
 READERS = 16
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Summary:
         starts: how often training was started or continued.
         started: seconds since the epoch at which the run was claimed.
         evaluation: the last measures.
+        damaged: files that could not be read, and why; what they say is missing above.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Summary:
     starts: int
     started: float
     evaluation: Mapping[str, float] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The attributes as JSON values, without the configuration."""
@@ -72,23 +77,26 @@ def store_of(summary: Summary) -> Store:
 
 
 def summarise(store: Store, name: str) -> Summary:
-    """Read the state of a run.
+    """Read the state of a run, as far as its files can be read.
 
     Raises:
         DataError: when the store holds no run.
+        ConfigError: when its configuration cannot be read, without which it is not known what it is.
     """
-    run, config = read_run(store), read_config(store)
-    training = [line for line in read_metrics(store) if "speed/updates_per_second" in line]
+    damaged: list[str] = []
+    config = read_config(store)
+    run = _read_or(RunRecord(), lambda: read_run(store), damaged)
+    metrics = scan_metrics(store)
+    damaged += metrics.damaged[:1]
+    training = [line for line in metrics.lines if "speed/updates_per_second" in line]
     line: dict[str, Any] = training[-1] if training else {}
-    steps = complete_steps(store)
-    manifest = read_manifest(store, steps[-1]) if steps else None
-    _, holder = newest(store)
-    alive = holder is not None and not holder.released and time.time() - holder.renewed < 2 * EXPIRY_SECONDS
-    status = str(run.get("status", "claimed"))
+    manifest = _newest_manifest(store, damaged)
+    holder = _read_or("", lambda: holder_of(store), damaged)
+    status = str(run.get("status", "claimed")) if run or not damaged else "unreadable"
     return Summary(
         name=name,
         url=store.url,
-        status="interrupted" if status == "running" and not alive else status,
+        status="interrupted" if status == "running" and not holder else status,
         message=str(run.get("message", "")) if status in ("failed", "stopped") else "",
         config=config,
         step=int(line.get("step", 0)),
@@ -98,17 +106,48 @@ def summarise(store: Store, name: str) -> Summary:
         line=line,
         checkpoint=None if manifest is None else manifest.step,
         checkpoint_age=None if manifest is None else time.time() - manifest.time,
-        holder=str(holder) if alive else "",
+        holder=holder,
         starts=int(run.get("starts", 0)),
         started=float(run.get("started", 0.0)),
         evaluation=run.get("evaluation", {}),
+        damaged=tuple(damaged),
     )
+
+
+def holder_of(store: Store) -> str:
+    """Describe the process that trains a run; "" when none does.
+
+    Raises:
+        DocumentError: when the newest entry of the lease is damaged.
+    """
+    _, holder = newest(store)
+    alive = holder is not None and not holder.released and time.time() - holder.renewed < 2 * EXPIRY_SECONDS
+    return str(holder) if alive else ""
+
+
+def _read_or(otherwise: Value, read: Callable[[], Value], damaged: list[str]) -> Value:
+    """What ``read`` returns; where the file is damaged, ``otherwise``, and a message is added to ``damaged``."""
+    try:
+        return read()
+    except DocumentError as error:
+        damaged.append(str(error))
+        return otherwise
+
+
+def _newest_manifest(store: Store, damaged: list[str]) -> Manifest | None:
+    """The newest manifest that can be read; messages about damaged ones are added to ``damaged``."""
+    for step in reversed(complete_steps(store)):
+        manifest = _read_or(None, partial(read_manifest, store, step), damaged)
+        if manifest is not None:
+            return manifest
+    return None
 
 
 def run_names(storage: str) -> list[str]:
     """Names of all runs in a storage, sorted."""
     keys = open_store(storage).keys()
-    return sorted(key.removesuffix(f"/{RUN_KEY}") for key in keys if key.endswith(f"/{RUN_KEY}") and key.count("/") == 1)
+    names = (key.removesuffix(f"/{RUN_KEY}") for key in keys if key.endswith(f"/{RUN_KEY}") and key.count("/") == 1)
+    return sorted(name for name in names if not name.startswith("."))
 
 
 @dataclass(frozen=True)
@@ -123,6 +162,11 @@ class Unreadable:
     message: str
     status = "unreadable"
     started = 0.0
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """The one file without which nothing is known of the run."""
+        return (self.message,)
 
     def as_dict(self) -> dict[str, Any]:
         """The attributes as JSON values."""

@@ -155,8 +155,9 @@ def status(name: str, storage: str) -> None:
 @click.option("--best", is_flag=True, help="The best configuration; the default.")
 @click.option("--configuration", type=click.IntRange(min=0), help="This one instead, by its number in the table.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. Default: NAME-best.yaml.")
+@click.option("--force", is_flag=True, help="Write over a file of another content.")
 @campaigns_storage_option
-def export(name: str, best: bool, configuration: int | None, output: Path | None, storage: str) -> None:
+def export(name: str, best: bool, configuration: int | None, output: Path | None, force: bool, storage: str) -> None:
     """Write a configuration as a preset. Training it gives the score that the campaign found.
 
     \b
@@ -173,6 +174,8 @@ def export(name: str, best: bool, configuration: int | None, output: Path | None
     journal = _journal(storage, name)
     trial, text = export_preset(journal, journal.campaign(), configuration)
     path = output or Path(f"{name}-{'best' if configuration is None else f'{configuration:04d}'}.yaml")
+    if path.exists() and path.read_bytes() != text.encode() and not force:
+        raise ConfigError(f"{path}: is there already, with other content; --force writes over it, --output names another file")
     FolderStore(path.parent).put(path.name, text.encode())
     click.echo(f"trial {trial} → {path}; unbraid train --config {path} trains it again")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -190,7 +191,17 @@ class FolderStore:
         except FileExistsError as error:
             raise DataError(f"{error.filename or self.root / key}: is a file, a folder was expected") from None
         except OSError as error:
-            raise DataError(f"{self.root / key}: {error.strerror or error}") from error
+            remedy = _REMEDIES.get(error.errno or 0, "")
+            raise DataError(f"{self.root / key}: {error.strerror or error}{remedy}") from error
+
+
+_REMEDIES = {
+    errno.ENOSPC: "; free space there and repeat the command, it goes on",
+    errno.EDQUOT: "; free space there, or ask for a larger quota, and repeat the command, it goes on",
+    errno.EROFS: "; name a place that can be written to",
+    errno.EACCES: "; it belongs to somebody else: name a place of your own, or ask for the right to write there",
+}
+"""Of an error of the operating system: what to do."""
 
 
 def _object_size(path: Path) -> int | None:

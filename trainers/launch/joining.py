@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.errors import ConfigError
@@ -18,8 +19,11 @@ LISTEN_SECONDS = 8.0
 """For which a head that is just starting is waited for."""
 SPEAK_SECONDS = 5.0
 """Within which what listens has to speak gRPC, as a control store does."""
+RESOURCE_SECONDS = 30.0
+"""For which nodes of a cluster that is just coming up are waited for."""
 FOUND_BY_RAY = ("auto", "local")
 """Addresses that Ray looks up, or starts, on this machine."""
+Share = TypeVar("Share")
 
 
 def join(address: str | None, **options: Any) -> None:
@@ -63,6 +67,39 @@ def require_cluster(address: str | None) -> None:
         raise ConfigError(f"{address}: not the address of a Ray cluster; expected HOST:PORT of its head, such as head:6379")
     _require_listener(address, host.strip("[]"), int(port))
     _require_grpc(address, place)
+
+
+def fitted(
+    fit: Callable[[Mapping[str, float]], Share],
+    resources: Callable[[], Mapping[str, float]],
+    address: str | None,
+    report: Callable[[str], None],
+) -> Share:
+    """What a run gets of a cluster; nodes that have not joined yet are waited for, with one line that says for what.
+
+    A cluster of this machine alone, whose node is there, never has more: what is too large for it is refused at once.
+
+    Args:
+        fit: takes the resources of the whole cluster; raises ConfigError when they are too few.
+        resources: of the cluster now.
+
+    Raises:
+        ConfigError: of ``fit``, when the resources are too few after half a minute.
+    """
+    deadline = time.monotonic() + RESOURCE_SECONDS
+    reported = False
+    while True:
+        there = resources()
+        try:
+            return fit(there)
+        except ConfigError as error:
+            is_here = address is None or address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
+            if (is_here and there.get("CPU")) or time.monotonic() > deadline:
+                raise
+            if not reported:
+                report(f"waiting up to {RESOURCE_SECONDS:.0f} s for nodes that are still joining: {error}")
+                reported = True
+        time.sleep(1)
 
 
 def _require_listener(address: str, host: str, port: int) -> None:

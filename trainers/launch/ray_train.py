@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unbraid.datasets.store import Store
 from unbraid.trainers.config.schema import RunConfig, SystemConfig
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.launch.joining import join
+from unbraid.trainers.launch.joining import fitted, join
 from unbraid.trainers.launch.ray_internals import set_controller_timeouts
 from unbraid.trainers.launch.worker import train_worker
 from unbraid.trainers.runs.open import open_run
@@ -51,7 +52,7 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
     set_controller_timeouts(run.worker_timeout_seconds, None if run.min_workers is None else run.resize_seconds)
     connect(address)
     store = open_run(run.storage, run.name)
-    cpus = cpus_per_worker(config, ray.cluster_resources())
+    cpus = fitted(lambda there: cpus_per_worker(config, there), ray.cluster_resources, address, _say)
     resources: dict[str, float] = {"CPU": cpus} | ({"GPU": run.gpus} if run.gpus else {})
     needed = {kind: number * (run.min_workers or run.workers) for kind, number in resources.items()}
     launch = uuid.uuid4().hex
@@ -69,6 +70,10 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
         record_lost_controller(store, attempt.lost_controller)
         ray.shutdown()  # else the lost controller may keep its workers' resources until its job ends
         connect(address)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # beside the progress, which is printed too
 
 
 def connect(address: str | None) -> None:

@@ -27,6 +27,7 @@ from unbraid.trainers.errors import StoppedError, SupersededError
 from unbraid.trainers.runs.aside import set_aside
 from unbraid.trainers.runs.events import event_entry
 
+log = logging.getLogger("unbraid")
 CONFIG_KEY = "config.yaml"
 RUN_KEY = "run.json"
 METRICS_KEY = "metrics.jsonl"
@@ -143,7 +144,10 @@ def write_end(store: Store, error: Exception) -> None:
     if isinstance(error.__cause__, SupersededError):
         return
     status: Status = "stopped" if isinstance(error.__cause__, StoppedError) else "failed"
-    write_run(store, {"status": status, "message": str(error)[:LONGEST_MESSAGE], "ended": time.time()})
+    try:
+        write_run(store, {"status": status, "message": str(error)[:LONGEST_MESSAGE], "ended": time.time()})
+    except DataError as trouble:  # the storage may be what ended the run; that error is the one to show
+        log.warning("the record of the run cannot say how it ended: %s", trouble)
 
 
 @dataclass(frozen=True)

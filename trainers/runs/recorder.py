@@ -13,6 +13,7 @@ from torch import Tensor
 from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import FolderStore, Store
 from unbraid.datasets.threads import WatchedThread
+from unbraid.trainers.runs.board import Board
 from unbraid.trainers.runs.delivery import Delivery, Outage
 from unbraid.trainers.runs.events import event_entry
 from unbraid.trainers.runs.pictures import png
@@ -98,8 +99,6 @@ class StorageRecorder:
     """
 
     def __init__(self, store: Store, step: int, guard: Callable[[], None] = lambda: None) -> None:
-        from tensorboardX import SummaryWriter
-
         outage = Outage(self.event)
         self._delivery = Delivery(store, guard, outage)
         self._picture_delivery = Delivery(store, guard, outage)
@@ -111,7 +110,7 @@ class StorageRecorder:
         self._is_local = isinstance(store, FolderStore)
         folder = store.root if isinstance(store, FolderStore) else self._opened.enter_context(scratch_folder())
         self._board_folder = folder / "tensorboard"
-        self._board = SummaryWriter(str(self._board_folder), purge_step=step + 1, max_queue=1000)
+        self._board = Board(self._board_folder, step, lambda why: self.event("board_failed", why))
         self._failure: Exception | None = None
         self._pictures: queue.Queue[tuple[int, Mapping[str, Tensor], str] | None] = queue.Queue()
         self._picture_thread = WatchedThread(self._write_pictures, "write-pictures")
@@ -126,7 +125,7 @@ class StorageRecorder:
         self._lines.append(line)
         self._has_new_lines = True
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+            self._board.scalar(name, value, step)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
         return line
@@ -168,7 +167,7 @@ class StorageRecorder:
             self._delivery.add(METRICS_KEY, b"".join(json.dumps(line).encode() + b"\n" for line in self._lines))
             self._has_new_lines = False
         self._board.flush()
-        for file in () if self._is_local else sorted(self._board_folder.iterdir()):
+        for file in () if self._is_local else sorted(self._board_folder.glob("*")):
             self._delivery.add(f"tensorboard/{file.name}", file)
         self._delivery.deliver(must)
         if not self._picture_delivery.is_complete and self._pictures.empty():
@@ -209,7 +208,7 @@ class StorageRecorder:
     def _encode(self, step: int, pictures: Mapping[str, Tensor], folder: str) -> None:
         for name, picture in pictures.items():
             self._picture_delivery.add(f"{folder}/{name}/{step:08d}.png", png(picture))
-            self._board.add_image(f"{folder}/{name}", picture.numpy(), step)
+            self._board.picture(f"{folder}/{name}", picture, step)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -114,7 +114,16 @@ def test_an_export_that_cannot_be_written_is_one_error(started: str, tmp_path: P
     written = tmp_path / "best.yaml"
     storage = ("--storage", str(tmp_path / "campaigns"))
     assert unbraid("tune", "export", "tiny", "-o", str(written), *storage).exit_code == 0
+    assert unbraid("tune", "export", "tiny", "-o", str(written), *storage).exit_code == 0, "the same again changes nothing"
     content = yaml.safe_load(written.read_text())
+    written.write_text("mine")
+    refused(
+        unbraid("tune", "export", "tiny", "-o", str(written), *storage),
+        "best.yaml: is there already, with other content; --force",
+    )
+    assert written.read_text() == "mine"
+    assert unbraid("tune", "export", "tiny", "-o", str(written), "--force", *storage).exit_code == 0
+    assert yaml.safe_load(written.read_text()) == content
     assert content["extends"] == "infogan-mnist-reference"
     assert content["loss"] == {"info_categorical": 0.5}
     assert "storage" not in content["run"]

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from unbraid.cluster.cli import main
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.launch import joining
-from unbraid.trainers.launch.joining import require_cluster
+from unbraid.trainers.launch.joining import fitted, require_cluster
 
 
 def free_port() -> int:
@@ -89,3 +89,36 @@ def test_an_address_of_another_kind_is_refused_at_once(address: str, message: st
 def test_what_ray_finds_itself_is_left_to_it() -> None:
     for address in (None, "auto", "local"):
         require_cluster(address)
+
+
+def needs_two(there: Mapping[str, float]) -> float:
+    if there.get("CPU", 0) < 2:
+        raise ConfigError(f"need 2 CPUs, the cluster has {there.get('CPU', 0):g}")
+    return there["CPU"]
+
+
+@pytest.mark.parametrize("first", [{}, {"CPU": 1.0}])
+def test_nodes_that_are_still_joining_are_waited_for_with_one_line(
+    first: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    seen, said = iter([first, first, {"CPU": 4.0}]), list[str]()
+    assert fitted(needs_two, lambda: next(seen), "head:6379", said.append) == 4
+    assert len(said) == 1
+    assert "still joining: need 2 CPUs, the cluster has" in said[0]
+
+
+def test_what_a_cluster_of_one_machine_never_has_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slept(seconds: float) -> None:
+        raise AssertionError("waited")
+
+    monkeypatch.setattr(time, "sleep", slept)
+    for address in (None, "127.0.0.1:6379"):
+        with pytest.raises(ConfigError, match="the cluster has 1"):
+            fitted(needs_two, lambda: {"CPU": 1.0}, address, lambda text: None)
+
+
+def test_the_wait_for_nodes_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "RESOURCE_SECONDS", 1.5)
+    with pytest.raises(ConfigError, match="the cluster has 1"):
+        fitted(needs_two, lambda: {"CPU": 1.0}, "head:6379", lambda text: None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from ray import tune
 
 from unbraid.trainers.config.presets import FOLDER_VARIABLE, own_folder
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.launch.joining import join
+from unbraid.trainers.launch.joining import fitted, join
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.sections import Pbt
@@ -65,7 +66,12 @@ def run_campaign(
         os.environ.update(_ENVIRONMENT)
         join(address, runtime_env=_runtime_env(), logging_level=logging.ERROR, log_to_driver=False)
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
-        concurrency = concurrent_trials(campaign, ray.cluster_resources())
+        concurrency = fitted(
+            lambda there: concurrent_trials(campaign, there),
+            ray.cluster_resources,
+            address,
+            lambda text: print(text, file=sys.stderr, flush=True),  # noqa: T201  # above the table
+        )
         journal.set_status(status="running")
         with tempfile.TemporaryDirectory(prefix="unbraid-tune-") as folder, _stops_at_signals(session.stop):
             _tuner(session, concurrency, folder).fit()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from unbraid.datasets.passwords import without_password
 
 if TYPE_CHECKING:
     from unbraid.datasets.store import Store
+    from unbraid.datasets.store.lease import Lease
     from unbraid.trainers.config.schema import SystemConfig
 
 
@@ -66,45 +69,73 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
         address: of a Ray cluster; None starts one here.
     """
     from unbraid.datasets.shards.readers import reading
-    from unbraid.datasets.store.lease import HOLDER, Lease
     from unbraid.trainers.errors import StoppedError, UnsavedError
     from unbraid.trainers.launch.here import train_here
-    from unbraid.trainers.launch.preflight import is_finished, preflight
+    from unbraid.trainers.launch.preflight import check_run, is_finished
     from unbraid.trainers.launch.ray_train import train_on_ray
+    from unbraid.trainers.runs.open import open_run
     from unbraid.trainers.runs.progress import Progress
     from unbraid.trainers.runs.record import write_end
 
     assert config.run.name is not None
-    store = preflight(config, without_password(" ".join(sys.argv[1:])))
+    inputs = check_run(config)
+    store = open_run(config.run.storage, config.run.name)
     if is_finished(config, store):
         click.echo(f"run {config.run.name} is finished; a larger run.updates goes on with it, another run.name starts anew")
-    else:
+        print_result(config, store)
+        return
+    with _claimed(config, inputs, debug, address) as lease, reading(config.data.url, lease.job), StopSignals(lease) as signals:
         click.echo(f"run {config.run.name} → {store.url}")
         progress = Progress(config)
-        busy = f"run {config.run.name} is being trained by {HOLDER}: follow or stop that one, or give this one another run.name"
-        job = os.environ.get(JOB_VARIABLE, "")
-        lease = Lease.acquire(store, busy, job, click.echo)
-        with lease, reading(config.data.url, job), StopSignals(lease) as signals:
-            try:
-                if debug:
-                    train_here(config, progress, lease)
-                else:
-                    train_on_ray(config, address, progress, lease)
-            except KeyboardInterrupt:
-                click.echo(f"\nended at once; {newest_checkpoint(store)}", err=True)
-                sys.exit(130)
-            except Exception as error:
-                write_end(store, error)
-                if isinstance(error.__cause__, StoppedError):
-                    is_saved = not isinstance(error.__cause__, UnsavedError)
-                    next_time = "the same command goes on from it" if is_saved else newest_checkpoint(store)
-                    click.echo(f"{error}; {next_time}", err=True)
-                    sys.exit(signals.exit_status)
-                raise
-        if signals.interrupted:  # while the last measures were taken: nothing was left to save
-            print_result(config, store)
-            sys.exit(signals.exit_status)
+        try:
+            if debug:
+                train_here(config, progress, lease)
+            else:
+                train_on_ray(config, address, progress, lease)
+        except KeyboardInterrupt:
+            click.echo(f"\nended at once; {newest_checkpoint(store)}", err=True)
+            sys.exit(130)
+        except Exception as error:
+            write_end(store, error)
+            if isinstance(error.__cause__, StoppedError):
+                is_saved = not isinstance(error.__cause__, UnsavedError)
+                next_time = "the same command goes on from it" if is_saved else newest_checkpoint(store)
+                click.echo(f"{error}; {next_time}", err=True)
+                sys.exit(signals.exit_status)
+            raise
     print_result(config, store)
+    if signals.interrupted:  # while the last measures were taken: nothing was left to save
+        sys.exit(signals.exit_status)
+
+
+@contextmanager
+def _claimed(config: SystemConfig, inputs: Mapping[str, SystemConfig], debug: bool, address: str | None) -> Iterator[Lease]:
+    """Hold the right to train a run, and write its configuration; a launch that is refused has written nothing.
+
+    Args:
+        inputs: configurations of the runs that it starts from.
+
+    Raises:
+        HeldError: when another launch trains the run.
+        ConfigError: when it cannot be trained here or on that cluster, or has another configuration by now.
+    """
+    from unbraid.datasets.store.lease import HOLDER, Lease
+    from unbraid.trainers.launch.here import require_one_worker
+    from unbraid.trainers.launch.ray_train import require_cluster
+    from unbraid.trainers.runs.open import claim_run, open_run
+
+    name = str(config.run.name)
+    busy = f"run {name} is being trained by {HOLDER}: follow or stop that one, or give this one another run.name"
+    if debug:
+        require_one_worker(config)
+    store = open_run(config.run.storage, name, create=True)
+    with Lease.acquire(store, busy, os.environ.get(JOB_VARIABLE, ""), click.echo) as lease:
+        lease.keep = lease.generation > 1  # of a run that is refused now, no trace is left
+        if not debug:
+            require_cluster(config, address)
+        claim_run(config, without_password(" ".join(sys.argv[1:])), inputs)
+        lease.keep = True
+        yield lease
 
 
 def print_result(config: SystemConfig, store: Store) -> None:

@@ -12,7 +12,7 @@ import click
 
 from unbraid.cluster.commands.meaning import requested_campaign
 from unbraid.cluster.commands.options import campaign_storage_option, campaigns_storage_option, ray_address_option
-from unbraid.cluster.local.services import use_local_services
+from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
 from unbraid.datasets.passwords import without_password
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def run(
 def run_to_end(campaign: Campaign, address: str | None) -> None:
     """Run a campaign until it is over or interrupted, showing its table, and write its report; exits 130 after Ctrl-C."""
     from unbraid.datasets.shards.readers import reading
+    from unbraid.datasets.store import open_below
+    from unbraid.datasets.store.lease import HOLDER, Lease
     from unbraid.trainers.errors import RunError
     from unbraid.trainers.launch.preflight import check_inputs
     from unbraid.trainers.search.campaign.checks import corner_config
@@ -92,19 +94,24 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
 
     corner = corner_config(campaign)
     check_inputs(corner)
-    journal = Journal.claim(campaign, without_password(" ".join(sys.argv[1:])))
-    click.echo(f"campaign {campaign.name} → {journal.store.url}")
-    started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))
-    table = LiveTable(campaign, lambda: earlier + time.monotonic() - started, sys.stdout)
-    try:
-        with reading(corner.data.url):
-            plan, stop = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
-    except KeyboardInterrupt:  # before trials run, or a second time while they are stopped
-        _exit_interrupted()
-    table(plan.configurations, last=True)
-    if stop.shared_trouble:
-        raise RunError(f"the campaign has stopped: {stop.shared_trouble}\nOnce that is repaired, the same command goes on.")
-    write_report(journal, campaign)
+    Journal.check(campaign)
+    busy = f"campaign {campaign.name} is being run by {HOLDER}: stop that one, or give this one another name"
+    store = open_below(campaign.storage, campaign.name, create=True)
+    with Lease.acquire(store, busy, os.environ.get(JOB_VARIABLE, ""), click.echo) as lease:
+        journal = Journal.claim(campaign, without_password(" ".join(sys.argv[1:])))
+        journal.lease = lease
+        click.echo(f"campaign {campaign.name} → {journal.store.url}")
+        started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))
+        table = LiveTable(campaign, lambda: earlier + time.monotonic() - started, sys.stdout)
+        try:
+            with reading(corner.data.url, lease.job):
+                plan, stop = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
+        except KeyboardInterrupt:  # before trials run, or a second time while they are stopped
+            _exit_interrupted()
+        table(plan.configurations, last=True)
+        if stop.shared_trouble:
+            raise RunError(f"the campaign has stopped: {stop.shared_trouble}\nOnce that is repaired, the same command goes on.")
+        write_report(journal, campaign)
     click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
     if stop.interrupted:
         _exit_interrupted()

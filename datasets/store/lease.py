@@ -107,6 +107,7 @@ class Lease:
         generation: its number.
         superseded_by: the launch that has taken the place over, if one has.
         stop_requested: whether this process has asked its workers to stop.
+        keep: whether the entry stays as a record when the lease is given back.
     """
 
     def __init__(self, store: Store, generation: int, holder: Holder, folder: str = FOLDER, keep: bool = True) -> None:
@@ -117,7 +118,7 @@ class Lease:
         self._store = store
         self._holder = holder
         self._folder = folder
-        self._keep = keep
+        self.keep = keep
         self._ended = threading.Event()
         self._renewer = WatchedThread(self._renew, "renew-lease", on_error=lambda error: self.request_stop())
 
@@ -182,7 +183,7 @@ class Lease:
         if self.superseded_by is None and self._renewer.error is None:
             with suppress(DataError):  # the storage is away: the entry expires
                 self._write(replace(self._holder, renewed=time.time(), released=True))
-                if not self._keep:
+                if not self.keep:
                     _delete_before(self._store, self.generation + 1, self._folder)
         self._renewer.raise_error()
 
@@ -196,6 +197,11 @@ class Lease:
         if hurried:
             self._stop_requested_at = time.monotonic()
         WatchedThread(lambda: request_stop(self._store, self.generation, self._folder), "request-stop").start()
+
+    @property
+    def job(self) -> str:
+        """The Ray job of this process, or ""."""
+        return self._holder.job
 
     @property
     def seconds_since_stop(self) -> float:

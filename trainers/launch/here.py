@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from unbraid.trainers.loop import Listener
 
 
+def require_one_worker(config: SystemConfig) -> None:
+    """Check that a run can be trained in one process.
+
+    Raises:
+        ConfigError: when the configuration asks for several workers.
+    """
+    if config.run.workers != 1:
+        raise ConfigError(
+            f"run.workers={config.run.workers}: --debug trains in this process alone; leave it out or use run.workers=1"
+        )
+
+
 def train_here(config: SystemConfig, listener: Listener, lease: Lease | None = None) -> None:
     """Train in this process: one worker, and breakpoints work.
 
@@ -31,10 +43,7 @@ def train_here(config: SystemConfig, listener: Listener, lease: Lease | None = N
     from unbraid.trainers.loop import train
     from unbraid.trainers.step.distributed import World
 
-    if config.run.workers != 1:
-        raise ConfigError(
-            f"run.workers={config.run.workers}: --debug trains in this process alone; leave it out or use run.workers=1"
-        )
+    require_one_worker(config)
     assert config.run.name is not None
     torch.set_num_threads(config.run.cpus or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -8,12 +8,12 @@ from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.stream.order import Order
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.runs.open import claim_run, open_run, require_same_set
+from unbraid.trainers.runs.open import claim_run, open_run, require_same_config, require_same_set
 from unbraid.trainers.runs.record import read_run, run_status
 
 
 def preflight(config: SystemConfig, command: str) -> Store:
-    """Check that a run can be trained, and claim its name in the storage.
+    """Check that a run can be trained, and claim its name in the storage, where no other launch may train it.
 
     Args:
         command: recorded with a new run.
@@ -22,12 +22,26 @@ def preflight(config: SystemConfig, command: str) -> Store:
         The store of the run.
 
     Raises:
+        ConfigError, DataError: as :func:`check_run`.
+    """
+    return claim_run(config, command, check_run(config))  # last, so that a mistake leaves nothing in the storage
+
+
+def check_run(config: SystemConfig) -> dict[str, SystemConfig]:
+    """Check that a run can be trained; writes nothing.
+
+    Returns:
+        The configurations of the runs that this one starts from, by name.
+
+    Raises:
         ConfigError, DataError: naming what is wrong with the data set, the order, the storage, or an earlier configuration.
     """
     inputs = check_inputs(config)
     assert config.run.name is not None
-    require_same_set(open_run(config.run.storage, config.run.name), read_index(open_store(config.data.url)).digest)
-    return claim_run(config, command, inputs)  # last, so that a mistake leaves nothing in the storage
+    store = open_run(config.run.storage, config.run.name)
+    require_same_set(store, read_index(open_store(config.data.url)).digest)
+    require_same_config(store, config)
+    return inputs
 
 
 def check_inputs(config: SystemConfig) -> dict[str, SystemConfig]:

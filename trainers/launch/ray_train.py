@@ -49,10 +49,8 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
 
     run = config.run
     assert run.name is not None
-    set_controller_timeouts(run.worker_timeout_seconds, None if run.min_workers is None else run.resize_seconds)
-    connect(address)
+    cpus = require_cluster(config, address)
     store = open_run(run.storage, run.name)
-    cpus = fitted(lambda there: cpus_per_worker(config, there), ray.cluster_resources, address, _say)
     resources: dict[str, float] = {"CPU": cpus} | ({"GPU": run.gpus} if run.gpus else {})
     needed = {kind: number * (run.min_workers or run.workers) for kind, number in resources.items()}
     launch = uuid.uuid4().hex
@@ -74,6 +72,23 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201  # beside the progress, which is printed too
+
+
+def require_cluster(config: SystemConfig, address: str | None) -> int:
+    """Connect to a cluster, and check that it has the resources that a run asks for; writes nothing.
+
+    Returns:
+        CPUs of each worker, see :func:`cpus_per_worker`.
+
+    Raises:
+        ConfigError: naming what it lacks.
+    """
+    import ray
+
+    run = config.run
+    set_controller_timeouts(run.worker_timeout_seconds, None if run.min_workers is None else run.resize_seconds)
+    connect(address)
+    return fitted(lambda there: cpus_per_worker(config, there), ray.cluster_resources, address, _say)
 
 
 def connect(address: str | None) -> None:

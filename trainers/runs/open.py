@@ -40,6 +40,8 @@ def find_run(reference: str, storage: str) -> Store:
 def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemConfig]) -> Store:
     """Write the configuration of a new run, or check that an existing run's agrees with it.
 
+    Whoever calls this has the right to write there: the run's lease, or that of its campaign.
+
     Args:
         command: recorded with a new run.
         inputs: configurations of the runs that this one starts from. They are stored with it, because those runs may be moved
@@ -51,21 +53,34 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
     """
     assert config.run.name is not None
     store = open_run(config.run.storage, config.run.name, create=True)
-    if store.exists(CONFIG_KEY):
-        may_change = effects(type(config))
-        changed = {k: v for k, v in differences(read_config(store), config).items() if k not in may_change}
-        if changed:
-            listing = "\n".join(f"  {key}: {before!r} there, {now!r} asked for" for key, (before, now) in changed.items())
-            raise ConfigError(
-                f"run {config.run.name!r} in {config.run.storage} has another configuration:\n{listing}\n"
-                "give this one another run.name, or take these overrides back"
-            )
+    require_same_config(store, config)
     write_config(store, config)
     for name, of_input in inputs.items():
         write_config(store, of_input, input_key(name))
     if read_run_or_none(store) is None:
         write_run(store, {"command": command, "started": time.time(), **provenance()})
     return store
+
+
+def require_same_config(store: Store, config: SystemConfig) -> None:
+    """Check that a run goes on with a configuration that learns the same.
+
+    Args:
+        store: of the run, which may not be there yet.
+
+    Raises:
+        ConfigError: naming each key that would change what is learnt, with both values.
+    """
+    if not store.exists(CONFIG_KEY):
+        return
+    may_change = effects(type(config))
+    changed = {k: v for k, v in differences(read_config(store), config).items() if k not in may_change}
+    if changed:
+        listing = "\n".join(f"  {key}: {before!r} there, {now!r} asked for" for key, (before, now) in changed.items())
+        raise ConfigError(
+            f"run {config.run.name!r} in {config.run.storage} has another configuration:\n{listing}\n"
+            "give this one another run.name, or take these overrides back"
+        )
 
 
 def require_same_set(store: Store, digest: str) -> None:

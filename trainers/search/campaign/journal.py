@@ -26,6 +26,7 @@ from typing_extensions import TypedDict  # pydantic reads none but this one befo
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import Store, open_below, open_store
+from unbraid.datasets.store.lease import Lease
 from unbraid.datasets.untrusted.documents import Count, Name, Seconds, Text, parse_json
 from unbraid.trainers.config.schema import absolute, differences, effects
 from unbraid.trainers.errors import ConfigError
@@ -73,12 +74,14 @@ class Journal:
     """Reads and writes the records of one campaign; each write is one atomic object.
 
     Attributes:
+        lease: of the campaign, while a command runs it.
         trials_with_files: names of trials that were written since retention last removed their checkpoints and pictures, see
             :mod:`unbraid.trainers.search.trials.retention`.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.lease: Lease | None = None
         self.trials_with_files: set[str] = set()
 
     @classmethod
@@ -94,8 +97,22 @@ class Journal:
         return cls(store)
 
     @classmethod
+    def check(cls, campaign: Campaign) -> Journal:
+        """The journal of a campaign that may be new; writes nothing.
+
+        Raises:
+            ConfigError: when a campaign of that name has a file with other results.
+        """
+        journal = cls(open_below(campaign.storage, campaign.name))
+        if journal.store.exists(FILE_KEY):
+            _require_same_trials(journal.campaign(), campaign)
+        return journal
+
+    @classmethod
     def claim(cls, campaign: Campaign, command: str) -> Journal:
         """The journal of a new campaign, or of an existing one that this file continues.
+
+        Whoever calls this has the right to write there.
 
         Args:
             command: that starts it, for the record.
@@ -104,14 +121,22 @@ class Journal:
             ConfigError: when a campaign of that name has a file with other results.
             DataError: when the storage cannot be written.
         """
-        store = open_below(campaign.storage, campaign.name, create=True)
-        journal = cls(store)
-        if store.exists(FILE_KEY):
-            _require_same_trials(journal.campaign(), campaign)
+        open_below(campaign.storage, campaign.name, create=True)
+        journal = cls.check(campaign)
+        store = journal.store
         store.put(FILE_KEY, yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False).encode())
         if not store.exists(STATUS_KEY):
             journal.set_status(command=command, started=time.time(), seconds=0.0, **provenance())
         return journal
+
+    def require_lease(self) -> None:
+        """Check, before anything is written, that this command still runs the campaign.
+
+        Raises:
+            DataError: when another command has taken it over.
+        """
+        if self.lease is not None and self.lease.superseded_by is not None:
+            raise DataError(f"this campaign has been taken over: {self.lease.superseded_by} runs it now")
 
     def campaign(self) -> Campaign:
         """The campaign's file as of its newest launch; its storage is the place where the journal was found."""
@@ -126,10 +151,12 @@ class Journal:
 
     def set_status(self, **change: Any) -> None:
         """Set fields of ``campaign.json``."""
+        self.require_lease()
         self.store.put(STATUS_KEY, without_password(json.dumps(dict(self.status()) | change, indent=2)).encode())
 
     def write_configuration(self, configuration: Configuration) -> None:
         """Write a configuration's values, before its first trial starts, and whatever changes later."""
+        self.require_lease()
         content = {
             "number": configuration.number,
             "params": configuration.params,
@@ -140,6 +167,7 @@ class Journal:
 
     def write_trial(self, trial: Trial) -> None:
         """Write a trial's state and scores."""
+        self.require_lease()
         self.trials_with_files.add(trial.name)
         self.store.put(f"{TRIALS}{trial.name}/trial.json", without_password(json.dumps(asdict(trial), indent=2)).encode())
 

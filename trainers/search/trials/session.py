@@ -176,6 +176,10 @@ class Session:
 
     def should_stop(self) -> bool:
         """Whether all trials are to be stopped now; called every moment, so it looks at the clock and reports progress too."""
+        try:
+            self.journal.require_lease()
+        except DataError as error:
+            self.stop.shared_trouble = str(error)
         minutes = self.campaign.budget.minutes
         if minutes is not None and self.seconds > 60 * minutes:
             self.stop.out_of_time = True

@@ -1,0 +1,156 @@
+"""A command that is refused changes nothing: all bytes of the storage are compared, before and after."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from tests.cluster.commands.test_tune import write
+from tests.trainers.systems.infogan.test_system import TINY
+from unbraid.cluster.cli import main
+from unbraid.cluster.local.services import FOLDER_VARIABLE
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.store import lease as lease_module
+from unbraid.datasets.store import open_store
+from unbraid.datasets.store.lease import Lease
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.reading import read_campaign
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases that are renewed ten times a second, and no services of this machine."""
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 0.1)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "none"))
+
+
+def unbraid(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def train(url: Path | str, storage: Path, *overrides: str) -> Result:
+    settings = [*TINY, f"data.url={url}", f"run.storage={storage}", "run.name=mine", "run.updates=3", "run.preview_every=0"]
+    return unbraid("train", "infogan-mnist", *settings, *overrides, "--debug")
+
+
+@pytest.fixture(scope="module")
+def trained(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A storage with a finished run, which no test changes."""
+    storage = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(storage / "none"))
+        done = train(digits_folder, storage)
+    assert done.exit_code == 0, done.output
+    yield storage
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All bytes below a folder, but for what a holder writes that renews its lease."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    renewed = {key: b"" for key in files if "lease/" in key and not key.endswith(".partial")}
+    return renewed | {key: path.read_bytes() for key, path in files.items() if "lease/" not in key}
+
+
+def require_refused(result: Result, message: str) -> None:
+    assert result.exit_code == 1, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_second_launch_of_a_run_that_is_trained(trained: Path, digits_folder: Path) -> None:
+    """Even one whose configuration might go on with that run."""
+    with Lease.acquire(open_run(str(trained), "mine"), "busy"):
+        before = contents(trained)
+        refused = train(digits_folder, trained, "run.updates=5", "run.log_every=1")
+        assert contents(trained) == before
+    require_refused(refused, "run mine is being trained by process ")
+
+
+@pytest.mark.parametrize(
+    ("is_new", "override", "message"),
+    [
+        (False, "loss.info_continuous=0.5", "has another configuration"),
+        *((is_new, "run.workers=2", "--debug trains in this process alone") for is_new in (False, True)),
+        *((is_new, "data.validation_split=none", "has no such split") for is_new in (False, True)),
+    ],
+)
+def test_a_run_that_cannot_be_trained(
+    is_new: bool, override: str, message: str, trained: Path, digits_folder: Path, tmp_path: Path
+) -> None:
+    storage = tmp_path / "runs" if is_new else trained
+    before = contents(storage)
+    require_refused(train(digits_folder, storage, override, "run.updates=5"), message)
+    assert contents(storage) == before
+
+
+def test_a_finished_run(trained: Path, digits_folder: Path) -> None:
+    """Its configuration stays that of the launch that has trained it."""
+    before = contents(trained)
+    done = train(digits_folder, trained, "run.updates=2", "run.log_every=7")
+    assert "is finished" in done.output
+    assert contents(trained) == before
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_run_for_which_the_cluster_is_too_small(
+    is_new: bool, trained: Path, digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is known only when the run is claimed; a new one leaves no trace."""
+    monkeypatch.setattr("unbraid.trainers.launch.ray_train.connect", lambda address: None)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
+    storage = tmp_path / "runs" if is_new else trained
+    before = {key: content for key, content in contents(storage).items() if "lease/" not in key}
+    settings = [*TINY, f"data.url={digits_folder}", f"run.storage={storage}", "run.name=mine", "run.updates=5"]
+    refused = unbraid("train", "infogan-mnist", *settings, "run.workers=4")
+    require_refused(refused, "run.workers=4 need 4 CPUs, the cluster has 2")
+    after = contents(storage)
+    assert {key: content for key, content in after.items() if "lease/" not in key} == before
+    assert any("lease/" in key for key in after) != is_new
+
+
+def test_a_second_launch_of_a_campaign_that_is_run(tmp_path: Path, digits_folder: Path) -> None:
+    file = write(tmp_path, digits_folder)
+    journal = Journal.claim(read_campaign(file), "test")
+    with Lease.acquire(journal.store, "busy"):
+        before = contents(tmp_path)
+        refused = unbraid("tune", file, "budget.trials=9")
+        assert contents(tmp_path) == before
+    require_refused(refused, "campaign tiny is being run by process ")
+
+
+def test_a_campaign_that_was_taken_over_writes_no_more(tmp_path: Path, digits_folder: Path) -> None:
+    journal = Journal.claim(read_campaign(write(tmp_path, digits_folder)), "test")
+    with Lease.acquire(journal.store, "busy") as lease:
+        journal.lease = lease
+        journal.set_status(status="running")
+        lease.superseded_by = lease_module.Holder.here("job-2")
+        before = contents(tmp_path)
+        with pytest.raises(DataError, match="this campaign has been taken over: job job-2"):
+            journal.set_status(status="finished")
+        assert contents(tmp_path) == before
+
+
+def test_a_packing_to_a_place_that_holds_something_else(tmp_path: Path) -> None:
+    for number in range(20):
+        pixels = np.full((32, 32, 3), number, np.uint8)
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"raw/{number:02d}.png")
+    place = tmp_path / "set"
+    packing = ["data", "pack", "folder", str(tmp_path / "raw"), str(place), "--size", "32x32"]
+    done = unbraid(*packing)
+    assert done.exit_code == 0, done.output
+    before = contents(place)
+    require_refused(unbraid(*packing, "--validation", "0.5"), "another set is packed there")
+    assert contents(place) == before
+    with Lease.acquire(open_store(str(place)), "busy", folder="packing/lease", keep=False):
+        held = contents(place)
+        require_refused(unbraid(*packing, "--force"), "is being packed by process ")
+        assert contents(place) == held
+    (place / "foreign.tar").write_bytes(b"somebody's")
+    before = contents(place)
+    require_refused(unbraid(*packing, "--force"), "holds 1 tars that are no part of this set")
+    assert contents(place) == before

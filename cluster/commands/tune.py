@@ -155,6 +155,7 @@ def status(name: str, storage: str) -> None:
     content = journal.status()
     click.echo(f"{journal.store.url}: {status_text(content)}")
     click.echo(campaign_table(journal.campaign(), journal.read(), float(content.get("seconds", 0.0))))
+    _name_damage(journal)
 
 
 @tune.command()
@@ -202,6 +203,7 @@ def report(name: str, storage: str) -> None:
     journal = _journal(storage, name)
     write_report(journal, journal.campaign())
     click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
+    _name_damage(journal)
 
 
 @tune.command()
@@ -217,6 +219,12 @@ def campaigns() -> None:
     for name in campaign_names():
         first = (CAMPAIGNS / f"{name}.yaml").read_text().splitlines()[0]
         click.echo(f"{name:32} {first.lstrip('# ')}")
+
+
+def _name_damage(journal: Journal) -> None:
+    """Print one line for each record of a campaign that could not be read."""
+    for message in journal.damaged:
+        click.echo(f"damaged: {message}", err=True)
 
 
 def _journal(storage: str, name: str) -> Journal:

@@ -234,11 +234,19 @@ def test_a_folder_that_somebody_else_put_there_is_not_opened(make: Callable[[Pat
         ("trials/0000-s0/lineage.json", "[]", "has no entry"),
     ],
 )
-def test_a_campaign_that_contradicts_itself_is_one_error(file: str, content: str, message: str, tmp_path: Path) -> None:
+def test_a_campaign_that_contradicts_itself_is_read_without_that_and_named(
+    file: str, content: str, message: str, tmp_path: Path
+) -> None:
     store = FolderStore(tmp_path, create=True)
     store.put("configurations/0000.json", b'{"number": 0, "params": {}, "centrality": null, "given_up": false}')
     store.put("trials/0000-s0/trial.json", b'{"number": 0, "seed": 0, "state": "finished"}')
-    Journal(store).read()
+    before = Journal(store)
+    (configuration,) = before.read()
+    assert before.damaged == []
     store.put(file, content.encode())
-    with pytest.raises(DataError, match=message):
-        Journal(store).read()
+    journal = Journal(store)
+    (found,) = journal.read()
+    assert (found.number, list(found.trials)) == (configuration.number, list(configuration.trials))
+    (damaged,) = journal.damaged
+    assert file.rpartition("/")[0] in damaged
+    assert message in damaged

@@ -13,11 +13,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ConfigDict, JsonValue
@@ -27,14 +30,16 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import Store, open_below, open_store
 from unbraid.datasets.store.lease import Lease
-from unbraid.datasets.untrusted.documents import Count, Name, Seconds, Text, parse_json
+from unbraid.datasets.untrusted.documents import Count, DocumentError, Name, Seconds, Text, parse_json
 from unbraid.trainers.config.schema import absolute, differences, effects
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.runs.record import measures_of, provenance, read_metrics
+from unbraid.trainers.runs.aside import set_aside
+from unbraid.trainers.runs.record import measures_of, provenance, read_config, read_run_or_none, scan_metrics
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.history import Configuration, Trial
+from unbraid.trainers.search.campaign.history import Configuration, Trial, trial_name
 from unbraid.trainers.search.campaign.lineage import LINEAGE_KEY, read_lineage
 from unbraid.trainers.search.campaign.reading import parse_campaign
+from unbraid.trainers.search.campaign.space import holds, values_of
 
 FILE_KEY = "campaign.yaml"
 STATUS_KEY = "campaign.json"
@@ -42,6 +47,12 @@ CONFIGURATIONS = "configurations/"
 TRIALS = "trials/"
 READERS = 16
 """Threads that read records at once."""
+LARGEST_GAP = 1000
+"""Configurations that may be missing before one: with more it is not of this campaign."""
+LOST = "lost: its values cannot be read"
+"""Cause of failure of a trial whose configuration is gone."""
+
+log = logging.getLogger(__name__)
 
 _TRIAL_KEY = re.compile(rf"{TRIALS}(?P<name>[0-9]{{4,9}}-s[0-9]{{1,9}})/(trial\.json|config\.yaml)")
 _CONFIGURATION_KEY = re.compile(rf"{CONFIGURATIONS}[0-9]{{4,9}}\.json")
@@ -58,6 +69,10 @@ class CampaignRecord(TypedDict, total=False):
     status: Name
     message: Text
     versions: dict[Name, Text | None]
+
+
+Value = TypeVar("Value")
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,13 @@ class Journal:
         self.store = store
         self.lease: Lease | None = None
         self.trials_with_files: set[str] = set()
+        self._campaign: Campaign | None = None
+        self._damaged: dict[str, str] = {}  # message of each damaged record by its key
+
+    @property
+    def damaged(self) -> list[str]:
+        """The records that could not be read so far, and why."""
+        return list(self._damaged.values())
 
     @classmethod
     def open(cls, storage: str, name: str) -> Journal:
@@ -140,19 +162,23 @@ class Journal:
 
     def campaign(self) -> Campaign:
         """The campaign's file as of its newest launch; its storage is the place where the journal was found."""
-        campaign = parse_campaign(self.store.get(FILE_KEY), self.store.url)
-        return campaign.model_copy(update={"storage": self.store.url.rpartition("/")[0]})
+        campaign = parse_campaign(self.store.get(FILE_KEY), f"{self.store.url}/{FILE_KEY}")
+        self._campaign = campaign.model_copy(update={"storage": self.store.url.rpartition("/")[0]})
+        return self._campaign
 
     def status(self) -> CampaignRecord:
-        """The content of ``campaign.json``; empty before the first launch."""
+        """The content of ``campaign.json``; empty before the first launch, and where it is damaged."""
         if not self.store.exists(STATUS_KEY):
             return CampaignRecord()
-        return parse_json(self.store.get(STATUS_KEY), CampaignRecord, f"{self.store.url}/{STATUS_KEY}")
+        return self._read_or(CampaignRecord(), STATUS_KEY, CampaignRecord)
 
     def set_status(self, **change: Any) -> None:
-        """Set fields of ``campaign.json``."""
+        """Set fields of ``campaign.json``; a damaged one is set aside, and a new one begun."""
         self.require_lease()
-        self.store.put(STATUS_KEY, without_password(json.dumps(dict(self.status()) | change, indent=2)).encode())
+        status = dict(self.status())
+        if STATUS_KEY in self._damaged:
+            self._set_aside(STATUS_KEY)
+        self.store.put(STATUS_KEY, without_password(json.dumps(status | change, indent=2)).encode())
 
     def write_configuration(self, configuration: Configuration) -> None:
         """Write a configuration's values, before its first trial starts, and whatever changes later."""
@@ -163,7 +189,7 @@ class Journal:
             "centrality": configuration.centrality,
             "given_up": configuration.given_up,
         }
-        self.store.put(f"{CONFIGURATIONS}{configuration.number:04d}.json", json.dumps(content, indent=2).encode())
+        self.store.put(_configuration_key(configuration.number), json.dumps(content, indent=2).encode())
 
     def write_trial(self, trial: Trial) -> None:
         """Write a trial's state and scores."""
@@ -178,51 +204,149 @@ class Journal:
     def read(self) -> list[Configuration]:
         """All configurations with their trials, by number; a trial without an end is ``running``.
 
+        Records that are damaged are named in :attr:`damaged`. A configuration's values are then those of its first trial's run;
+        where that cannot be read either, it has failed. A trial's state is then what its run's record and metrics say.
+
         Raises:
             DataError: when the storage cannot be read.
         """
         keys = self.store.keys(TRIALS)
         begun = sorted({found["name"] for key in keys if (found := _TRIAL_KEY.fullmatch(key))})
+        self._find_campaign()
         with ThreadPoolExecutor(READERS) as pool:
-            configurations = list(pool.map(self._read_configuration, self._configuration_keys()))
+            known = {c.number: c for c in pool.map(self._read_configuration, self._configuration_numbers())}
             trials = list(pool.map(self._read_trial, begun))
-        known = {configuration.number: configuration for configuration in configurations}
+        configurations = self._without_gaps(known)
         for trial in trials:
-            if trial.number not in known:
-                raise DataError(
-                    f"{self.store.url}/{TRIALS}{trial.name}: no {CONFIGURATIONS}{trial.number:04d}.json belongs to it"
-                )
-            configuration = known[trial.number]
+            if trial.number >= len(configurations):
+                missing = f"{CONFIGURATIONS}{trial.number:04d}.json"
+                where = f"{TRIALS}{trial.name}"
+                self._damaged[where] = f"{self.store.url}/{where}: no {missing} belongs to it; left out"
+                continue
+            configuration = configurations[trial.number]
             configuration.trials[trial.seed] = trial
+            if configuration.given_up and not configuration.params and not trial.ended:
+                trial.state, trial.cause = "failed", LOST
             if f"{TRIALS}{trial.name}/{LINEAGE_KEY}" in keys:
-                configuration.params = dict(read_lineage(self.trial_store(trial.name))[-1].params)
+                self._read_lineage(configuration, trial)
         self.trials_with_files = set(begun)
         for configuration in configurations:
             if not configuration.trials:  # the driver died between writing the configuration and its first trial
                 configuration.trials[0] = Trial(configuration.number, 0)
         return configurations
 
-    def _configuration_keys(self) -> list[str]:
-        return [key for key in self.store.keys(CONFIGURATIONS) if _CONFIGURATION_KEY.fullmatch(key)]
+    def repair(self, configurations: list[Configuration]) -> None:
+        """Set damaged records aside, name each by a warning, and write them again from what :meth:`read` has found."""
+        trials = {f"{TRIALS}{trial.name}/trial.json": trial for c in configurations for trial in c.trials.values()}
+        numbered = {_configuration_key(configuration.number): configuration for configuration in configurations}
+        for key, message in list(self._damaged.items()):
+            log.warning("%s", message)
+            if key in trials:
+                self._set_aside(key)
+                self.write_trial(trials[key])
+            elif key in numbered:
+                self._set_aside(key)
+                self.write_configuration(numbered[key])
 
-    def _read_configuration(self, key: str) -> Configuration:
-        content = parse_json(self.store.get(key), _ConfigurationRecord, f"{self.store.url}/{key}")
-        return Configuration(content.number, dict(content.params), centrality=content.centrality, given_up=content.given_up)
+    def _set_aside(self, key: str) -> None:
+        set_aside(self.store, [key], key.replace("/", "-"))
+        self._damaged.pop(key, None)
+
+    def _read_or(self, otherwise: Value, key: str, kind: type[Kind]) -> Kind | Value:
+        """A record; where it is damaged, ``otherwise``, and its key is noted with a message."""
+        try:
+            return parse_json(self.store.get(key), kind, f"{self.store.url}/{key}")
+        except DocumentError as error:
+            self._damaged[key] = str(error)
+            return otherwise
+
+    def _find_campaign(self) -> None:
+        """Read the campaign's file, unless it is known; without it records are checked less, and none is recovered."""
+        if self._campaign is None:
+            with suppress(ConfigError, DataError):
+                self.campaign()
+
+    def _configuration_numbers(self) -> list[int]:
+        """Numbers of the records of configurations; an object that is called otherwise is passed over."""
+        keys = (key for key in self.store.keys(CONFIGURATIONS) if _CONFIGURATION_KEY.fullmatch(key))
+        numbers = ((int(key.removeprefix(CONFIGURATIONS).removesuffix(".json")), key) for key in keys)
+        return [number for number, key in numbers if _configuration_key(number) == key]
+
+    def _read_configuration(self, number: int) -> Configuration:
+        key = _configuration_key(number)
+        content = self._read_or(None, key, _ConfigurationRecord)
+        space = None if self._campaign is None else self._campaign.space
+        if content is not None and (content.number != number or (space is not None and not holds(space, content.params))):
+            self._damaged[key] = f"{self.store.url}/{key}: is not of this campaign's configuration {number}"
+            content = None
+        if content is None:
+            return self._recovered(number)
+        return Configuration(number, dict(content.params), centrality=content.centrality, given_up=content.given_up)
+
+    def _recovered(self, number: int) -> Configuration:
+        """A configuration with the values of its first trial's run; without them it has failed."""
+        lost = Configuration(number, {}, {0: Trial(number, 0, "failed", LOST)}, given_up=True)
+        if self._campaign is None:
+            return lost
+        try:
+            config = read_config(self.trial_store(trial_name(number, 0)))
+        except (ConfigError, DataError):
+            return lost
+        params = values_of(self._campaign.space, config.model_dump(mode="json"))
+        return Configuration(number, params) if holds(self._campaign.space, params) else lost
+
+    def _without_gaps(self, found: Mapping[int, Configuration]) -> list[Configuration]:
+        """Configurations by number; missing ones are recovered, and one far from all others is left out."""
+        configurations: list[Configuration] = []
+        for number in sorted(found):
+            if number - len(configurations) > LARGEST_GAP:
+                key = _configuration_key(number)
+                self._damaged[key] = f"{self.store.url}/{key}: is far from all other configurations; left out"
+                break
+            for missing in range(len(configurations), number):
+                key = _configuration_key(missing)
+                self._damaged[key] = f"{self.store.url}/{key}: is missing"
+                configurations.append(self._recovered(missing))
+            configurations.append(found[number])
+        return configurations
+
+    def _read_lineage(self, configuration: Configuration, trial: Trial) -> None:
+        """Give a configuration the values that its member copied last."""
+        try:
+            configuration.params = dict(read_lineage(self.trial_store(trial.name))[-1].params)
+        except DocumentError as error:
+            self._damaged[f"{TRIALS}{trial.name}/{LINEAGE_KEY}"] = str(error)
 
     def _read_trial(self, name: str) -> Trial:
         number, seed = name.split("-s")
         key = f"{TRIALS}{name}/trial.json"
-        trial = Trial(int(number), int(seed), "running")
-        if self.store.exists(key):
-            trial = parse_json(self.store.get(key), Trial, f"{self.store.url}/{key}")
-            if trial.name != name:
-                raise DataError(f"{self.store.url}/{key}: describes trial {trial.name}")
+        running = Trial(int(number), int(seed), "running")
+        trial = self._read_or(running, key, Trial) if self.store.exists(key) else running
+        if trial.name != name:
+            self._damaged[key] = f"{self.store.url}/{key}: describes trial {trial.name}"
+            trial = running
         if not trial.ended:
-            trial.state = "running"
-            lines = read_metrics(self.trial_store(name))
-            trial.updates = max((int(line["step"]) for line in lines), default=0)
-            trial.rungs = [(int(line["step"]), measures_of(line)) for line in lines if measures_of(line)]
+            self._read_run(trial, is_damaged=key in self._damaged)
         return trial
+
+    def _read_run(self, trial: Trial, is_damaged: bool) -> None:
+        """Give a trial the updates and scores that its run's metrics tell, and where its record is damaged the run's end."""
+        store = self.trial_store(trial.name)
+        metrics = scan_metrics(store)
+        if metrics.damaged:
+            self._damaged[f"{TRIALS}{trial.name}/metrics"] = metrics.damaged[0]
+        trial.state = "running"
+        trial.updates = max((int(line["step"]) for line in metrics.lines), default=0)
+        trial.rungs = [(int(line["step"]), measures_of(line)) for line in metrics.lines if measures_of(line)]
+        run = read_run_or_none(store) if is_damaged else None
+        if run is not None and run.get("status") == "finished":
+            trial.state, trial.seconds = "finished", run.get("seconds", 0.0)
+        elif run is not None and run.get("status") == "failed":
+            trial.state, trial.cause, trial.seconds = "failed", run.get("message", ""), run.get("seconds", 0.0)
+
+
+def _configuration_key(number: int) -> str:
+    return f"{CONFIGURATIONS}{number:04d}.json"
 
 
 def _require_same_trials(stored: Campaign, given: Campaign) -> None:

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 
 from pydantic import JsonValue
 
-from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
-from unbraid.datasets.untrusted.documents import Count, Name, parse_json
+from unbraid.datasets.untrusted.documents import Count, DocumentError, Name, parse_json
 
 LINEAGE_KEY = "lineage.json"
 """In the member's run."""
@@ -38,7 +37,7 @@ def read_lineage(run: Store) -> list[Descent]:
     where = f"{run.url}/{LINEAGE_KEY}"
     entries = parse_json(run.get(LINEAGE_KEY), list[Descent], where)
     if not entries:
-        raise DataError(f"{where}: has no entry; it is written with the first")
+        raise DocumentError(f"{where}: has no entry; it is written with the first")
     return entries
 
 

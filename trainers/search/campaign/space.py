@@ -188,6 +188,35 @@ def sample(space: Space, suggester: Suggester) -> Params:
     return params
 
 
+def holds(space: Space, params: Mapping[str, Any]) -> bool:
+    """Whether a point is one of a space: a value for each active dimension and no other, of the dimension's kind."""
+    names = {name for name in ordered(space) if is_active(space[name], params)}
+    return names == set(params) and all(_is_value(space[name], value) for name, value in params.items())
+
+
+def _is_value(dimension: Dimension, value: Any) -> bool:
+    """Whether a value is of a dimension's kind; explored ones may lie beyond its ends."""
+    if isinstance(dimension, Choice):
+        return value in dimension.choice
+    if isinstance(dimension, Integer):
+        return type(value) is int
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def values_of(space: Space, content: Mapping[str, Any]) -> Params:
+    """The point of a space at which a configuration is, given as nested mappings; values that it lacks are left out."""
+    params: Params = {}
+    for name in ordered(space):
+        if not is_active(space[name], params):
+            continue
+        value: Any = content
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            params[name] = value
+    return params
+
+
 def corners(space: Space) -> Iterator[Params]:
     """Points at which every dimension has an extreme value; of a large space, see :data:`MAX_CORNERS`, fewer."""
     names = ordered(space)

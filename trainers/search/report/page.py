@@ -53,6 +53,7 @@ def page(
         "<h2>Leaderboard</h2>",
         f'<div class="scroll">{leaderboard(campaign, order)}</div>',
         '<p class="note">Grey: stopped, failed, or given up after the first seed; the score is not one of full training.</p>',
+        *(f'<p class="note">Damaged: {_safe(message)}</p>' for message in journal.damaged),
         "<h2>Plots</h2>",
         *(_figure(title, picture) for title, picture in plots),
         "<h2>The best three</h2>",

@@ -60,7 +60,9 @@ def run_campaign(
     Raises:
         ConfigError: when no cluster answers, or it is too small for a single trial.
     """
-    plan = Plan(campaign, journal.read())
+    configurations = journal.read()
+    journal.repair(configurations)
+    plan = Plan(campaign, configurations)
     session = Session(campaign, plan, journal, on_progress)
     if not plan.over:
         os.environ.update(_ENVIRONMENT)

@@ -214,7 +214,7 @@ def test_documents_name_configuration_keys_that_are_there(document: Path) -> Non
     known = {key for system in system_names() for key in all_keys(system_schema(system))} | set(all_keys(Campaign))
     known |= {".".join(key.split(".")[:i]) for key in known for i in range(1, key.count(".") + 1)}
     sections = "|".join({key.split(".")[0] for key in known})
-    known |= set(system_names()) | {f"{section}.py" for section in sections.split("|")}
+    known |= set(system_names()) | {f"{section}.{kind}" for section in sections.split("|") for kind in ("py", "json")}
     wrong = [key for key in mentioned(document, rf"(?:{sections})(?:\.\w+)+") if key not in known]
     assert not wrong
 

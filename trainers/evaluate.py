@@ -8,30 +8,33 @@ from typing import Any
 
 import torch
 
-from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.errors import CheckpointError, ConfigError
 from unbraid.trainers.runs.checkpoint import Checkpoints, networks_of
-from unbraid.trainers.runs.open import find_run, open_run
+from unbraid.trainers.runs.open import find_run
 from unbraid.trainers.runs.record import input_key, read_config
 from unbraid.trainers.system import Model, evaluate, load_model
 
 
-def evaluate_run(storage: str, name: str, step: int | None, split: str | None = None, whole: bool = False) -> dict[str, float]:
+def evaluate_run(
+    storage: str, reference: str, step: int | None, split: str | None = None, whole: bool = False
+) -> dict[str, float]:
     """The measures of a run's checkpoint, on this process's device.
 
     Args:
+        reference: name of a run in ``storage``, or its folder or URL.
         step: of the checkpoint; None is the newest.
         split: to measure; None is the one that the run reports.
         whole: see :class:`unbraid.trainers.data.EvaluationData`.
 
     Raises:
-        DataError: when there is no such run, or its set has no such split.
+        ConfigError: when there is no such run.
+        DataError: when its set has no such split.
         CheckpointError: when it has no such checkpoint.
     """
-    store = open_run(storage, name)
+    store = find_run(reference, storage)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = read_config(store)
     model, updates = read_model(store, device, step)
@@ -68,14 +71,8 @@ def open_model(reference: str, storage: str, device: torch.device, systems: Sequ
         ConfigError: when there is no such run, or it is of another system.
         CheckpointError: when it has no checkpoint yet, or one of networks of other sizes.
     """
-    try:
-        store = find_run(reference, storage)
-        config = read_config(store)
-    except DataError:
-        raise ConfigError(
-            f"no run {reference!r} in {storage}: train one first (`unbraid presets` lists what can be trained), or name its "
-            "folder or s3:// URL"
-        ) from None
+    store = find_run(reference, storage)
+    config = read_config(store)
     if systems and config.system not in systems:
         raise ConfigError(f"{reference}: is a run of {config.system}; name a run of {' or '.join(systems)}")
     model, _ = read_model(store, device)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -43,7 +45,8 @@ def list_runs(storage: str, as_json: bool) -> None:
       unbraid runs list --storage s3://bucket/runs
     """
     use_local_services()
-    from unbraid.trainers.runs.summary import Summary, Unreadable, run_names, summaries
+    from unbraid.trainers.runs.open import run_names
+    from unbraid.trainers.runs.summary import Summary, Unreadable, summaries
 
     found = sorted(summaries(storage, run_names(storage)), key=lambda run: -run.started)
     if as_json:
@@ -92,14 +95,16 @@ def show(run: str, storage: str, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
 @runs_storage_option
 def compare(names: tuple[str, ...], storage: str) -> None:
-    """Compare runs. Prints what differs between their configurations, and what each measured.
+    """Compare runs. Prints which of the settings that all have differ, and what each measured.
+
+    On a terminal, cells are cut to its width; a pipe gets them whole.
 
     \b
     Example:
       unbraid runs compare mine yours --storage s3://bucket/runs
     """
     use_local_services()
-    from unbraid.trainers.config.schema import differences
+    from unbraid.trainers.config.schema import differences, keys_of
     from unbraid.trainers.runs.summary import Summary
 
     if len(names) < 2:
@@ -107,17 +112,35 @@ def compare(names: tuple[str, ...], storage: str) -> None:
     found = [_summary_or_unreadable(storage, name) for name in names]
     known = [run for run in found if isinstance(run, Summary)]
     changed = {key for run in known[1:] for key in differences(known[0].config, run.config)}
+    shared = set.intersection(*(keys_of(run.config) for run in known)) if known else set()
     measures = list(dict.fromkeys(name for run in known for name in run.evaluation))
     rows = [
         ("", *names),
         ("status", *map(_status, found)),
         ("updates", *(_of(run, lambda run: str(run.step)) for run in found)),
     ]
-    rows += [(key, *(_of(run, partial(_setting, key=key)) for run in found)) for key in sorted(changed - {"run.name"})]
+    rows += [
+        (key, *(_of(run, partial(_setting, key=key)) for run in found)) for key in sorted((changed & shared) - {"run.name"})
+    ]
     rows += [(name, *(_of(run, partial(_measure, name=name)) for run in found)) for name in measures]
-    click.echo(aligned(rows))
+    click.echo(aligned(_cut(rows) if sys.stdout.isatty() else rows))
+    if alone := changed - shared:
+        click.echo(f"and {len(alone)} settings that only some of them have; the config.yaml of each has them all")
     for run in found:
         _name_damage(run)
+
+
+def _cut(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The rows with cells that fit the terminal's width together; what is cut ends in an ellipsis."""
+    gap, least = 2, 8
+    columns = shutil.get_terminal_size().columns
+    first = min(max(len(row[0]) for row in rows), columns // 2)
+    each = max((columns - first) // (len(rows[0]) - 1) - gap, least)
+    return [[_shortened(row[0], first), *(_shortened(cell, each) for cell in row[1:])] for row in rows]
+
+
+def _shortened(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else f"{cell[: width - 1]}…"
 
 
 @runs.command()
@@ -132,10 +155,10 @@ def delete(run: str, storage: str, yes: bool) -> None:
       unbraid runs delete mine --yes
     """
     use_local_services()
-    from unbraid.trainers.runs.open import delete_run, open_run
+    from unbraid.trainers.runs.open import delete_run, find_run
     from unbraid.trainers.runs.summary import Summary, holder_of
 
-    summary, store = _summary_or_unreadable(storage, run), open_run(storage, run)
+    summary, store = _summary_or_unreadable(storage, run), find_run(run, storage)
     with suppress(DocumentError):  # a damaged entry: whoever holds a run writes it again every few seconds
         if holder := holder_of(store):
             raise ConfigError(f"run {run} is being trained by {holder}: stop that first")
@@ -151,17 +174,10 @@ def _summary(storage: str, name: str) -> Summary:
     Raises:
         ConfigError: when there is no such run, naming the nearest.
     """
-    from unbraid.datasets.errors import DataError
-    from unbraid.trainers.config.words import nearest
-    from unbraid.trainers.runs.open import open_run
-    from unbraid.trainers.runs.summary import run_names, summarise
+    from unbraid.trainers.runs.open import find_run
+    from unbraid.trainers.runs.summary import summarise
 
-    try:
-        return summarise(open_run(storage, name), name)
-    except DataError as error:
-        if "no such" not in str(error):
-            raise
-        raise ConfigError(f"{storage} holds no run {name!r}{nearest(name, run_names(storage))}") from None
+    return summarise(find_run(name, storage), name)
 
 
 def _summary_or_unreadable(storage: str, name: str) -> Summary | Unreadable:
@@ -171,15 +187,13 @@ def _summary_or_unreadable(storage: str, name: str) -> Summary | Unreadable:
         ConfigError: when there is no such run, naming the nearest.
     """
     from unbraid.datasets.store import AbsentError
-    from unbraid.trainers.runs.open import open_run
-    from unbraid.trainers.runs.record import RUN_KEY
-    from unbraid.trainers.runs.summary import Unreadable
+    from unbraid.trainers.runs.open import find_run
+    from unbraid.trainers.runs.summary import Unreadable, summarise
 
+    store = find_run(name, storage)
     try:
-        return _summary(storage, name)
+        return summarise(store, name)
     except (ConfigError, AbsentError) as error:
-        if not open_run(storage, name).exists(RUN_KEY):
-            raise
         return Unreadable(name, str(error))
 
 

@@ -310,6 +310,11 @@ def differences(a: BaseModel, b: BaseModel) -> dict[str, tuple[Any, Any]]:
     }
 
 
+def keys_of(config: BaseModel) -> set[str]:
+    """The dotted keys that a configuration has values for."""
+    return {key for key, _ in _leaves(config.model_dump(mode="json"))}
+
+
 def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in content.items():
         if isinstance(value, Mapping):

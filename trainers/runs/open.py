@@ -3,9 +3,10 @@
 import time
 from collections.abc import Mapping
 
-from unbraid.datasets.store import Store, open_below, open_store
+from unbraid.datasets.store import AbsentError, FolderStore, Store, open_below, open_store
 from unbraid.datasets.store.retry import default_backoff
 from unbraid.trainers.config.schema import SystemConfig, differences, effects
+from unbraid.trainers.config.words import nearest
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import (
     CONFIG_KEY,
@@ -17,6 +18,9 @@ from unbraid.trainers.runs.record import (
     write_config,
     write_run,
 )
+
+FEW = 8
+"""Names of runs in a message."""
 
 
 def open_run(storage: str, name: str, create: bool = False, retry_seconds: float = 0.0) -> Store:
@@ -33,8 +37,48 @@ def open_run(storage: str, name: str, create: bool = False, retry_seconds: float
 
 
 def find_run(reference: str, storage: str) -> Store:
-    """Open the store of a run that is given by its name, or by its folder or URL."""
-    return open_store(reference) if "/" in reference else open_run(storage, reference)
+    """Open the store of a run that is given by its name in a storage, or by its folder or URL.
+
+    Raises:
+        ConfigError: when there is no run, naming those that are there.
+        DataError: when the storage cannot be read.
+    """
+    try:
+        store = open_store(reference) if "/" in reference else open_run(storage, reference)
+        if store.exists(CONFIG_KEY) or store.exists(RUN_KEY):
+            return store
+        trouble = ""
+    except AbsentError as error:
+        trouble = f" ({error})"
+    if "/" in reference:
+        raise ConfigError(f"no run at {reference}{trouble}; a run's folder holds its {CONFIG_KEY}")
+    raise ConfigError(f"no run {reference!r} in {storage}{trouble or _others(reference, storage)}")
+
+
+def run_names(storage: str) -> list[str]:
+    """Names of all runs in a storage, sorted.
+
+    Raises:
+        AbsentError: when the storage is a folder that is not there.
+    """
+    store = open_store(storage)
+    if isinstance(store, FolderStore) and not store.root.is_dir():
+        raise AbsentError(f"{storage}: no such folder; --storage names the one that holds runs, and training makes it")
+    keys = store.keys()
+    names = (key.removesuffix(f"/{RUN_KEY}") for key in keys if key.endswith(f"/{RUN_KEY}") and key.count("/") == 1)
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def _others(name: str, storage: str) -> str:
+    """The runs that are there, for the message about one that is not."""
+    try:
+        names = run_names(storage)
+    except AbsentError:
+        return ", a folder that is not there"
+    if not names:
+        return ", which holds no run"
+    shown = ", ".join(names[:FEW]) + (", …" if len(names) > FEW else "")
+    return f"{nearest(name, names)}; there {'is' if len(names) == 1 else 'are'} {shown}"
 
 
 def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemConfig]) -> Store:

@@ -143,13 +143,6 @@ def _newest_manifest(store: Store, damaged: list[str]) -> Manifest | None:
     return None
 
 
-def run_names(storage: str) -> list[str]:
-    """Names of all runs in a storage, sorted."""
-    keys = open_store(storage).keys()
-    names = (key.removesuffix(f"/{RUN_KEY}") for key in keys if key.endswith(f"/{RUN_KEY}") and key.count("/") == 1)
-    return sorted(name for name in names if not name.startswith("."))
-
-
 @dataclass(frozen=True)
 class Unreadable:
     """A run whose files are damaged or are not a run's.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import ConfigError
@@ -21,9 +20,8 @@ def read_stage(reference: str, storage: str) -> tuple[Store, SystemConfig]:
     """
     try:
         store = find_run(reference, storage)
-        return store, read_config(store)
-    except DataError:
+    except ConfigError as error:
         raise ConfigError(
-            f"no run {reference!r} in {storage}: train stage I first (`unbraid train dpig-…` does all stages in order), "
-            "or name its run, folder or s3:// URL"
+            f"{error}: train stage I first (`unbraid train dpig-…` does all stages in order), or name its run, folder or URL"
         ) from None
+    return store, read_config(store)

@@ -21,6 +21,7 @@ from unbraid.trainers.monitor.divergence import read_scalars
 from unbraid.trainers.monitor.rates import Rates
 from unbraid.trainers.runs.checkpoint import Checkpoints, Newest, expected_bytes, load_system_state, system_state
 from unbraid.trainers.runs.checkpoint_writer import CheckpointWriter
+from unbraid.trainers.runs.going_back import require_nothing_lost
 from unbraid.trainers.runs.monitor import RunMonitor
 from unbraid.trainers.runs.open import require_same_set
 from unbraid.trainers.runs.record import REPORT_KEY, read_run_or_none, write_run
@@ -249,6 +250,8 @@ def _newest(checkpoints: Checkpoints, world: World) -> Newest:
     def find() -> dict[str, float]:
         nonlocal newest
         newest = checkpoints.newest()
+        if newest.step is None:
+            require_nothing_lost(checkpoints.store)
         return {} if newest.step is None else {"step": newest.step}
 
     found = on_main(find, world)

@@ -74,6 +74,7 @@ def show(run: str, storage: str, as_json: bool) -> None:
       unbraid runs show mine
     """
     use_local_services()
+    from unbraid.trainers.runs.checkpoint import complete_steps
     from unbraid.trainers.runs.events import read_events
     from unbraid.trainers.runs.record import REPORT_KEY
     from unbraid.trainers.runs.summary import store_of
@@ -85,6 +86,8 @@ def show(run: str, storage: str, as_json: bool) -> None:
     store = store_of(summary)
     lines = status_lines(summary)
     lines += [f"  {name} {value:.4f}" for name, value in summary.evaluation.items()]
+    if steps := complete_steps(store):
+        lines.append(f"checkpoints: {' '.join(f'step-{step}' for step in steps)}")
     lines += event_lines(read_events(store))
     if store.exists(REPORT_KEY):
         lines.append(f"report: {summary.url}/{REPORT_KEY}")

@@ -28,15 +28,23 @@ if TYPE_CHECKING:
 @overrides_argument
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A run's config.yaml, instead of a preset.")
 @click.option("--debug", is_flag=True, help="Train in this process, without Ray: breakpoints work.")
+@click.option("--from", "start_from", metavar="step-N", help="Go back to a checkpoint, also with other rates; 0 begins again.")
 @ray_address_option
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
 def train(
-    preset: str | None, overrides: tuple[str, ...], config_file: Path | None, debug: bool, address: str | None, dry_run: bool
+    preset: str | None,
+    overrides: tuple[str, ...],
+    config_file: Path | None,
+    debug: bool,
+    start_from: str | None,
+    address: str | None,
+    dry_run: bool,
 ) -> None:
     """Train a preset. The same command, repeated, goes on with the same run.
 
     A preset that is a pipeline trains its stages in order, each as a run of its own; STAGE.SECTION.KEY=VALUE is for one stage.
-    Ctrl-C saves a checkpoint and ends; a second Ctrl-C ends at once.
+    Ctrl-C saves a checkpoint and ends; a second Ctrl-C ends at once. With --from, a run goes on from an earlier
+    checkpoint under its name, after a divergence say, with other optim.*, loss.*, augment.* or run.precision.
 
     \b
     Examples:
@@ -45,10 +53,17 @@ def train(
       unbraid train infogan-mnist loss.info_continuous=0.1 codes.categorical=[10,10] --debug
       unbraid train dpig-people-small mapping.run.updates=6000
       unbraid train --config runs/NAME/config.yaml run.name=again
+      unbraid train --config runs/NAME/config.yaml --from step-250 optim.lr_generator=1e-4
     """
     import yaml
 
+    from unbraid.trainers.errors import ConfigError
+    from unbraid.trainers.runs.going_back import parse_step
+
     requested = requested_runs(preset, overrides, config_file, debug)
+    if start_from is not None and len(requested.configs) > 1:
+        raise ConfigError(f"--from: {preset} has several stages; name the run of one by --config and its config.yaml")
+    step = None if start_from is None else parse_step(start_from)
     configs = {stage: config.with_absolute_folders() for stage, config in requested.configs.items()}
     if dry_run:
         contents = [config.model_dump(mode="json") for config in configs.values()]
@@ -58,33 +73,44 @@ def train(
     for number, (stage, config) in enumerate(configs.items(), 1):
         if stage:
             click.echo(f"stage {number} of {len(configs)}: {stage}")
-        train_run(config, debug, address or os.environ.get("RAY_ADDRESS") or local_address)
+        train_run(config, debug, address or os.environ.get("RAY_ADDRESS") or local_address, step)
 
 
-def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
+def train_run(config: SystemConfig, debug: bool, address: str | None, start_from: int | None = None) -> None:
     """Train one run to its end, unless it is finished already, and print its main measure and where its report is.
 
     Args:
         debug: train in this process, without Ray.
         address: of a Ray cluster; None starts one here.
+        start_from: step of the checkpoint that the run goes back to, 0 for its beginning; None goes on from the newest one.
     """
     from unbraid.datasets.shards.readers import reading
     from unbraid.trainers.errors import StoppedError, UnsavedError
     from unbraid.trainers.launch.here import train_here
     from unbraid.trainers.launch.preflight import check_run, is_finished
     from unbraid.trainers.launch.ray_train import train_on_ray
+    from unbraid.trainers.runs.going_back import FREE, check_going_back, require_nothing_lost
     from unbraid.trainers.runs.open import open_run
     from unbraid.trainers.runs.progress import Progress
     from unbraid.trainers.runs.record import write_end
 
     assert config.run.name is not None
-    inputs = check_run(config)
+    inputs = check_run(config, () if start_from is None else FREE)
     store = open_run(config.run.storage, config.run.name)
-    if is_finished(config, store):
+    if start_from is not None and not check_going_back(store, config, start_from):
+        click.echo(f"run {config.run.name} has gone back to update {start_from} before, and goes on from its newest checkpoint")
+        start_from = None
+    if start_from is None and is_finished(config, store):
         click.echo(f"run {config.run.name} is finished; a larger run.updates goes on with it, another run.name starts anew")
         print_result(config, store)
         return
-    with _claimed(config, inputs, debug, address) as lease, reading(config.data.url, lease.job), StopSignals(lease) as signals:
+    if start_from is None:
+        require_nothing_lost(store)
+    with (
+        _claimed(config, inputs, debug, address, start_from) as lease,
+        reading(config.data.url, lease.job),
+        StopSignals(lease) as signals,
+    ):
         click.echo(f"run {config.run.name} → {store.url}")
         progress = Progress(config)
         try:
@@ -109,11 +135,14 @@ def train_run(config: SystemConfig, debug: bool, address: str | None) -> None:
 
 
 @contextmanager
-def _claimed(config: SystemConfig, inputs: Mapping[str, SystemConfig], debug: bool, address: str | None) -> Iterator[Lease]:
+def _claimed(
+    config: SystemConfig, inputs: Mapping[str, SystemConfig], debug: bool, address: str | None, start_from: int | None
+) -> Iterator[Lease]:
     """Hold the right to train a run, and write its configuration; a launch that is refused has written nothing.
 
     Args:
         inputs: configurations of the runs that it starts from.
+        start_from: as of :func:`train_run`.
 
     Raises:
         HeldError: when another launch trains the run.
@@ -122,6 +151,7 @@ def _claimed(config: SystemConfig, inputs: Mapping[str, SystemConfig], debug: bo
     from unbraid.datasets.store.lease import HOLDER, Lease
     from unbraid.trainers.launch.here import require_one_worker
     from unbraid.trainers.launch.ray_train import require_cluster
+    from unbraid.trainers.runs.going_back import FREE, go_back
     from unbraid.trainers.runs.open import claim_run, open_run
 
     name = str(config.run.name)
@@ -133,7 +163,9 @@ def _claimed(config: SystemConfig, inputs: Mapping[str, SystemConfig], debug: bo
         lease.keep = lease.generation > 1  # of a run that is refused now, no trace is left
         if not debug:
             require_cluster(config, address)
-        claim_run(config, without_password(" ".join(sys.argv[1:])), inputs)
+        if start_from is not None:
+            click.echo(f"run {name} {go_back(store, config, start_from)}")
+        claim_run(config, without_password(" ".join(sys.argv[1:])), inputs, () if start_from is None else FREE)
         lease.keep = True
         yield lease
 

@@ -27,8 +27,11 @@ def preflight(config: SystemConfig, command: str) -> Store:
     return claim_run(config, command, check_run(config))  # last, so that a mistake leaves nothing in the storage
 
 
-def check_run(config: SystemConfig) -> dict[str, SystemConfig]:
+def check_run(config: SystemConfig, free: tuple[str, ...] = ()) -> dict[str, SystemConfig]:
     """Check that a run can be trained; writes nothing.
+
+    Args:
+        free: beginnings of learnt keys in which an earlier configuration of the run may differ.
 
     Returns:
         The configurations of the runs that this one starts from, by name.
@@ -40,7 +43,7 @@ def check_run(config: SystemConfig) -> dict[str, SystemConfig]:
     assert config.run.name is not None
     store = open_run(config.run.storage, config.run.name)
     require_same_set(store, read_index(open_store(config.data.url)).digest)
-    require_same_config(store, config)
+    require_same_config(store, config, free)
     return inputs
 
 

@@ -217,7 +217,7 @@ class Checkpoints:
             problems = "\n".join(f"  step {step}: {problem}" for step, problem in damaged)
             raise CheckpointError(
                 f"{self.store.url}: none of its checkpoints is whole:\n{problems}\n"
-                "put whole ones there from a copy of the run, or train another one under another run.name"
+                "put whole ones there from a copy of the run, or let it begin again with --from 0, which sets these aside"
             )
         return self.newest() if steps else Newest()
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from unbraid.datasets.store import FolderStore
 from unbraid.datasets.threads import WatchedThread
 from unbraid.trainers.errors import CheckpointError
+from unbraid.trainers.monitor.divergence import all_finite, require_finite
 from unbraid.trainers.runs.checkpoint import Checkpoints
 
 AT_ONCE_SECONDS = 1.0
@@ -79,12 +80,18 @@ class CheckpointWriter:
     def save(self, step: int, state: Mapping[str, Any]) -> None:
         """Copy the state to host memory and let the thread write it.
 
+        Whether it is finite is computed on its device and copied with it: only good states take the place of earlier ones.
+
         Raises:
+            DivergenceError: when the state is not finite; nothing is written.
             CheckpointError: when an earlier state could not be written.
             SupersededError: when another launch has taken the run over.
         """
         self._wait_until(lambda: self._is_idle or self._is_retrying)
+        flags = all_finite(state)
         snapshot = _to_host(state)
+        if not all(flag.item() for flag in flags):
+            require_finite(_named_parts(snapshot), step)
         with self._changed:
             self._next = (step, snapshot)
             self._changed.notify_all()
@@ -180,6 +187,14 @@ class CheckpointWriter:
         with self._changed:
             taken, self._next = self._next, None
             return taken
+
+
+def _named_parts(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a state, such as each network, by name."""
+    parts: dict[str, Any] = {}
+    for name, part in state.items():
+        parts |= {f"{name}.{inner}": value for inner, value in part.items()} if isinstance(part, Mapping) else {name: part}
+    return parts
 
 
 def _to_host(value: Any) -> Any:

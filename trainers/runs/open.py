@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from unbraid.datasets.store import AbsentError, FolderStore, Store, open_below, open_store
 from unbraid.datasets.store.retry import default_backoff
@@ -81,7 +82,7 @@ def _others(name: str, storage: str) -> str:
     return f"{nearest(name, names)}; there {'is' if len(names) == 1 else 'are'} {shown}"
 
 
-def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemConfig]) -> Store:
+def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemConfig], free: tuple[str, ...] = ()) -> Store:
     """Write the configuration of a new run, or check that an existing run's agrees with it.
 
     Whoever calls this has the right to write there: the run's lease, or that of its campaign.
@@ -90,6 +91,7 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
         command: recorded with a new run.
         inputs: configurations of the runs that this one starts from. They are stored with it, because those runs may be moved
             or deleted.
+        free: as of :func:`require_same_config`.
 
     Raises:
         ConfigError: when a run of that name has another configuration.
@@ -97,7 +99,7 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
     """
     assert config.run.name is not None
     store = open_run(config.run.storage, config.run.name, create=True)
-    require_same_config(store, config)
+    require_same_config(store, config, free)
     write_config(store, config)
     for name, of_input in inputs.items():
         write_config(store, of_input, input_key(name))
@@ -106,19 +108,25 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
     return store
 
 
-def require_same_config(store: Store, config: SystemConfig) -> None:
+def changes(store: Store, config: SystemConfig) -> dict[str, tuple[Any, Any]]:
+    """Learnt keys that a configuration would change in a run, with both values; none where there is no run yet."""
+    if not store.exists(CONFIG_KEY):
+        return {}
+    may_change = effects(type(config))
+    return {key: values for key, values in differences(read_config(store), config).items() if key not in may_change}
+
+
+def require_same_config(store: Store, config: SystemConfig, free: tuple[str, ...] = ()) -> None:
     """Check that a run goes on with a configuration that learns the same.
 
     Args:
         store: of the run, which may not be there yet.
+        free: beginnings of learnt keys that may change, see :mod:`unbraid.trainers.runs.going_back`.
 
     Raises:
         ConfigError: naming each key that would change what is learnt, with both values.
     """
-    if not store.exists(CONFIG_KEY):
-        return
-    may_change = effects(type(config))
-    changed = {k: v for k, v in differences(read_config(store), config).items() if k not in may_change}
+    changed = {key: values for key, values in changes(store, config).items() if not key.startswith(free)}
     if changed:
         listing = "\n".join(f"  {key}: {before!r} there, {now!r} asked for" for key, (before, now) in changed.items())
         raise ConfigError(

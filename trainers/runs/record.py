@@ -76,6 +76,7 @@ class RunRecord(TypedDict, total=False):
     message: Text
     starts: Count
     step: Count
+    went_back: Count
     data_digest: Text
     evaluation: Scores
     evaluation_split: Text

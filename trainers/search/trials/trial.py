@@ -15,6 +15,7 @@ from unbraid.trainers.errors import FATAL, CheckpointError, ConfigError, Diverge
 from unbraid.trainers.launch.here import train_here
 from unbraid.trainers.launch.preflight import is_finished, preflight
 from unbraid.trainers.launch.ray_train import train_on_ray
+from unbraid.trainers.runs.going_back import go_back, lost_updates
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import measures_of, read_run, run_status, write_run
 from unbraid.trainers.search.campaign.file import Campaign
@@ -100,6 +101,9 @@ class Training:
         if donor is not None:
             exploit(self.config, self.params, donor)
         preflight(self.config, f"tune {self.campaign.name} {self.name}")
+        over = is_finished(self.config, self.store) or run_status(self.store) == "failed"
+        if not over and lost_updates(self.store):
+            go_back(self.store, self.config, 0)  # a trial without its checkpoints is made again
         self._earlier_seconds = read_run(self.store).get("seconds", 0.0)
 
     def _train(self) -> None:

@@ -1,4 +1,7 @@
-"""Stopping a run by a signal: the first asks for a checkpoint and an end, Ctrl-C after it ends the run at once."""
+"""Stopping a run by a signal: the first asks for a checkpoint and an end, Ctrl-C after it ends the run at once.
+
+A terminal that is closed is no wish to stop.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class StopSignals:
-    """Handles Ctrl-C and SIGTERM within the context.
+    """Handles Ctrl-C and SIGTERM, and passes over a terminal's end, within the context.
 
     Args:
         lease: of the run, through which its workers are asked to stop.
@@ -32,6 +35,7 @@ class StopSignals:
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._handle)
+        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # in Ray's processes too
         return self
 
     def __exit__(self, *error: object) -> None:

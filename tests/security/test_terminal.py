@@ -4,8 +4,10 @@ import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -16,7 +18,9 @@ from hypothesis import strategies as st
 
 from tests.trainers.search.campaigns import parsed
 from unbraid.cluster.commands.data import one_line
-from unbraid.datasets.untrusted.terminal import PrintableStream, protect_terminal
+from unbraid.cluster.commands.stopping import StopSignals
+from unbraid.datasets.store.lease import Lease
+from unbraid.datasets.untrusted.terminal import PrintableStream, protect_terminal, rewrite_line
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.runs.progress import Progress, aligned
 from unbraid.trainers.search.report.table import LiveTable
@@ -172,6 +176,7 @@ def test_on_a_real_terminal_the_command_line_asks_and_answers() -> None:
     assert b"\x1b" not in output
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_the_printing_and_not_the_run(digits_folder: Path, tmp_path: Path) -> None:
     """As ``unbraid train … | head -1``, and as a terminal that is closed."""
     words = ["train", "infogan-mnist-small", "--debug", f"data.url={digits_folder}", f"run.storage={tmp_path}", "run.name=mine",
@@ -186,6 +191,45 @@ def test_a_reader_that_goes_away_ends_the_printing_and_not_the_run(digits_folder
     assert b"run mine" in first
     assert "Traceback" not in errors and "BrokenPipe" not in errors
     assert json.loads((tmp_path / "mine/run.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_ends_the_printing_and_not_the_run(digits_folder: Path, tmp_path: Path) -> None:
+    words = ["train", "infogan-mnist-small", "--debug", f"data.url={digits_folder}", f"run.storage={tmp_path}", "run.name=mine",
+             "run.updates=3", "run.log_every=1", "data.batch=32", "run.cpus=1"]  # fmt: skip
+    child, terminal = pty.fork()
+    if child == 0:  # a session of its own, whose terminal this is
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-m", "unbraid.cluster.cli", *words])  # noqa: S606  # no shell in between
+    shown = b""
+    while b"run mine" not in shown:
+        shown += os.read(terminal, 1000)
+    while b"update 1/3" not in shown:  # the run has begun
+        shown += os.read(terminal, 1000)
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert json.loads((tmp_path / "mine/run.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize("move", [lambda stream: None, lambda stream: rewrite_line(stream, "x")])
+def test_without_a_reader_text_goes_nowhere(move: Callable[[TextIO], None]) -> None:
+    reading, writing = os.pipe()
+    below = os.fdopen(writing, "w", buffering=1)
+    stream = cast(TextIO, PrintableStream(below))
+    os.close(reading)
+    for _ in range(3):
+        move(stream)
+        print("a line", file=stream, flush=True)
+    below.close()  # as when the process ends
+
+
+def test_a_terminal_that_ends_stops_no_run() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with StopSignals(cast(Lease, None)) as signals:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.received is None
+    assert signal.getsignal(signal.SIGHUP) == before
 
 
 def test_other_troubles_of_a_stream_are_not_hidden() -> None:

@@ -86,6 +86,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
     """
     from unbraid.datasets.shards.readers import reading
     from unbraid.trainers.errors import StoppedError, UnsavedError
+    from unbraid.trainers.launch.building import check_system
     from unbraid.trainers.launch.here import train_here
     from unbraid.trainers.launch.preflight import check_run, is_finished
     from unbraid.trainers.launch.ray_train import train_on_ray
@@ -106,6 +107,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
         return
     if start_from is None:
         require_nothing_lost(store)
+    check_system(config, store)
     with (
         _claimed(config, inputs, debug, address, start_from) as lease,
         reading(config.data.url, lease.job),

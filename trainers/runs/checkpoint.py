@@ -27,10 +27,10 @@ from unbraid.datasets.untrusted.documents import Count, DocumentError, Seconds, 
 from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.aside import set_aside
+from unbraid.trainers.runs.record import CHECKPOINTS as FOLDER
 from unbraid.trainers.runs.scratch import scratch_folder
 from unbraid.trainers.system import System
 
-FOLDER = "checkpoints"
 STATE = "state.pt"
 MANIFEST = "checkpoint.json"
 _MANIFEST_KEY = re.compile(rf"{FOLDER}/step-(?P<step>[0-9]{{8}})/{re.escape(MANIFEST)}")
@@ -164,7 +164,8 @@ class Checkpoints:
         """
         if not isinstance(self.store, FolderStore):
             return
-        free, wanted = shutil.disk_usage(self.store.root).free, (self.keep + 1 - len(self.steps())) * size
+        there = next(folder for folder in (self.store.root, *self.store.root.absolute().parents) if folder.exists())
+        free, wanted = shutil.disk_usage(there).free, (self.keep + 1 - len(self.steps())) * size
         if free < wanted:
             raise CheckpointError(
                 f"run.storage: {self.store.root} has {free >> 20} MiB free, but {wanted >> 20} MiB are needed for checkpoints: "

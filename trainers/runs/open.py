@@ -4,13 +4,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import AbsentError, FolderStore, Store, open_below, open_store
 from unbraid.datasets.store.retry import default_backoff
 from unbraid.trainers.config.schema import SystemConfig, differences, effects
 from unbraid.trainers.config.words import nearest
 from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.runs.events import EVENTS
 from unbraid.trainers.runs.record import (
+    CHECKPOINTS,
     CONFIG_KEY,
+    INPUTS,
+    METRICS_KEY,
     RUN_KEY,
     input_key,
     provenance,
@@ -85,6 +90,8 @@ def _others(name: str, storage: str) -> str:
 def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemConfig], free: tuple[str, ...] = ()) -> Store:
     """Write the configuration of a new run, or check that an existing run's agrees with it.
 
+    A run that was claimed in vain, because it ended before it had learnt anything, may be claimed by another configuration.
+
     Whoever calls this has the right to write there: the run's lease, or that of its campaign.
 
     Args:
@@ -100,6 +107,8 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
     assert config.run.name is not None
     store = open_run(config.run.storage, config.run.name, create=True)
     require_same_config(store, config, free)
+    if not has_learnt(store):
+        _forget(store, config)
     write_config(store, config)
     for name, of_input in inputs.items():
         write_config(store, of_input, input_key(name))
@@ -126,6 +135,8 @@ def require_same_config(store: Store, config: SystemConfig, free: tuple[str, ...
     Raises:
         ConfigError: naming each key that would change what is learnt, with both values.
     """
+    if not has_learnt(store):
+        return
     changed = {key: values for key, values in changes(store, config).items() if not key.startswith(free)}
     if changed:
         listing = "\n".join(f"  {key}: {before!r} there, {now!r} asked for" for key, (before, now) in changed.items())
@@ -135,17 +146,34 @@ def require_same_config(store: Store, config: SystemConfig, free: tuple[str, ...
         )
 
 
+def has_learnt(store: Store) -> bool:
+    """Whether a run has made updates of which anything is left: metrics, or a checkpoint."""
+    return store.sizes(METRICS_KEY).get(METRICS_KEY, 0) > 0 or bool(store.keys(f"{CHECKPOINTS}/"))
+
+
+def _forget(store: Store, config: SystemConfig) -> None:
+    """Delete the record of a run that has learnt nothing, unless it is of this configuration."""
+    try:
+        is_same = store.exists(CONFIG_KEY) and not changes(store, config)
+    except (ConfigError, DataError):  # damaged, or of an earlier version
+        is_same = False
+    if not is_same:
+        ours = (RUN_KEY, CONFIG_KEY, f"{EVENTS}/", INPUTS)
+        for key in [key for prefix in ours for key in store.keys(prefix)]:
+            store.delete(key)
+
+
 def require_same_set(store: Store, digest: str) -> None:
     """Check that a run goes on with the data set that it began with.
 
     Args:
-        store: of the run; a run that never trained has no set yet.
+        store: of the run; one that has learnt nothing has no set yet.
         digest: of the set that is at its URL now.
 
     Raises:
         ConfigError: when it is another set, naming both digests.
     """
-    record = read_run_or_none(store)
+    record = read_run_or_none(store) if has_learnt(store) else None
     known = None if record is None else record.get("data_digest")
     if known not in (None, digest):
         raise ConfigError(

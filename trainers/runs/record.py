@@ -32,6 +32,8 @@ CONFIG_KEY = "config.yaml"
 RUN_KEY = "run.json"
 METRICS_KEY = "metrics.jsonl"
 REPORT_KEY = "report.png"
+CHECKPOINTS = "checkpoints"
+INPUTS = "inputs/"
 LONGEST_MESSAGE = 10_000
 """Characters of why a run has ended that are kept."""
 PACKAGES = ("unbraid", "torch", "ray", "webdataset", "kornia")
@@ -95,7 +97,7 @@ def write_config(store: Store, config: SystemConfig, key: str = CONFIG_KEY) -> N
 
 def input_key(name: str) -> str:
     """The key under which a run keeps the configuration of a run that it started from."""
-    return f"inputs/{name}.yaml"
+    return f"{INPUTS}{name}.yaml"
 
 
 def read_run(store: Store) -> RunRecord:

@@ -17,6 +17,7 @@ from unbraid.datasets.store import lease as lease_module
 from unbraid.datasets.store import open_store
 from unbraid.datasets.store.lease import Lease
 from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import read_config, read_run
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.reading import read_campaign
 
@@ -76,6 +77,10 @@ def test_a_second_launch_of_a_run_that_is_trained(trained: Path, digits_folder: 
         (False, "loss.info_continuous=0.5", "has another configuration"),
         *((is_new, "run.workers=2", "--debug trains in this process alone") for is_new in (False, True)),
         *((is_new, "data.validation_split=none", "has no such split") for is_new in (False, True)),
+        (True, "optim.betas=[1.5,0.9]", "infogan cannot be built from this configuration: Invalid beta parameter"),
+        (True, f"networks.trunk.layers=[{', '.join(6 * ['{channels: 8}'])}]", "networks.trunk changes the image by"),
+        (True, "run.keep_checkpoints=100000000", "MiB are needed for checkpoints"),
+        (True, "run.seed=18446744073709551616", "run.seed: "),
     ],
 )
 def test_a_run_that_cannot_be_trained(
@@ -85,6 +90,38 @@ def test_a_run_that_cannot_be_trained(
     before = contents(storage)
     require_refused(train(digits_folder, storage, override, "run.updates=5"), message)
     assert contents(storage) == before
+
+
+@pytest.mark.parametrize("left", ["nothing", "a checkpoint", "metrics", "a torn configuration"])
+def test_a_run_that_was_claimed_in_vain_may_be_claimed_by_another_configuration(
+    left: str, digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that found its disk full, or its set gone, before its first update was kept."""
+
+    def fails(*arguments: object) -> None:
+        raise DataError("the set is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unbraid.trainers.launch.here.train_here", fails)
+        require_refused(train(digits_folder, tmp_path, "loss.info_continuous=0.5"), "the set is gone")
+    run = tmp_path / "mine"
+    assert read_run(open_run(str(tmp_path), "mine"))["status"] == "failed"
+    if left == "a checkpoint":
+        (run / "checkpoints/step-00000002").mkdir(parents=True)
+        (run / "checkpoints/step-00000002/checkpoint.json").write_text("{}")
+    elif left == "metrics":
+        (run / "metrics.jsonl").write_text('{"step": 1}\n')
+    elif left == "a torn configuration":
+        (run / "config.yaml").write_text("system: infog")
+    before = contents(tmp_path)
+    done = train(digits_folder, tmp_path)
+    if left in ("a checkpoint", "metrics"):
+        require_refused(done, "has another configuration")
+        assert contents(tmp_path) == before
+    else:
+        assert done.exit_code == 0, done.output
+        assert read_config(open_run(str(tmp_path), "mine")).model_dump()["loss"]["info_continuous"] == 1.0
+        assert "message" not in read_run(open_run(str(tmp_path), "mine"))
 
 
 def test_a_finished_run(trained: Path, digits_folder: Path) -> None:

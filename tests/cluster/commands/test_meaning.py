@@ -74,3 +74,22 @@ def test_a_resumed_campaign_is_found_in_its_storage(tmp_path: Path) -> None:
         ["tune", "--resume", "mine", "--storage", "s3://b/campaigns"], tmp_path, same_machine=False, uploaded=True
     )
     assert (request.metadata["campaign"], request.metadata["storage"]) == ("mine", "s3://b/campaigns")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run.updates=5"], "run.updates=5: a preset comes before what is changed in it: PRESET run.updates=5"),
+        (
+            ["infogan-mnist", "--config", "x.yaml"],
+            "infogan-mnist: both a preset and --config x.yaml are given; leave one of them out",
+        ),
+        ([], "name a preset (`unbraid presets` lists them), or give --config FILE"),
+        (["Infogan-Mnist"], "preset 'Infogan-Mnist': no such preset (did you mean infogan-mnist?)"),
+    ],
+)
+def test_words_in_the_wrong_place_are_understood_as_the_mistake_that_they_are(words: list[str], message: str) -> None:
+    result = unbraid("train", *words, "--dry-run")
+    assert result.exit_code == 1, result.output
+    assert message in result.output
+    assert len(result.output) < 300

@@ -67,6 +67,8 @@ def _train_request(parameters: dict[str, Any], command: tuple[str, ...], tree: P
         command = tuple(name if argument == str(config_file) else argument for argument in command)
     requested = requested_runs(parameters["preset"], parameters["overrides"], config_file)
     config = requested.last
+    if config_file is not None and not any(word.startswith("run.name=") for word in command):
+        command = (*command, f"run.name={config.run.name}")  # of the folder that the file lies in here
     folders = (f"{key}={value}" for key, value in _absolute_folders(config, same_machine).items())
     command = (*command, *(setting for setting in folders if setting not in command))
     storage = config.with_absolute_folders().run.storage

@@ -91,13 +91,15 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
     from unbraid.trainers.launch.preflight import check_run, is_finished
     from unbraid.trainers.launch.ray_train import train_on_ray
     from unbraid.trainers.runs.going_back import FREE, check_going_back, require_nothing_lost
-    from unbraid.trainers.runs.open import open_run
+    from unbraid.trainers.runs.open import moved_set, open_run
     from unbraid.trainers.runs.progress import Progress
     from unbraid.trainers.runs.record import write_end
 
     assert config.run.name is not None
     inputs = check_run(config, () if start_from is None else FREE)
     store = open_run(config.run.storage, config.run.name)
+    if note := moved_set(store, config):
+        click.echo(note)
     if start_from is not None and not check_going_back(store, config, start_from):
         click.echo(f"run {config.run.name} has gone back to update {start_from} before, and goes on from its newest checkpoint")
         start_from = None

@@ -14,12 +14,16 @@ from unbraid.trainers.config.systems import system_schema
 from unbraid.trainers.config.words import explain, meant
 from unbraid.trainers.errors import ConfigError
 
+RUN_PARTS = ("run.json", "metrics.jsonl", "checkpoints")
+"""What a run's folder holds beside its config.yaml: one of these at least."""
+
 
 def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path | None = None) -> SystemConfig:
     """The configuration that a command means.
 
     Args:
-        preset: name of a preset; or None when ``config_file``, a resolved config of an earlier run, is given.
+        preset: name of a preset; or None when ``config_file``, a resolved config of an earlier run, is given. In a run's folder
+            it is that run's, where it lies now, whatever place and name the file says: the folder may have been moved.
         overrides: ``section.key=value`` in YAML syntax; later ones win.
 
     Raises:
@@ -28,7 +32,7 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
     own = False
     if config_file is not None:
         where = config_file.name
-        content = extended(read_yaml(where, _read(config_file)), where)
+        content = _at_its_place(extended(read_yaml(where, _read(config_file)), where), config_file)
     elif preset is not None:
         content = read_preset(preset)
         file = all_presets()[preset]
@@ -54,6 +58,17 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
         run = config.run.model_copy(update={"name": f"{preset or config.system}-{config.digest()}"})
         config = config.model_copy(update={"run": run})
     return config
+
+
+def _at_its_place(content: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The content of a file, with the storage and the name of the run in whose folder it lies, if it lies in one."""
+    folder = file.absolute().parent
+    if file.name != "config.yaml" or not any((folder / part).exists() for part in RUN_PARTS):
+        return content
+    run = content.get("run")
+    if not isinstance(run, dict):
+        run = {}
+    return content | {"run": run | {"storage": str(folder.parent), "name": folder.name}}
 
 
 def _read(path: Path) -> bytes:

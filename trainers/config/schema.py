@@ -5,6 +5,7 @@ Nothing heavy is imported here: a misspelt key is answered in milliseconds.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -287,6 +288,7 @@ class SystemConfig(Section):
         """Eight hex digits of the keys that name a run, see :class:`Effect`."""
         unnamed = {key for key, effect in effects(type(self)).items() if not effect.names_the_run}
         content = _without(self.model_dump(mode="json"), unnamed)
+        content["data"]["url"] = place(self.data.url)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -332,8 +334,13 @@ def _without(content: Mapping[str, Any], keys: set[str], prefix: str = "") -> di
 
 
 def absolute(url: str) -> str:
-    """A folder's absolute path; other URLs as they are."""
-    return url if "://" in url else str(Path(url).expanduser().absolute())
+    """A folder's absolute path; other URLs as they are, without a slash at the end."""
+    return url.rstrip("/") if "://" in url else str(Path(url).expanduser().absolute())
+
+
+def place(url: str) -> str:
+    """A name for a folder or URL that does not depend on how its path is written: absolute, relative, or with a slash more."""
+    return absolute(url) if "://" in url else os.path.normpath(absolute(url))
 
 
 def check_keys(content: Mapping[str, Any], schema: type, where: str, prefix: str = "") -> None:

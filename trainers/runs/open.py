@@ -7,7 +7,7 @@ from typing import Any
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import AbsentError, FolderStore, Store, open_below, open_store
 from unbraid.datasets.store.retry import default_backoff
-from unbraid.trainers.config.schema import SystemConfig, differences, effects
+from unbraid.trainers.config.schema import SystemConfig, differences, effects, place
 from unbraid.trainers.config.words import nearest
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.events import EVENTS
@@ -118,11 +118,29 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
 
 
 def changes(store: Store, config: SystemConfig) -> dict[str, tuple[Any, Any]]:
-    """Learnt keys that a configuration would change in a run, with both values; none where there is no run yet."""
+    """Learnt keys that a configuration would change in a run, with both values; none where there is no run yet.
+
+    The place of the set is none where the set's digest is known, which :func:`require_same_set` compares.
+    """
     if not store.exists(CONFIG_KEY):
         return {}
-    may_change = effects(type(config))
+    may_change = {*effects(type(config))}
+    if "data_digest" in (read_run_or_none(store) or {}):
+        may_change.add("data.url")
     return {key: values for key, values in differences(read_config(store), config).items() if key not in may_change}
+
+
+def moved_set(store: Store, config: SystemConfig) -> str:
+    """Say that a run's data set lies elsewhere than before, which its digest does not; "" where it lies where it was.
+
+    Call it after :func:`require_same_set`.
+    """
+    if not has_learnt(store) or not store.exists(CONFIG_KEY):
+        return ""
+    before, now = read_config(store).data.url, config.data.url
+    if place(before) == place(now):
+        return ""
+    return f"data.url: the set lies at {now} now, before at {before}: the digest is the same, so it is the same set"
 
 
 def require_same_config(store: Store, config: SystemConfig, free: tuple[str, ...] = ()) -> None:

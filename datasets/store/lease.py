@@ -58,6 +58,7 @@ class Holder:
         host, pid, born: of the process; ``born`` is its start time in ticks, because pids are reused.
         user: who started it.
         job: its Ray job, or "".
+        processes: names the process table that ``pid`` is of; "" where the system does not say.
         since, renewed: seconds since the epoch, by the holder's clock.
         released: whether it has given the lease back.
     """
@@ -70,12 +71,14 @@ class Holder:
     since: Seconds
     renewed: Seconds
     released: bool = False
+    processes: Text = ""
 
     @classmethod
     def here(cls, job: str = "") -> Holder:
         """This process."""
         now = round(time.time(), 3)
-        return cls(socket.gethostname(), os.getpid(), _born(os.getpid()), _user(), job, now, now)
+        pid = os.getpid()
+        return cls(socket.gethostname(), pid, _born(pid), _user(), job, now, now, processes=_process_table())
 
     def __str__(self) -> str:
         if self == UNKNOWN:
@@ -93,7 +96,8 @@ class Holder:
         """Whether it is certain, without watching the entry, that the process writes no more."""
         if self.released or abs(time.time() - self.renewed) > LONG_AGO_SECONDS:
             return True
-        return self.host == socket.gethostname() and _born(self.pid) != self.born
+        # a host's name does not say it: containers, and machines of one image, may have the same
+        return bool(self.processes and self.born) and self.processes == _process_table() and _born(self.pid) != self.born
 
 
 UNKNOWN = Holder("unknown", 0, "", "unknown", "", 0.0, 0.0)
@@ -335,6 +339,18 @@ def _number(key: str, kind: str, folder: str) -> int:
 
 def _json(holder: Holder) -> bytes:
     return json.dumps(asdict(holder)).encode()
+
+
+def _process_table() -> str:
+    """Names the table of this process's pids: the boot of a kernel, and the pid namespace; "" where /proc does not show it."""
+    proc = Path("/proc")
+    try:
+        if str((proc / "self").readlink()) != str(os.getpid()):
+            return ""
+        boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {(proc / 'self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def _born(pid: int) -> str:

@@ -121,7 +121,7 @@ def holder_of(store: Store) -> str:
         DocumentError: when the newest entry of the lease is damaged.
     """
     _, holder = newest(store)
-    alive = holder is not None and not holder.released and time.time() - holder.renewed < 2 * EXPIRY_SECONDS
+    alive = holder is not None and not holder.is_gone and time.time() - holder.renewed < 2 * EXPIRY_SECONDS
     return str(holder) if alive else ""
 
 

@@ -73,27 +73,23 @@ def train(
     for number, (stage, config) in enumerate(configs.items(), 1):
         if stage:
             click.echo(f"stage {number} of {len(configs)}: {stage}")
-        train_run(config, debug, address or os.environ.get("RAY_ADDRESS") or local_address, step)
+        train_run(config, debug, address or os.environ.get("RAY_ADDRESS") or local_address, step, stage)
 
 
-def train_run(config: SystemConfig, debug: bool, address: str | None, start_from: int | None = None) -> None:
+def train_run(config: SystemConfig, debug: bool, address: str | None, start_from: int | None = None, stage: str = "") -> None:
     """Train one run to its end, unless it is finished already, and print its main measure and where its report is.
 
     Args:
         debug: train in this process, without Ray.
         address: of a Ray cluster; None starts one here.
         start_from: step of the checkpoint that the run goes back to, 0 for its beginning; None goes on from the newest one.
+        stage: of a pipeline, whose run it is.
     """
     from unbraid.datasets.shards.readers import reading
-    from unbraid.trainers.errors import StoppedError, UnsavedError
     from unbraid.trainers.launch.building import check_system
-    from unbraid.trainers.launch.here import train_here
     from unbraid.trainers.launch.preflight import check_run, is_finished
-    from unbraid.trainers.launch.ray_train import train_on_ray
     from unbraid.trainers.runs.going_back import FREE, check_going_back, require_nothing_lost
     from unbraid.trainers.runs.open import moved_set, open_run
-    from unbraid.trainers.runs.progress import Progress
-    from unbraid.trainers.runs.record import write_end
 
     assert config.run.name is not None
     inputs = check_run(config, () if start_from is None else FREE)
@@ -104,7 +100,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
         click.echo(f"run {config.run.name} has gone back to update {start_from} before, and goes on from its newest checkpoint")
         start_from = None
     if start_from is None and is_finished(config, store):
-        click.echo(f"run {config.run.name} is finished; a larger run.updates goes on with it, another run.name starts anew")
+        click.echo(f"run {config.run.name} is finished; {_more_updates(config, store, stage)}, another run.name starts anew")
         print_result(config, store)
         return
     if start_from is None:
@@ -116,26 +112,47 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
         StopSignals(lease) as signals,
     ):
         click.echo(f"run {config.run.name} → {store.url}")
-        progress = Progress(config)
-        try:
-            if debug:
-                train_here(config, progress, lease)
-            else:
-                train_on_ray(config, address, progress, lease)
-        except KeyboardInterrupt:
-            click.echo(f"\nended at once; {newest_checkpoint(store)}", err=True)
-            sys.exit(130)
-        except Exception as error:
-            write_end(store, error)
-            if isinstance(error.__cause__, StoppedError):
-                is_saved = not isinstance(error.__cause__, UnsavedError)
-                next_time = "the same command goes on from it" if is_saved else newest_checkpoint(store)
-                click.echo(f"{error}; {next_time}", err=True)
-                sys.exit(signals.exit_status)
-            raise
+        _train(config, store, debug, address, lease, signals)
     print_result(config, store)
     if signals.interrupted:  # while the last measures were taken: nothing was left to save
         sys.exit(signals.exit_status)
+
+
+def _train(config: SystemConfig, store: Store, debug: bool, address: str | None, lease: Lease, signals: StopSignals) -> None:
+    """Train a run that is claimed; one that is stopped ends the command, which says what is saved."""
+    from unbraid.trainers.errors import StoppedError, UnsavedError
+    from unbraid.trainers.launch.here import train_here
+    from unbraid.trainers.launch.ray_train import train_on_ray
+    from unbraid.trainers.runs.progress import Progress
+    from unbraid.trainers.runs.record import write_end
+
+    progress = Progress(config)
+    try:
+        if debug:
+            train_here(config, progress, lease)
+        else:
+            train_on_ray(config, address, progress, lease)
+    except KeyboardInterrupt:
+        click.echo(f"\nended at once; {newest_checkpoint(store)}", err=True)
+        sys.exit(130)
+    except Exception as error:
+        write_end(store, error)
+        if isinstance(error.__cause__, StoppedError):
+            is_saved = not isinstance(error.__cause__, UnsavedError)
+            next_time = "the same command goes on from it" if is_saved else newest_checkpoint(store)
+            click.echo(f"{error}; {next_time}", err=True)
+            sys.exit(signals.exit_status)
+        raise
+
+
+def _more_updates(config: SystemConfig, store: Store, stage: str) -> str:
+    """How a finished run is trained for longer. A name by default changes with ``run.updates``, so that it has to be given."""
+    if not stage:
+        return f"the same command with run.name={config.run.name} and a larger run.updates goes on with it"
+    file = f"{store.url}/config.yaml"
+    if "://" in file:
+        return f"`unbraid train --config FILE run.updates=N`, FILE a copy of {file}, goes on with it"
+    return f"`unbraid train --config {file} run.updates=N` goes on with it"
 
 
 @contextmanager

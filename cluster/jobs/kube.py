@@ -85,7 +85,7 @@ class KubeJobServer:
                 f"job {old.id} is {old.status}: there is nothing to retry; follow it: unbraid jobs logs --kube -f {old.id}"
             )
         if old.status == "SUCCEEDED":
-            raise JobError(f"job {old.id} has succeeded: there is nothing to retry; submit it with a larger run.updates")
+            raise JobError(f"job {old.id} has succeeded: there is nothing to retry{old.more_updates}")
         metadata = {key: resource["metadata"].get(key) or {} for key in ("labels", "annotations")}
         metadata |= {key: resource["metadata"][key] for key in ("name", "namespace")}
         kept = {key: resource[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": metadata}

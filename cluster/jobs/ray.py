@@ -103,9 +103,7 @@ class RayJobServer:
                 f"job {old.id} is {old.status}: there is nothing to retry; follow it with `unbraid jobs logs -f {old.id}`"
             )
         if old.status == "SUCCEEDED":
-            raise JobError(
-                f"job {old.id} has succeeded: there is nothing to retry; for more updates submit it with a larger run.updates"
-            )
+            raise JobError(f"job {old.id} has succeeded: there is nothing to retry{old.more_updates}")
         base = old.metadata.get("base", "")
         base = base if _number(base, old) else old.id
         attempts = self.attempts(base)

@@ -68,6 +68,14 @@ class Job:
     problem: str = ""
 
     @property
+    def more_updates(self) -> str:
+        """How its run is trained for longer; "" where it has none. Its default name would change with ``run.updates``."""
+        run, storage = self.metadata.get("run"), self.metadata.get("storage")
+        if not run or not storage:
+            return ""
+        return f"; for more updates submit train --config FILE run.updates=N, FILE a copy of {storage}/{run}/config.yaml"
+
+    @property
     def work(self) -> Work:
         """What it runs, and for whom."""
         return Work(self.entrypoint, self.metadata.get("user", ""), self.metadata.get("tree", ""), self.package)

@@ -119,7 +119,7 @@ def test_a_run_goes_on_with_another_budget_or_elsewhere_and_not_with_another_les
     override: str, goes_on: bool, digits_folder: Path, tmp_path: Path
 ) -> None:
     base = [f"data.url={digits_folder}", f"run.storage={tmp_path}", "run.name=mine"]
-    preflight(resolve("infogan-mnist", base), "test")
+    preflight(resolve("infogan-mnist", base), "test").put("metrics.jsonl", b'{"step": 10}\n')  # it has learnt something
     if goes_on:
         preflight(resolve("infogan-mnist", [*base, override]), "test")
         return

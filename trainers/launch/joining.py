@@ -38,7 +38,7 @@ def join(address: str | None, **options: Any) -> None:
     """
     import ray
 
-    require_cluster(address)
+    require_answer(address)
     try:
         ray.init(**connection_options(address), **options, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
@@ -47,7 +47,7 @@ def join(address: str | None, **options: Any) -> None:
         raise _no_cluster(address, error) from None
 
 
-def require_cluster(address: str | None) -> None:
+def require_answer(address: str | None) -> None:
     """Check that something which may be a Ray cluster answers at an address.
 
     Raises:

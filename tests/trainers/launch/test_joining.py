@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from unbraid.cluster.cli import main
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.launch import joining
-from unbraid.trainers.launch.joining import fitted, require_cluster
+from unbraid.trainers.launch.joining import fitted, require_answer
 
 
 def free_port() -> int:
@@ -52,7 +52,7 @@ def test_a_dead_cluster_is_one_error_within_seconds(
 def test_what_listens_and_is_no_ray_is_told(web_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "SPEAK_SECONDS", 1.0)
     with pytest.raises(ConfigError, match=f"no Ray cluster answers at {web_server} .something listens there that is no"):
-        require_cluster(web_server)
+        require_answer(web_server)
 
 
 def test_a_head_that_is_just_starting_is_waited_for(web_server: str) -> None:
@@ -82,13 +82,13 @@ def test_a_head_that_is_just_starting_is_waited_for(web_server: str) -> None:
 )
 def test_an_address_of_another_kind_is_refused_at_once(address: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        require_cluster(address)
+        require_answer(address)
     assert str(caught.value).startswith(message)
 
 
 def test_what_ray_finds_itself_is_left_to_it() -> None:
     for address in (None, "auto", "local"):
-        require_cluster(address)
+        require_answer(address)
 
 
 def needs_two(there: Mapping[str, float]) -> float:

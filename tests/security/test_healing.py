@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.security import healing
-from tests.security.healing import EVERY, KINDS, UPDATES, ask, build, damages, readers, try_readers, try_training
+from tests.security.healing import EVERY, KINDS, MORE, UPDATES, ask, build, damages, readers, train, try_readers, try_training
 
 SEED = 1
 STATE, MANIFEST = "runs/mine/checkpoints/step-00000006/state.pt", "runs/mine/checkpoints/step-00000006/checkpoint.json"
@@ -67,8 +67,13 @@ def test_training_goes_on_from_what_is_whole(file: str, kind: str, lost: int, ro
     assert again.text.count('"damaged": []') == 2, "the launch has left its files whole"
 
 
-def test_without_its_configuration_a_run_is_refused_in_one_sentence(root: Path) -> None:
+def test_without_its_configuration_a_run_is_refused_with_what_to_do(root: Path) -> None:
     answer = try_training(root, "runs/mine/config.yaml", b"")
     assert answer.clear
     assert not answer.went_on
     assert "runs/mine/config.yaml: " in answer.text
+    assert "move it away: then the run goes on with this command's configuration" in answer.text
+    (root.parent / "copy/runs/mine/config.yaml").unlink()
+    again = ask(*(word.replace(f"run.storage={root}", f"run.storage={root.parent}/copy") for word in train(root, MORE)))
+    assert again.went_on, again.text
+    assert again.begun_at == UPDATES

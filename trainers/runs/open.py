@@ -127,7 +127,22 @@ def changes(store: Store, config: SystemConfig) -> dict[str, tuple[Any, Any]]:
     may_change = {*effects(type(config))}
     if "data_digest" in (read_run_or_none(store) or {}):
         may_change.add("data.url")
-    return {key: values for key, values in differences(read_config(store), config).items() if key not in may_change}
+    return {key: values for key, values in differences(_stored_config(store), config).items() if key not in may_change}
+
+
+def _stored_config(store: Store) -> SystemConfig:
+    """The configuration of a run that is to go on.
+
+    Raises:
+        ConfigError: when it cannot be read, with what to do.
+    """
+    try:
+        return read_config(store)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}\nWithout it, nobody can say whether this command goes on with the same run. Put it back from a copy; if "
+            "there is none, move it away: then the run goes on with this command's configuration."
+        ) from None
 
 
 def moved_set(store: Store, config: SystemConfig) -> str:
@@ -137,7 +152,7 @@ def moved_set(store: Store, config: SystemConfig) -> str:
     """
     if not has_learnt(store) or not store.exists(CONFIG_KEY):
         return ""
-    before, now = read_config(store).data.url, config.data.url
+    before, now = _stored_config(store).data.url, config.data.url
     if place(before) == place(now):
         return ""
     return f"data.url: the set lies at {now} now, before at {before}: the digest is the same, so it is the same set"

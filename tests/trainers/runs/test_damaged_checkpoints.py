@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.security.healing import without_measures
 from tests.trainers.test_loop import config_for, final_weights, run
 from unbraid.datasets.store import FolderStore, Store, open_store
 from unbraid.trainers.errors import CheckpointError
@@ -19,6 +20,13 @@ from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_metrics
 
 STATE, MANIFEST = "checkpoints/step-{:08d}/state.pt", "checkpoints/step-{:08d}/checkpoint.json"
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    """What models score is no matter here, and takes seconds for each run."""
+    with without_measures():
+        yield
 
 
 def edit(store: Store, key: str, change: Callable[[bytes], bytes]) -> None:

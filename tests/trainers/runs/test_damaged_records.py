@@ -1,11 +1,13 @@
 """Torn records of a run: what can be read is used, what cannot is named, and training leaves them whole."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests.security.healing import without_measures
 from tests.security.test_hostile_runs import run_in
 from tests.trainers.test_loop import config_for, run
 from unbraid.cluster.cli import main
@@ -18,6 +20,13 @@ from unbraid.trainers.runs.open import run_names
 from unbraid.trainers.runs.record import read_run, scan_metrics
 
 LINES = b'{"step": 1, "loss/d": 0.5}\n{"step": 2, "loss/d": 0.25}\n{"step": 3, "loss/d": 0.125}\n'
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    """What models score is no matter here, and takes seconds for each run."""
+    with without_measures():
+        yield
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Checkpoints are of finite states, and a run goes back to one of them under its name, with other rates, keeping what was."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from tests.security.healing import without_measures
 from tests.trainers.systems.infogan.test_system import TINY
 from tests.trainers.test_loop import config_for, run
 from unbraid.cluster.cli import main
@@ -18,6 +20,13 @@ from unbraid.trainers.runs.events import read_events
 from unbraid.trainers.runs.going_back import lost_updates
 from unbraid.trainers.runs.open import claim_run
 from unbraid.trainers.runs.record import read_config, read_metrics, read_run, write_run
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    """What models score is no matter here, and takes seconds for each run."""
+    with without_measures():
+        yield
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def _missing(store: Store) -> str:
             return "an unfinished packing is there: repeat its command, which goes on"
         if any(key.endswith(".tar") for key in keys):
             return "tars without an index are there: `unbraid data index` makes a set of them"
-    return f"a packed data set was expected at {store.url}; `unbraid data pack` makes one"
+    return f"a packed data set was expected at {store.url}; `unbraid data pack` makes one; was it moved? Name its new place"
 
 
 def read_index(store: Store) -> Index:

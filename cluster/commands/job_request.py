@@ -62,9 +62,9 @@ def _train_request(parameters: dict[str, Any], command: tuple[str, ...], tree: P
             "--debug, --dry-run and --address are for `unbraid train`; a job trains on the cluster that it runs on"
         )
     config_file = parameters["config_file"]
-    if config_file is not None:
-        name = _name_in_tree(config_file, tree, "--config")
-        command = tuple(name if argument == str(config_file) else argument for argument in command)
+    if config_file is not None and "://" not in config_file:
+        name = _name_in_tree(Path(config_file), tree, "--config")
+        command = tuple(name if argument == config_file else argument for argument in command)
     requested = requested_runs(parameters["preset"], parameters["overrides"], config_file)
     config = requested.last
     if config_file is not None and not any(word.startswith("run.name=") for word in command):

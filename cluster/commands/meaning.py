@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unbraid.trainers.config.schema import absolute
@@ -38,9 +37,7 @@ class RequestedRuns:
         return max(config.run.workers for config in self.configs.values())
 
 
-def requested_runs(
-    preset: str | None, overrides: Sequence[str], config_file: Path | None, debug: bool = False
-) -> RequestedRuns:
+def requested_runs(preset: str | None, overrides: Sequence[str], config_file: str | None, debug: bool = False) -> RequestedRuns:
     """Resolve the arguments of ``train``.
 
     Args:

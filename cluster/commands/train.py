@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("preset", required=False)
 @overrides_argument
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A run's config.yaml, instead of a preset.")
+@click.option("--config", "config_file", metavar="FILE", help="A run's config.yaml, by path or URL, instead of a preset.")
 @click.option("--debug", is_flag=True, help="Train in this process, without Ray: breakpoints work.")
 @click.option("--from", "start_from", metavar="step-N", help="Go back to a checkpoint, also with other rates; 0 begins again.")
 @ray_address_option
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 def train(
     preset: str | None,
     overrides: tuple[str, ...],
-    config_file: Path | None,
+    config_file: str | None,
     debug: bool,
     start_from: str | None,
     address: str | None,
@@ -60,6 +59,8 @@ def train(
     from unbraid.trainers.errors import ConfigError
     from unbraid.trainers.runs.going_back import parse_step
 
+    if config_file is not None and "://" in config_file:
+        use_local_services(address)  # it may lie on their S3
     requested = requested_runs(preset, overrides, config_file, debug)
     if start_from is not None and len(requested.configs) > 1:
         raise ConfigError(f"--from: {preset} has several stages; name the run of one by --config and its config.yaml")

@@ -18,12 +18,13 @@ RUN_PARTS = ("run.json", "metrics.jsonl", "checkpoints")
 """What a run's folder holds beside its config.yaml: one of these at least."""
 
 
-def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path | None = None) -> SystemConfig:
+def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path | str | None = None) -> SystemConfig:
     """The configuration that a command means.
 
     Args:
-        preset: name of a preset; or None when ``config_file``, a resolved config of an earlier run, is given. In a run's folder
-            it is that run's, where it lies now, whatever place and name the file says: the folder may have been moved.
+        preset: name of a preset; or None when ``config_file``, a resolved config of an earlier run, is given by its path or
+            URL. In a run's folder it is that run's, where it lies now, whatever place and name the file says: the folder may
+            have been moved.
         overrides: ``section.key=value`` in YAML syntax; later ones win.
 
     Raises:
@@ -31,8 +32,7 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
     """
     own = False
     if config_file is not None:
-        where = config_file.name
-        content = _at_its_place(extended(read_yaml(where, _read(config_file)), where), config_file)
+        where, content = _from_file(str(config_file))
     elif preset is not None:
         content = read_preset(preset)
         file = all_presets()[preset]
@@ -60,22 +60,40 @@ def resolve(preset: str | None, overrides: Iterable[str] = (), config_file: Path
     return config
 
 
-def _at_its_place(content: dict[str, Any], file: Path) -> dict[str, Any]:
-    """The content of a file, with the storage and the name of the run in whose folder it lies, if it lies in one."""
-    folder = file.absolute().parent
-    if file.name != "config.yaml" or not any((folder / part).exists() for part in RUN_PARTS):
-        return content
+def _from_file(reference: str) -> tuple[str, dict[str, Any]]:
+    """The name and the content of a file, with storage and name of the run in whose folder it lies, if it lies in one."""
+    if "://" in reference:
+        text, is_of_run = _read_object(reference)
+        place = reference
+    else:
+        path = Path(reference).absolute()
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{reference}: cannot be read ({error.strerror}); expected a config.yaml of a run") from None
+        is_of_run = any((path.parent / part).exists() for part in RUN_PARTS)
+        place = str(path)
+    folder, _, where = place.rpartition("/")
+    content = extended(read_yaml(where, text), where)
+    if where != "config.yaml" or not is_of_run:
+        return where, content
     run = content.get("run")
-    if not isinstance(run, dict):
-        run = {}
-    return content | {"run": run | {"storage": str(folder.parent), "name": folder.name}}
+    storage, _, name = folder.rpartition("/")
+    return where, content | {"run": (run if isinstance(run, dict) else {}) | {"storage": storage, "name": name}}
 
 
-def _read(path: Path) -> bytes:
+def _read_object(url: str) -> tuple[bytes, bool]:
+    """An object's content, and whether it lies in a run's folder."""
+    from unbraid.datasets.errors import DataError
+    from unbraid.datasets.store import open_store
+
+    folder, _, name = url.rpartition("/")
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected a config.yaml of a run") from None
+        store = open_store(folder)
+        keys = store.keys()
+        return store.get(name), any(key.split("/")[0] in RUN_PARTS for key in keys)
+    except DataError as error:
+        raise ConfigError(f"{url}: cannot be read ({error}); expected a config.yaml of a run") from None
 
 
 def _overridden(content: dict[str, Any], override: str, schema: type[SystemConfig]) -> dict[str, Any]:

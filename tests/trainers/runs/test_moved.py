@@ -10,10 +10,11 @@ from click.testing import CliRunner, Result
 from tests.trainers.systems.infogan.test_system import TINY
 from unbraid.cluster.cli import main
 from unbraid.cluster.local.services import FOLDER_VARIABLE
+from unbraid.datasets.store import open_store
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.checkpoint import Checkpoints
-from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.open import claim_run, open_run
 from unbraid.trainers.runs.record import read_config, read_run
 
 
@@ -103,3 +104,20 @@ def test_default_names_do_not_depend_on_how_a_path_is_written(tmp_path: Path, mo
     assert names != {resolve("infogan-mnist", ["data.url=sets/b"]).run.name}
     remote = {resolve("infogan-mnist", [f"data.url={url}"]).run.name for url in ("s3://sets/a", "s3://sets/a/")}
     assert len(remote) == 1
+
+
+def test_a_run_in_a_bucket_that_was_renamed_is_where_its_url_says(bucket_url: str, tmp_path: Path) -> None:
+    config = resolve("infogan-mnist", [f"run.storage={bucket_url}/old", "run.name=mine", "run.seed=7"])
+    claim_run(config, "test", {})
+    old, new = open_store(f"{bucket_url}/old/mine"), open_store(f"{bucket_url}/new/copy", create=True)
+    keys = old.keys()
+    for key in keys:
+        new.put(key, old.get(key))
+        old.delete(key)
+    found = resolve(None, ["run.updates=9"], f"{new.url}/config.yaml")
+    assert (found.run.storage, found.run.name, found.run.seed, found.run.updates) == (f"{bucket_url}/new", "copy", 7, 9)
+    with pytest.raises(ConfigError, match=r"old/mine/config\.yaml: cannot be read .*expected a config\.yaml of a run"):
+        resolve(None, [], f"{old.url}/config.yaml")
+    new.delete("run.json")
+    alone = resolve(None, [], f"{new.url}/config.yaml")
+    assert alone.run.name == "mine", "a file that lies in no run's folder is what it says"

@@ -163,4 +163,5 @@ def _expected(problem: ErrorDetails) -> str:
     words = _EXPECTED.get(problem["type"])
     if words is None:
         return problem["msg"].removeprefix("Value error, ")
-    return f"expected {words.format(**problem.get('ctx', {}))}"
+    numbers = {name: f"{value:g}" if isinstance(value, float) else value for name, value in problem.get("ctx", {}).items()}
+    return f"expected {words.format(**numbers)}"

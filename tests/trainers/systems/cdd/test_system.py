@@ -198,7 +198,7 @@ def final(storage: Path) -> dict[str, Tensor]:
         (["loss.autoencoder=0", "loss.image=0", "loss.latent=0"], "leaves the decoders nothing to learn from"),
         ([f"loss.{n}=0" for n in ("autoencoder", "latent", "prior", "exclusive")], "leaves E nothing to learn from"),
         (["data.augment.brightness=0.1"], "colours of X and Y would change by themselves"),
-        (["loss.shared=-1"], "greater than or equal to 0"),
+        (["loss.shared=-1"], "expected 0 or more"),
     ],
 )
 def test_configurations_that_cannot_run_are_refused(overrides: list[str], message: str) -> None:

@@ -129,7 +129,7 @@ def test_it_learns_to_come_nearer_than_a_copy_of_the_input(pairs_url: str, tmp_p
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["direction=x_to_x"], r"direction: Input should be 'x_to_y' or 'y_to_x'"),
+        (["direction=x_to_x"], r"direction: expected 'x_to_y' or 'y_to_x'"),
         (["networks.image={channels: 3, height: 36, width: 36}"], "image is 36x36; the U-Net halves it 3 times at least"),
         (["networks.generator.channels=0"], "channels must be at least 1, got 0"),
         (["networks.generator.dropout=1"], "dropout must be in"),
@@ -138,8 +138,8 @@ def test_it_learns_to_come_nearer_than_a_copy_of_the_input(pairs_url: str, tmp_p
         (["networks.discriminator.channels=[8, 8, 8, 8, 8]"], "leaves a map of 2x2 of an image of 32x32, too small"),
         (["networks.discriminator.channels=[8, 8, 8, 8, 8, 8, 8]"], "a discriminator changes the image by a factor of 64"),
         (["data.augment.brightness=0.1"], "colours of X and Y would change by themselves"),
-        (["loss.adversarial=0"], "greater than 0"),
-        (["loss.l1=-1"], "greater than or equal to 0"),
+        (["loss.adversarial=0"], "expected more than 0"),
+        (["loss.l1=-1"], "expected 0 or more"),
     ],
 )
 def test_configurations_that_cannot_run_are_refused(overrides: list[str], message: str) -> None:

@@ -59,7 +59,7 @@ def test_presets_are_listed_with_what_they_are() -> None:
         (["train", "infogan-mnist", "loss.info_categrical=1"], "did you mean loss.info_categorical?"),
         (["train", "infogan-mnist", "run.workers=17"], "each owns one at least; raise data.lanes"),
         (["train", "infogan-mnist", "run.workers=2", "--debug", "data.url=nowhere"], "nowhere"),
-        (["eval", "no-such-run", "--storage", "nowhere"], "no such file"),
+        (["eval", "no-such-run", "--storage", "nowhere"], "no run 'no-such-run' in nowhere, a folder that is not there"),
         (["data", "pack", "mnist", "nowhere", "out"], "train-images-idx3-ubyte: no such file"),
         (["data", "inspect", "nowhere"], "unbraid data pack"),
     ],

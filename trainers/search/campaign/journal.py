@@ -162,7 +162,10 @@ class Journal:
 
     def campaign(self) -> Campaign:
         """The campaign's file as of its newest launch; its storage is the place where the journal was found."""
-        campaign = parse_campaign(self.store.get(FILE_KEY), f"{self.store.url}/{FILE_KEY}")
+        return self._parsed(corners=True)
+
+    def _parsed(self, corners: bool) -> Campaign:
+        campaign = parse_campaign(self.store.get(FILE_KEY), f"{self.store.url}/{FILE_KEY}", corners=corners)
         self._campaign = campaign.model_copy(update={"storage": self.store.url.rpartition("/")[0]})
         return self._campaign
 
@@ -264,7 +267,7 @@ class Journal:
         """Read the campaign's file, unless it is known; without it records are checked less, and none is recovered."""
         if self._campaign is None:
             with suppress(ConfigError, DataError):
-                self.campaign()
+                self._parsed(corners=False)  # they were checked when it was claimed, and reading is not to wait for them
 
     def _configuration_numbers(self) -> list[int]:
         """Numbers of the records of configurations; an object that is called otherwise is passed over."""

@@ -18,6 +18,9 @@ from unbraid.trainers.systems.infogan.config import Config
 from unbraid.trainers.systems.infogan.model import Model
 from unbraid.trainers.systems.infogan.pictures import traversal
 
+FEW = 20
+"""Points of a curve that are drawn as points too: a single one is no line."""
+
 
 def traverse(
     model: Model, codes: Sequence[str], rows: int, columns: int, limits: tuple[float, float], source: RandomSource
@@ -78,7 +81,12 @@ def information_curves(runs: Sequence[str], storage: str, code: str) -> Tensor:
         if not points:
             raise ConfigError(f"{run}: has recorded no update yet; train it first")
         weight = "" if config.loss.info_generator else ", no L_I in G's loss"
-        axes.plot(*zip(*points, strict=True), label=f"{config.run.name}{weight}", linewidth=1.2)
+        axes.plot(
+            *zip(*points, strict=True),
+            label=f"{config.run.name}{weight}",
+            linewidth=1.2,
+            marker="." if len(points) < FEW else "",
+        )
         ceilings.add(config.codes.ceilings[code])
     for ceiling in sorted(ceilings):
         axes.axhline(ceiling, color="0.3", linestyle="--", linewidth=0.9, label=f"ceiling, {ceiling:.3f} nats")

@@ -65,6 +65,7 @@ def run(
       unbraid tune infogan-mnist-codes-small --dry-run
       unbraid tune --resume infogan-mnist-codes-small
     """
+    from unbraid.trainers.search.campaign.checks import check_campaign
     from unbraid.trainers.search.campaign.journal import Journal
 
     requested = requested_campaign(file, overrides, resume, storage)
@@ -72,6 +73,7 @@ def run(
     if campaign is None:
         use_local_services(address)
         campaign = Journal.open(requested.storage, requested.name).campaign()
+        check_campaign(campaign)  # it may have been begun by another version
     if dry_run:
         click.echo(dry_run_text(campaign))
         return

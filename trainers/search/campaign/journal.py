@@ -38,7 +38,7 @@ from unbraid.trainers.runs.record import measures_of, provenance, read_config, r
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration, Trial, trial_name
 from unbraid.trainers.search.campaign.lineage import LINEAGE_KEY, read_lineage
-from unbraid.trainers.search.campaign.reading import parse_campaign
+from unbraid.trainers.search.campaign.reading import parse_stored
 from unbraid.trainers.search.campaign.space import holds, values_of
 
 FILE_KEY = "campaign.yaml"
@@ -161,11 +161,8 @@ class Journal:
             raise DataError(f"this campaign has been taken over: {self.lease.superseded_by} runs it now")
 
     def campaign(self) -> Campaign:
-        """The campaign's file as of its newest launch; its storage is the place where the journal was found."""
-        return self._parsed(corners=True)
-
-    def _parsed(self, corners: bool) -> Campaign:
-        campaign = parse_campaign(self.store.get(FILE_KEY), f"{self.store.url}/{FILE_KEY}", corners=corners)
+        """The campaign's file as of its newest launch, which has checked it; its storage is where the journal was found."""
+        campaign = parse_stored(self.store.get(FILE_KEY), f"{self.store.url}/{FILE_KEY}")
         self._campaign = campaign.model_copy(update={"storage": self.store.url.rpartition("/")[0]})
         return self._campaign
 
@@ -267,7 +264,7 @@ class Journal:
         """Read the campaign's file, unless it is known; without it records are checked less, and none is recovered."""
         if self._campaign is None:
             with suppress(ConfigError, DataError):
-                self._parsed(corners=False)  # they were checked when it was claimed, and reading is not to wait for them
+                self.campaign()
 
     def _configuration_numbers(self) -> list[int]:
         """Numbers of the records of configurations; an object that is called otherwise is passed over."""

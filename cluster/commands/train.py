@@ -150,10 +150,7 @@ def _more_updates(config: SystemConfig, store: Store, stage: str) -> str:
     """How a finished run is trained for longer. A name by default changes with ``run.updates``, so that it has to be given."""
     if not stage:
         return f"the same command with run.name={config.run.name} and a larger run.updates goes on with it"
-    file = f"{store.url}/config.yaml"
-    if "://" in file:
-        return f"`unbraid train --config FILE run.updates=N`, FILE a copy of {file}, goes on with it"
-    return f"`unbraid train --config {file} run.updates=N` goes on with it"
+    return f"`unbraid train --config {store.url}/config.yaml run.updates=N` goes on with it"
 
 
 @contextmanager

@@ -73,7 +73,10 @@ class Job:
         run, storage = self.metadata.get("run"), self.metadata.get("storage")
         if not run or not storage:
             return ""
-        return f"; for more updates submit train --config FILE run.updates=N, FILE a copy of {storage}/{run}/config.yaml"
+        file, copied = f"{storage}/{run}/config.yaml", ""
+        if "://" not in file:  # on a machine of the cluster, from which nothing is uploaded
+            file, copied = "FILE", f", FILE a copy of {file}"
+        return f"; for more updates submit train --config {file} run.updates=N{copied}"
 
     @property
     def work(self) -> Work:

@@ -57,11 +57,12 @@ def test_the_advised_command_goes_on_with_a_stage_of_a_pipeline(people_url: str,
 
 
 def test_the_advice_for_a_stage_on_s3_and_for_a_job_names_the_file(tmp_path: Path) -> None:
-    """A copy of a run's config.yaml, away from its folder, is of the run that it names."""
     store = open_store(str(tmp_path))
     store.url = "s3://bucket/runs/mine"
-    advice = "train --config FILE run.updates=N{}, FILE a copy of s3://bucket/runs/mine/config.yaml"
-    assert advice.format("`") in _more_updates(resolve("infogan-mnist"), store, "pose")
+    advice = "train --config s3://bucket/runs/mine/config.yaml run.updates=N"
+    assert advice in _more_updates(resolve("infogan-mnist"), store, "pose")
     metadata = {"run": "mine", "storage": "s3://bucket/runs"}
-    assert advice.format("") in Job("x", "SUCCEEDED", "", "", metadata, 0, 0, 0).more_updates
+    assert advice in Job("x", "SUCCEEDED", "", "", metadata, 0, 0, 0).more_updates
+    folder = Job("x", "SUCCEEDED", "", "", {"run": "mine", "storage": "/runs"}, 0, 0, 0).more_updates
+    assert "train --config FILE run.updates=N, FILE a copy of /runs/mine/config.yaml" in folder
     assert Job("x", "SUCCEEDED", "", "", {"campaign": "mine", "storage": "s3://b"}, 0, 0, 0).more_updates == ""

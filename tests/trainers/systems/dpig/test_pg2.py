@@ -22,6 +22,7 @@ from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.evaluate import evaluate_run, open_model
+from unbraid.trainers.launch.preflight import preflight
 from unbraid.trainers.measures.similarity_pg2 import image_quality_pg2
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
@@ -123,7 +124,7 @@ def test_the_generator_minimises_masked_l1_and_adversarial_loss(
     fake = system.generator(given.condition, given.keypoints)
     losses: list[Tensor] = []
     monkeypatch.setattr(system.generator, "update", losses.append)
-    scalars = system._update_generator(given, fake)
+    scalars = system.update_generator(given, fake)
     mask = body_mask(given.keypoints, SIZE, 2, 3)
     assert 0.05 < mask.mean() < 0.95
     error = (fake - given.target).abs()
@@ -145,7 +146,7 @@ def test_what_is_no_pair_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> Non
     fake = system.generator(given.condition, given.keypoints)
     losses: list[Tensor] = []
     monkeypatch.setattr(system.generator, "update", losses.append)
-    scalars = system._update_generator(given, fake)
+    scalars = system.update_generator(given, fake)
     assert scalars["loss/l1"].item() == pytest.approx((fake - given.target)[1].abs().mean().item(), rel=1e-5)
 
 
@@ -169,7 +170,7 @@ def test_the_generator_comes_nearer_to_the_target_and_passes_for_real(term: str)
         }[term]
 
     def update() -> None:
-        system._update_generator(given, system.generator(given.condition, given.keypoints))
+        system.update_generator(given, system.generator(given.condition, given.keypoints))
 
     assert gain(system.generator, update, own) > 0
 
@@ -184,7 +185,7 @@ def test_the_discriminator_tells_real_from_generated_images(half: str) -> None:
         real, generated = torch.sigmoid(of_real).log().mean(), (1 - torch.sigmoid(of_fake)).log().mean()
         return {"real": real, "generated": generated, "both": real + generated}[half]
 
-    assert gain(system.discriminator, lambda: system._update_discriminator(given.target, fake), own) > 0
+    assert gain(system.discriminator, lambda: system.update_discriminator(given.target, fake), own) > 0
 
 
 def test_each_player_changes_its_own_weights_only_and_the_discriminator_comes_in_when_it_is_asked_to(people_url: str) -> None:
@@ -215,8 +216,8 @@ def test_both_players_learn_from_the_same_images(people_url: str, monkeypatch: p
         given.append((pairs.target, fake))
         return {}
 
-    monkeypatch.setattr(system, "_update_discriminator", of_discriminator)
-    monkeypatch.setattr(system, "_update_generator", of_generator)
+    monkeypatch.setattr(system, "update_discriminator", of_discriminator)
+    monkeypatch.setattr(system, "update_generator", of_generator)
     system.step(first_batch(people_url, 20))
     (real, fake), (target, drawn) = given
     assert real.shape == (4, 3, *SIZE)
@@ -277,11 +278,14 @@ def test_a_run_reports_the_measures_of_transfer_and_draws_it(trained: Path, peop
 
 def test_a_set_without_pairs_is_one_error_before_training(tmp_path: Path, people_url: str) -> None:
     lonely = pack_people(tmp_path / "lonely", images=1)
+    small = ("run.name=pg2", "data.batch=4", "data.lanes=2", "images_per_pair=2")
     with pytest.raises(
         DataError, match=r"first 9 images of split train no two show one person .*several images of each person"
     ):
-        build_system(config(lonely, tmp_path), CPU, World())
-    assert isinstance(build_system(config(people_url, tmp_path), CPU, World()), PG2)
+        preflight(config(lonely, tmp_path, *small), "test")
+    assert not (tmp_path / "pg2").exists(), "no run is claimed"
+    preflight(config(people_url, tmp_path, *small), "test")
+    assert (tmp_path / "pg2").exists()
 
 
 def test_measures_do_not_depend_on_the_search_seeing_labels(trained: Path, people_url: str) -> None:
@@ -313,7 +317,7 @@ def test_the_baseline_is_of_dpigs_size(ours: str, published: str) -> None:
         ("images_per_pair=3", "images_per_pair=3 must divide the images of each worker, here 20 of data.batch=20"),
         ("data.augment.brightness=0.5", "use flip only"),
         ("networks.image={channels: 1, height: 32, width: 16}", "people are in colour"),
-        ("networks.image={channels: 3, height: 34, width: 18}", "networks.generator changes the image by a factor of 4"),
+        ("networks.generator.blocks=6", "networks.generator changes the image by a factor of 32"),
     ],
 )
 def test_a_configuration_that_cannot_run_is_one_error(override: str, message: str) -> None:

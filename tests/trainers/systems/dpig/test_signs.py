@@ -77,7 +77,7 @@ def test_the_generator_rebuilds_and_passes_for_real(term: str, weights: tuple[st
         reconstruction = -(rebuilt - images).abs().mean()
         return {"adversarial": adversarial, "reconstruction": reconstruction, "both": 20 * reconstruction + adversarial}[term]
 
-    assert gain(system.generator, lambda: system._update_generator(images, system.generator(images, keypoints)), own) > 0
+    assert gain(system.generator, lambda: system.update_generator(images, system.generator(images, keypoints)), own) > 0
 
 
 @pytest.mark.parametrize("half", ["real", "rebuilt", "both"])
@@ -92,7 +92,7 @@ def test_the_discriminator_of_stage_one_tells_real_from_rebuilt_images(half: str
         real, fake = torch.sigmoid(of_real).log().mean(), (1 - torch.sigmoid(of_fake)).log().mean()
         return {"real": real, "rebuilt": fake, "both": real + fake}[half]
 
-    assert gain(system.discriminator, lambda: system._update_discriminator(images, rebuilt), own) > 0
+    assert gain(system.discriminator, lambda: system.update_discriminator(images, rebuilt), own) > 0
 
 
 def test_the_pose_autoencoder_comes_nearer_to_its_input() -> None:

@@ -50,7 +50,7 @@ def test_stage_one_minimises_weighted_l1_and_adversarial_loss(
     images, keypoints = normalised(first_batch(people_url, 4)["image"]), first_batch(people_url, 4)["keypoints"]
     rebuilt = system.generator(images, keypoints)
     losses = captured(system.generator, monkeypatch)
-    scalars = system._update_generator(images, rebuilt)
+    scalars = system.update_generator(images, rebuilt)
     l1 = (rebuilt - images).abs().mean()
     expected = 7 * l1
     if adversarial:
@@ -66,7 +66,7 @@ def test_a_player_leaves_no_gradient_in_the_other(trained_dpig: Path, people_url
     """A gradient that stays would reach the other's next step, or, on several workers, an all-reduce that nobody waits for."""
     one, two = appearance(people_url, tmp_path), mapping(people_url, trained_dpig)
     images, keypoints = normalised(first_batch(people_url, 4)["image"]), first_batch(people_url, 4)["keypoints"]
-    one._update_generator(images, one.generator(images, keypoints))
+    one.update_generator(images, one.generator(images, keypoints))
     two._update_mappings(6)
     for player in (one.discriminator, two.critics):
         assert all(parameter.grad is None for parameter in player.network.parameters())
@@ -86,7 +86,7 @@ def test_the_discriminator_of_stage_one_minimises_half_its_cross_entropy(
     system = appearance(people_url, tmp_path)
     images, fake = torch.rand(4, 3, *SIZE), torch.rand(4, 3, *SIZE)
     losses = captured(system.discriminator, monkeypatch)
-    scalars = system._update_discriminator(images, fake)
+    scalars = system.update_discriminator(images, fake)
     of_real, of_fake = system.discriminator.network(images, fake)
     expected = discriminator_loss(of_real, of_fake).item() / 2
     assert losses[0].item() == pytest.approx(expected, rel=1e-5)
@@ -138,7 +138,7 @@ def test_rebuilt_images_are_judged_with_real_ones_where_statistics_are_joint(
     assert not torch.allclose(alone, together, atol=1e-4)
     assert torch.allclose(network(images, rebuilt)[1], expected, atol=1e-5)
     losses = captured(system.generator, monkeypatch)
-    system._update_generator(images, rebuilt)
+    system.update_generator(images, rebuilt)
     assert losses[0].item() == pytest.approx(0.1 * generator_loss(expected).item(), rel=1e-3)
 
 

@@ -58,11 +58,11 @@ def test_generator_and_discriminator_change_their_own_weights_only(people_url: s
     images, keypoints = torch.rand(4, 3, *SIZE), first_batch(people_url, 4)["keypoints"]
     rebuilt = system.generator(images, keypoints)
     generator, critic = weights(system, "generator"), weights(system, "discriminator")
-    system._update_discriminator(images, rebuilt.detach())
+    system.update_discriminator(images, rebuilt.detach())
     assert torch.equal(generator, weights(system, "generator"))
     assert not torch.equal(critic, weights(system, "discriminator"))
     critic = weights(system, "discriminator")
-    system._update_generator(images, rebuilt)
+    system.update_generator(images, rebuilt)
     assert torch.equal(critic, weights(system, "discriminator"))
     assert not torch.equal(generator, weights(system, "generator"))
 
@@ -372,7 +372,7 @@ def test_a_set_without_keypoints_is_refused(people_url: str, tmp_path: Path) -> 
     [
         ("appearance", "data.augment.crop=2", r"data\.augment\.crop moves images but not their keypoints"),
         ("appearance", "networks.image.channels=1", "people are in colour"),
-        ("appearance", "networks.image.height=36", r"networks\.decoder changes the image by a factor of 8"),
+        ("appearance", "networks.decoder.blocks=7", r"networks\.decoder changes the image by a factor of 64"),
         ("appearance", "networks.encoder.crop=2", r"networks\.encoder\.crop=2 cannot be halved 2 times"),
         ("appearance", "networks.drawing.closing=4", "closing must be odd"),
         ("mapping", "loss.critic_updates=7", r"loss\.critic_updates=7"),

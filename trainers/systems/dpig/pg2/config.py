@@ -4,42 +4,24 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from unbraid.models.dpig.specs import DiscriminatorSpec, DrawingSpec, PosedSpec
-from unbraid.trainers.config.schema import BatchField, DataConfig, ScheduleConfig, Section
-from unbraid.trainers.systems.dpig.sections import PeopleConfig, PeopleNetworks
+from unbraid.models.dpig.specs import PosedSpec
+from unbraid.trainers.config.schema import BatchField, DataConfig, SystemConfig
+from unbraid.trainers.systems.dpig.sections import AdversarialConfig, AdversarialLoss, AdversarialNetworks
 
 
-class NetworksConfig(PeopleNetworks):
+class NetworksConfig(AdversarialNetworks):
     """Sizes of the networks; see :mod:`unbraid.models.dpig.specs` for each field."""
 
-    drawing: DrawingSpec = DrawingSpec()
     generator: PosedSpec = PosedSpec()
-    discriminator: DiscriminatorSpec = DiscriminatorSpec()
 
 
-class LossConfig(Section):
-    """Weights in the generator's loss: ``reconstruction`` · L1 + ``adversarial`` · L_adv; 0 leaves the discriminator out.
+class LossConfig(AdversarialLoss):
+    """As stage I's; in L1, pixels under the target's body mask weigh 1 + ``mask``, all others 1."""
 
-    In L1, pixels under the target's body mask weigh 1 + ``mask``, all others 1. The discriminator comes in at
-    ``adversarial_from``, a share of ``run.updates``.
-    """
-
-    reconstruction: float = Field(20.0, gt=0)
     mask: float = Field(1.0, ge=0)
-    adversarial: float = Field(1.0, ge=0)
-    adversarial_from: float = Field(0.0, ge=0, le=1)
 
 
-class OptimConfig(ScheduleConfig):
-    """Adam for the generator and for its discriminator."""
-
-    lr_generator: float = Field(2e-5, gt=0)
-    lr_discriminator: float = Field(2e-5, gt=0)
-    betas: tuple[float, float] = (0.5, 0.999)
-    halve_every: int = Field(50_000, ge=0)
-
-
-class Config(PeopleConfig):
+class Config(AdversarialConfig):
     """Everything that decides a run of PG².
 
     Attributes:
@@ -55,7 +37,6 @@ class Config(PeopleConfig):
     images_per_pair: Annotated[int, Field(ge=2)] = 16
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
-    optim: OptimConfig = OptimConfig()
 
     def training_fields(self) -> dict[str, BatchField]:
         return {**super().training_fields(), "person": BatchField("integer", ())}
@@ -64,13 +45,20 @@ class Config(PeopleConfig):
         names = ("ssim", "l1", "psnr", "mask_ssim", "ssim_pg2", "mask_ssim_pg2")
         return {f"transfer/{name}": False for name in names}
 
+    def require_inputs(self) -> dict[str, SystemConfig]:
+        """Check that the training split has pairs; a run of PG² starts from no other.
+
+        Raises:
+            DataError: when nobody is seen twice.
+        """
+        from unbraid.trainers.systems.dpig.pg2.pairs import require_pairs
+
+        require_pairs(self.data)
+        return {}
+
     @model_validator(mode="after")
     def _networks_fit(self) -> Self:
-        networks = self.networks
-        if networks.image.channels != 3:
-            raise ValueError(f"networks.image.channels={networks.image.channels}: people are in colour, 3 channels")
-        networks.image.divided(1 << (networks.generator.blocks - 1), "networks.generator")
-        networks.image.divided(1 << len(networks.discriminator.channels), "networks.discriminator")
+        self.networks.image.divided(1 << (self.networks.generator.blocks - 1), "networks.generator")
         return self
 
     @model_validator(mode="after")

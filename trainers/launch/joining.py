@@ -5,6 +5,7 @@ Ray's own client waits for minutes where nothing listens, prints a warning a sec
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -15,6 +16,7 @@ from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.launch.ray_internals import connection_options
 
+log = logging.getLogger("unbraid")
 LISTEN_SECONDS = 8.0
 """For which a head that is just starting is waited for."""
 SPEAK_SECONDS = 5.0
@@ -73,7 +75,6 @@ def fitted(
     fit: Callable[[Mapping[str, float]], Share],
     resources: Callable[[], Mapping[str, float]],
     address: str | None,
-    report: Callable[[str], None],
 ) -> Share:
     """What a run gets of a cluster; nodes that have not joined yet are waited for, with one line that says for what.
 
@@ -97,7 +98,7 @@ def fitted(
             if (is_here and there.get("CPU")) or time.monotonic() > deadline:
                 raise
             if not reported:
-                report(f"waiting up to {RESOURCE_SECONDS:.0f} s for nodes that are still joining: {error}")
+                log.warning("waiting up to %.0f s for nodes that are still joining: %s", RESOURCE_SECONDS, error)
                 reported = True
         time.sleep(1)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import signal
-import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -70,10 +69,6 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
         connect(address)
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201  # beside the progress, which is printed too
-
-
 def require_cluster(config: SystemConfig, address: str | None) -> int:
     """Connect to a cluster, and check that it has the resources that a run asks for; writes nothing.
 
@@ -88,7 +83,7 @@ def require_cluster(config: SystemConfig, address: str | None) -> int:
     run = config.run
     set_controller_timeouts(run.worker_timeout_seconds, None if run.min_workers is None else run.resize_seconds)
     connect(address)
-    return fitted(lambda there: cpus_per_worker(config, there), ray.cluster_resources, address, _say)
+    return fitted(lambda there: cpus_per_worker(config, there), ray.cluster_resources, address)
 
 
 def connect(address: str | None) -> None:

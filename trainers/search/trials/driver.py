@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -68,12 +67,7 @@ def run_campaign(
         os.environ.update(_ENVIRONMENT)
         join(address, runtime_env=_runtime_env(), logging_level=logging.ERROR, log_to_driver=False)
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
-        concurrency = fitted(
-            lambda there: concurrent_trials(campaign, there),
-            ray.cluster_resources,
-            address,
-            lambda text: print(text, file=sys.stderr, flush=True),  # noqa: T201  # above the table
-        )
+        concurrency = fitted(lambda there: concurrent_trials(campaign, there), ray.cluster_resources, address)
         journal.set_status(status="running")
         with tempfile.TemporaryDirectory(prefix="unbraid-tune-") as folder, _stops_at_signals(session.stop):
             _tuner(session, concurrency, folder).fit()

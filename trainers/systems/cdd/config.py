@@ -5,15 +5,13 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from unbraid.models.cdd.specs import CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, halvings
-from unbraid.models.domains import DOMAINS
-from unbraid.models.image_spec import ImageSpec
-from unbraid.trainers.config.schema import BatchField, ScheduleConfig, Section, SystemConfig
+from unbraid.trainers.config.schema import ScheduleConfig, Section
+from unbraid.trainers.paired.config import PairedConfig, PairedNetworks
 
 
-class NetworksConfig(Section):
+class NetworksConfig(PairedNetworks):
     """Sizes, see :mod:`unbraid.models.cdd.specs`."""
 
-    image: ImageSpec = ImageSpec(3, 256, 256)
     parts: RepresentationSpec = RepresentationSpec()
     translator: TranslatorSpec = TranslatorSpec()
     critic: CriticSpec = CriticSpec()
@@ -78,10 +76,9 @@ class OptimConfig(ScheduleConfig):
     betas: tuple[float, float] = (0.5, 0.999)
 
 
-class Config(SystemConfig):
+class Config(PairedConfig):
     """Everything that decides a run of CDD."""
 
-    truth_fields: ClassVar[tuple[str, ...]] = ("label", "x_colour", "y_colour")
     watched: ClassVar[tuple[str, ...]] = ("loss/shared", "loss/autoencoder", "wasserstein/image")
     primary_metric: ClassVar[tuple[str, str] | None] = ("retrieval/shared_recall_1", "cross-domain recall@1 by S")
 
@@ -89,13 +86,6 @@ class Config(SystemConfig):
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.networks.image.shape
-
-    def training_fields(self) -> dict[str, BatchField]:
-        return {domain: BatchField("image", self.image_shape) for domain in DOMAINS}
 
     def measures(self) -> dict[str, bool]:
         both, d = ("", "_x_to_y", "_y_to_x"), ("", "_x", "_y")
@@ -129,8 +119,6 @@ class Config(SystemConfig):
             raise ValueError("loss: autoencoder, image and latent are all 0, which leaves the decoders nothing to learn from")
         if not loss.autoencoder and not loss.encodes_again and not loss.prior and not loss.exclusive:
             raise ValueError("loss: autoencoder, latent, prior and exclusive are all 0, which leaves E nothing to learn from")
-        if self.data.augment.colour:
-            raise ValueError("data.augment: colours of X and Y would change by themselves; use flip and crop, which move both")
         undealt = [share for share in self.shares if share % loss.critic_updates]
         if undealt:
             raise ValueError(

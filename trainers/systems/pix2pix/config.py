@@ -4,18 +4,16 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from unbraid.models.domains import DOMAINS
-from unbraid.models.image_spec import ImageSpec
 from unbraid.models.pix2pix.specs import DiscriminatorSpec, GeneratorSpec, halvings
-from unbraid.trainers.config.schema import BatchField, ScheduleConfig, Section, SystemConfig
+from unbraid.trainers.config.schema import ScheduleConfig, Section
+from unbraid.trainers.paired.config import PairedConfig, PairedNetworks
 
 Direction = Literal["x_to_y", "y_to_x"]
 
 
-class NetworksConfig(Section):
+class NetworksConfig(PairedNetworks):
     """Sizes, see :mod:`unbraid.models.pix2pix.specs`."""
 
-    image: ImageSpec = ImageSpec(3, 256, 256)
     generator: GeneratorSpec = GeneratorSpec()
     discriminator: DiscriminatorSpec = DiscriminatorSpec()
 
@@ -42,10 +40,9 @@ class OptimConfig(ScheduleConfig):
     betas: tuple[float, float] = (0.5, 0.999)
 
 
-class Config(SystemConfig):
+class Config(PairedConfig):
     """Everything that decides a run of pix2pix, which translates in one ``direction``."""
 
-    truth_fields: ClassVar[tuple[str, ...]] = ("label", "x_colour", "y_colour")
     primary_metric: ClassVar[tuple[str, str] | None] = ("translated/l1", "L1 of translations to the true images")
 
     system: Literal["pix2pix"] = "pix2pix"
@@ -53,10 +50,6 @@ class Config(SystemConfig):
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.networks.image.shape
 
     @property
     def source(self) -> str:
@@ -67,9 +60,6 @@ class Config(SystemConfig):
     def target(self) -> str:
         """The domain of the translations."""
         return self.direction[-1]
-
-    def training_fields(self) -> dict[str, BatchField]:
-        return {domain: BatchField("image", self.image_shape) for domain in DOMAINS}
 
     def measures(self) -> dict[str, bool]:
         free = [f"translated/{name}" for name in ("ssim", "l1", "psnr")]
@@ -82,10 +72,4 @@ class Config(SystemConfig):
     def _networks_fit(self) -> Self:
         halvings(self.networks.image)
         self.networks.discriminator.patches(self.networks.image)
-        return self
-
-    @model_validator(mode="after")
-    def _pairs_stay_pairs(self) -> Self:
-        if self.data.augment.colour:
-            raise ValueError("data.augment: colours of X and Y would change by themselves; use flip and crop, which move both")
         return self

@@ -43,7 +43,7 @@ def _try_update(config: SystemConfig, system: System) -> None:
     except ConfigError:
         raise
     except Exception as error:
-        if isinstance(error, NotImplementedError) or "meta" in str(error):
+        if isinstance(error, NotImplementedError) or "meta tensor" in str(error):  # torch raises the one or the other
             return  # a system that reads a number off the device in its update, which says nothing about the configuration
         raise ConfigError(
             f"{config.system} cannot make an update of this configuration: {in_one_line(error, 300)}; layers, image and batch "

@@ -117,20 +117,21 @@ def _drawn(title: str, draw: Callable[..., Any], study: optuna.Study, panels: in
         draw: one of Optuna's plotting functions.
         panels: beside each other in it.
     """
-    from matplotlib import pyplot
+    from matplotlib import pyplot, rc_context
 
-    draw(study, **arguments)
-    figure = pyplot.gcf()
-    figure.set_size_inches(max(WIDTH, 2.6 * panels), HEIGHT)
-    for panel in figure.axes:
-        for place in ("left", "center"):
-            panel.set_title("", loc=place)
-        _place_legend(panel)
-    figure.suptitle(title, fontsize=12, y=1.0)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white", bbox_inches="tight")
-    pyplot.close("all")
-    return title, buffer.getvalue()
+    with rc_context():  # Optuna sets a style for the whole process
+        draw(study, **arguments)
+        figure = pyplot.gcf()
+        figure.set_size_inches(max(WIDTH, 2.6 * panels), HEIGHT)
+        for panel in figure.axes:
+            for place in ("left", "center"):
+                panel.set_title("", loc=place)
+            _place_legend(panel)
+        figure.suptitle(title, fontsize=12, y=1.0)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, facecolor="white", bbox_inches="tight")
+        pyplot.close("all")
+        return title, buffer.getvalue()
 
 
 def _place_legend(panel: Any) -> None:

@@ -88,7 +88,7 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     from unbraid.datasets.store.lease import HOLDER, Lease
     from unbraid.trainers.errors import RunError
     from unbraid.trainers.launch.preflight import check_inputs
-    from unbraid.trainers.search.campaign.checks import corner_config
+    from unbraid.trainers.search.campaign.checks import check_trials, corner_config
     from unbraid.trainers.search.campaign.journal import Journal
     from unbraid.trainers.search.report.page import PAGE_KEY, write_report
     from unbraid.trainers.search.report.table import LiveTable
@@ -96,6 +96,7 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
 
     corner = corner_config(campaign)
     check_inputs(corner)
+    check_trials(campaign)
     Journal.check(campaign)
     busy = f"campaign {campaign.name} is being run by {HOLDER}: stop that one, or give this one another name"
     store = open_below(campaign.storage, campaign.name, create=True)

@@ -230,7 +230,7 @@ class EndConditions:
             stopped = UnsavedError("stopped as asked, before a worker had started")
             raise RunError(str(stopped)) from stopped
         if self._lease.seconds_since_stop > STOP_SECONDS:
-            stopped = UnsavedError(f"stopped as asked; no checkpoint was complete within {STOP_SECONDS:.0f} s")
+            stopped = UnsavedError(f"stopped as asked; the workers did not end within {STOP_SECONDS:.0f} s")
             raise RunError(str(stopped)) from stopped
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from torch import Tensor
 
 from tests.cluster.commands.test_tune import write
 from tests.trainers.systems.infogan.test_system import TINY
@@ -20,6 +21,7 @@ from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_config, read_run
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.reading import read_campaign
+from unbraid.trainers.systems.infogan.system import InfoGAN
 
 
 @pytest.fixture(autouse=True)
@@ -191,3 +193,18 @@ def test_a_packing_to_a_place_that_holds_something_else(tmp_path: Path) -> None:
     before = contents(place)
     require_refused(unbraid(*packing, "--force"), "holds 1 tars that are no part of this set")
     assert contents(place) == before
+
+
+def test_a_campaign_whose_trials_cannot_make_an_update(
+    tmp_path: Path, digits_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without this check each of its trials would be claimed, and fail by itself."""
+
+    def refuses_high_rates(system: InfoGAN, real: Tensor) -> object:
+        rate = system.optimizers["generator"].param_groups[0]["lr"]
+        return real @ real.new_empty(3, 5) if rate > 5e-3 else {}
+
+    monkeypatch.setattr(InfoGAN, "update_discriminator", refuses_high_rates)
+    result = unbraid("tune", write(tmp_path, digits_folder))
+    require_refused(result, "space: at the corner loss.info_categorical=10.0, optim.lr_generator=0.01: infogan cannot make")
+    assert not (tmp_path / "campaigns").exists()

@@ -133,7 +133,7 @@ def test_a_trials_attempt_leaves_ray_to_tune(store: Store, alive: Callable[[], o
     ("held", "cause", "message"),
     [
         (lease(superseded_by="job-2"), SupersededError, "this run has been taken over: job-2 trains it now"),
-        (lease(seconds_since_stop=1000), UnsavedError, "stopped as asked; no checkpoint was complete within 25 s"),
+        (lease(seconds_since_stop=1000), UnsavedError, "stopped as asked; the workers did not end within 25 s"),
         (lease(stop_requested=True), UnsavedError, "stopped as asked, before a worker had started"),
     ],
 )

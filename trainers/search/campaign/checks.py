@@ -45,6 +45,25 @@ def corner_config(campaign: Campaign, params: Params | None = None) -> SystemCon
     return campaign.trial_config(next(corners(campaign.space)) if params is None else params, 0, "corner")
 
 
+def check_trials(campaign: Campaign) -> None:
+    """Build the systems of the lowest and of the highest corner without their weights, make an update, and see the disk.
+
+    Raises:
+        ConfigError: when one cannot be built, naming the corner.
+        CheckpointError: when the disk is too small for a trial's checkpoints.
+    """
+    from unbraid.datasets.store import open_below
+    from unbraid.trainers.launch.building import check_system  # torch, which reading a campaign needs for nothing else
+
+    every = list(corners(campaign.space))
+    for params in (every[0], every[-1]):
+        try:
+            check_system(corner_config(campaign, params), open_below(campaign.storage, campaign.name))
+        except ConfigError as error:
+            corner = ", ".join(f"{path}={value}" for path, value in params.items())
+            raise ConfigError(f"space: at the corner {corner}: {error}") from None
+
+
 def label_reading_metrics(campaign: Campaign) -> list[str]:
     """The metrics of objectives and scheduler that read labels."""
     measures = corner_config(campaign).measures()

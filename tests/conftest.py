@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from tests.trainers.systems.pairs import cdd_config, pack_coloured_digits
 from tests.trainers.systems.people import pack_people, run, stage_config
+from unbraid.cluster.local import processes
 from unbraid.cluster.local.services import FOLDER_VARIABLE, LocalServices
 from unbraid.datasets.shards.index import Index, write_index
 from unbraid.datasets.shards.tar import write_shard
@@ -43,6 +44,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices
     os.environ.update(local.environment())
     os.environ[FOLDER_VARIABLE] = str(local.folder)
     yield local
+    processes.STOP_SECONDS = 4.0  # what these leave behind, nobody reads
     local.down(report=lambda text: None)
     os.environ.clear()
     os.environ.update(before)

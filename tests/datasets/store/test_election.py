@@ -26,7 +26,7 @@ DEAD = f"lease/00000001.{0:032x}.claim"
 def store(request: pytest.FixtureRequest, play: Play, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(lease_module, "RENEW_SECONDS", 0.1)
     monkeypatch.setattr(lease_module, "EXPIRY_SECONDS", 3.0)
-    monkeypatch.setattr(lease_module, "ELECTION_SECONDS", 1.0)
+    monkeypatch.setattr(lease_module, "ELECTION_SECONDS", 0.5)
     server = play(*[played.UNCONDITIONAL] * (request.param == "refused"))
     server.honours_conditions = False
     return open_store(URL)
@@ -44,7 +44,7 @@ def test_a_place_is_claimed_and_what_is_lost_is_said_once(store: Store, said: li
             Lease.acquire(open_store(URL), BUSY, on_wait=lambda message: None)
     (message,) = said
     assert "no conditional writes" in message
-    assert "the first by name goes on after 1 s; a launch that stalls for longer than that may not be noticed" in message
+    assert "the first by name goes on after 0.5 s; a launch that stalls for longer than that may not be noticed" in message
     with Lease.acquire(open_store(URL), BUSY, on_wait=said.append) as second:
         assert second.generation == 2
         assert [key for key in store.keys("lease/") if key.startswith("lease/00000001")] == []

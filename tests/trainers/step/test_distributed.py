@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import start_processes
 
+from tests.trainers.step.processes import run_processes
 from tests.trainers.systems.infogan.test_system import TINY
 from tests.trainers.systems.pairs import cdd_config, pix2pix_config
 from tests.trainers.systems.people import stage_config
@@ -64,7 +64,7 @@ def trained(folder: Path, world_size: int, rank: int) -> dict[str, Tensor]:
 
 
 def spawn(folder: Path, world_size: int, url: str, batch_norm: str) -> None:
-    start_processes(train_share, args=(world_size, str(folder), url, batch_norm), nprocs=world_size)
+    run_processes(train_share, (world_size, str(folder), url, batch_norm), world_size)
 
 
 def disagreement(alone: dict[str, Tensor], shared: dict[str, Tensor]) -> dict[str, float]:
@@ -199,7 +199,7 @@ def check_workers_are_one(config: SystemConfig, folder: Path, workers: int) -> N
     """Statistics of the global batch."""
     for world_size in (1, workers):
         arguments = (world_size, str(folder), config.model_dump(mode="json"))
-        start_processes(train_configured, args=arguments, nprocs=world_size)
+        run_processes(train_configured, arguments, world_size)
     alone, shared, other = (trained(folder, *who) for who in ((1, 0), (workers, 0), (workers, 1)))
     assert all(torch.equal(shared[name], other[name]) for name in shared)
     apart = movement_apart(build_system(config, torch.device("cpu"), World()), alone, shared)
@@ -226,7 +226,7 @@ def test_workers_of_dpig_end_with_the_weights_of_one(
 def test_two_workers_fit_the_gaussian_of_one(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
     config = stage_config("mapping", people_url, trained_dpig, "kind=gaussian", "data.augment.brightness=0.2")
     for world_size in (1, 2):
-        start_processes(train_configured, args=(world_size, str(tmp_path), config.model_dump(mode="json")), nprocs=world_size)
+        run_processes(train_configured, (world_size, str(tmp_path), config.model_dump(mode="json")), world_size)
     alone, shared, other = (trained(tmp_path, *who) for who in ((1, 0), (2, 0), (2, 1)))
     assert alone["moments.foreground.count"] == UPDATES * config.data.batch
     fitted = [name for name in alone if name.startswith(("mappings.", "moments."))]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import start_processes
 
+from tests.trainers.step.processes import run_processes
 from tests.trainers.systems.infogan.test_system import TINY
 from tests.trainers.systems.pairs import cdd_config, pix2pix_config
 from tests.trainers.systems.people import stage_config
@@ -68,7 +68,7 @@ def reports(
     threads = torch.get_num_threads()
     measure(0, 1, str(folder), contents)
     torch.set_num_threads(threads)
-    start_processes(measure, args=(2, str(folder), contents), nprocs=2)
+    run_processes(measure, (2, str(folder), contents), 2)
 
     def read(name: str, ranks: str) -> Scores:
         found: Scores = torch.load(folder / f"{name}-{ranks}.pt", weights_only=True)
@@ -106,4 +106,4 @@ def gather(rank: int, world_size: int, folder: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_parts_of_all_ranks_come_in_the_order_of_one(workers: int, tmp_path: Path) -> None:
-    start_processes(gather, args=(workers, str(tmp_path)), nprocs=workers)
+    run_processes(gather, (workers, str(tmp_path)), workers)

@@ -47,11 +47,12 @@ def systems(url: str, storage: Path) -> list[SystemConfig]:
 
 
 def test_every_player_of_every_system_gets_the_scheduled_rate(tmp_path: Path) -> None:
-    """The factor that an update is made with: of updates 0 to 6 of 8, halved every 2, falling from the fourth on."""
+    """The factor that an update is made with: of updates 0, 2 and 5 of 8, halved every 2, falling from the fourth on."""
     for config in systems("nowhere", tmp_path):
         system = build_system(config, META, World())
         first = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in system.optimizers.items()}
-        for factor in (1, 1, 0.5, 0.5, 0.25 * 1, 0.25 * 0.75, 0.125 * 0.5):
+        for update, factor in ((0, 1), (2, 0.5), (5, 0.25 * 0.75)):
+            system.updates = update
             system.step(meta_batch(config))
             for name, optimizer in system.optimizers.items():
                 rates = [group["lr"] for group in optimizer.param_groups]

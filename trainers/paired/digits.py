@@ -15,7 +15,8 @@ INKED, BARE = 0.95, 0.05
 FAINTEST = 1 / 255
 """Brightness of the darkest digit that can be seen."""
 SIDE = 32
-STEPS, BATCH, RATE = 800, 100, 2e-3
+STEPS, EPOCHS, BATCH, RATE = 800, 60, 100, 2e-3
+"""Updates of the classifier, at most, and times that it sees a small set."""
 READER_SEED = 1998
 READ, READ_AT_ONCE = 10_000, 500
 """Training pairs whose digits a classifier learns, and how many of them are read at a time."""
@@ -99,8 +100,9 @@ def train_reader(ink: Tensor, labels: Tensor) -> DigitReader:
         torch.manual_seed(READER_SEED)
         reader = DigitReader().to(ink.device)
         adam = torch.optim.Adam(reader.parameters(), RATE)
-        rate = torch.optim.lr_scheduler.OneCycleLR(adam, 2 * RATE, total_steps=STEPS)
-        for _ in range(STEPS):
+        steps = min(STEPS, -(-EPOCHS * len(ink) // BATCH))
+        rate = torch.optim.lr_scheduler.OneCycleLR(adam, 2 * RATE, total_steps=steps)
+        for _ in range(steps):
             rows = torch.randint(len(ink), (BATCH,)).to(ink.device)
             loss = F.cross_entropy(reader(_moved(ink[rows])), labels[rows])
             adam.zero_grad()

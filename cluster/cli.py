@@ -11,11 +11,19 @@ from unbraid.cluster.commands.discovery import FolderGroup
 from unbraid.cluster.local.services import ServiceError
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.untrusted.terminal import protect_terminal
-from unbraid.trainers.errors import TrainingError
+from unbraid.trainers.errors import DivergenceError, TrainingError
+
+
+class Diverged(click.ClickException):
+    """A run that has diverged: an exit status of its own, because no repetition of the command helps."""
+
+    exit_code = DivergenceError.EXIT_STATUS
 
 
 class CommandLine(FolderGroup):
-    """Reports a user's mistake as one message with exit status 1, and Ctrl-C with 130; a bug keeps its traceback.
+    """Reports a user's mistake as one message with exit status 1, a run that has diverged with 3, Ctrl-C with 130.
+
+    A bug keeps its traceback.
 
     Whatever a command prints, text that strangers wrote included, reaches the terminal without control characters.
     """
@@ -30,7 +38,8 @@ class CommandLine(FolderGroup):
         try:
             return super().invoke(ctx)
         except (TrainingError, DataError, ServiceError) as error:
-            raise click.ClickException(str(error)) from None
+            diverged = isinstance(error.__cause__, DivergenceError)
+            raise (Diverged if diverged else click.ClickException)(str(error)) from None
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(130)

@@ -23,11 +23,22 @@ class CheckpointError(TrainingError):
 
 
 class DivergenceError(TrainingError):
-    """Training that produced a number which is not finite; continuing would only repeat it."""
+    """Training whose numbers say that nothing is learnt any more; continuing would only repeat it."""
+
+    EXIT_STATUS = 3
+    """Of a command that ends by it."""
+
+
+class CollapseError(DivergenceError):
+    """Adversaries that no longer learn from each other."""
 
 
 class RunError(TrainingError):
     """A run that ended before its budget; the message says why and how to continue."""
+
+
+class RepeatedLossError(TrainingError):
+    """Workers that die of the same cause again and again, without a new checkpoint between."""
 
 
 class SupersededError(TrainingError):
@@ -42,7 +53,16 @@ class UnsavedError(StoppedError):
     """Training that stopped because it was asked to, without a checkpoint of its last update."""
 
 
-FATAL = (DataError, ConfigError, CheckpointError, DivergenceError, SupersededError, StoppedError)
+FATAL = (
+    DataError,
+    ConfigError,
+    CheckpointError,
+    CollapseError,
+    DivergenceError,
+    RepeatedLossError,
+    SupersededError,
+    StoppedError,
+)
 """Errors that would happen again if the same training were repeated."""
 
 

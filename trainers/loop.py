@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -15,9 +16,10 @@ from unbraid.datasets.store import Store
 from unbraid.datasets.stream.stream import Position, SampleStream
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.data import EvaluationData, open_stream, to_device
-from unbraid.trainers.errors import CheckpointError, StoppedError
+from unbraid.trainers.errors import CheckpointError, CollapseError, DivergenceError, StoppedError
 from unbraid.trainers.monitor.clock import Clock
-from unbraid.trainers.monitor.divergence import read_scalars
+from unbraid.trainers.monitor.divergence import explain, read_scalars
+from unbraid.trainers.monitor.judge import Finding
 from unbraid.trainers.monitor.rates import Rates
 from unbraid.trainers.runs.checkpoint import Checkpoints, Newest, expected_bytes, load_system_state, system_state
 from unbraid.trainers.runs.checkpoint_writer import CheckpointWriter
@@ -26,7 +28,10 @@ from unbraid.trainers.runs.monitor import RunMonitor
 from unbraid.trainers.runs.open import require_same_set
 from unbraid.trainers.runs.record import REPORT_KEY, read_run_or_none, write_run
 from unbraid.trainers.runs.recorder import Recorder, SilentRecorder, StorageRecorder
+from unbraid.trainers.runs.rollback import rolled_back_to
+from unbraid.trainers.runs.watch import Watch
 from unbraid.trainers.step.distributed import World, on_main, share_buffers
+from unbraid.trainers.step.schedule import is_due
 from unbraid.trainers.system import Measures, Scalars, System, build_system, evaluate, figures, preview
 
 Listener = Callable[[Mapping[str, Any]], None]
@@ -84,8 +89,10 @@ class Training:
     listener: Listener
     rates: Rates
     clock: Clock
+    watch: Watch
     starts: int
     lost_updates: int
+    is_best: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -93,18 +100,29 @@ class Training:
         return self.system.updates >= self.config.run.updates or self.clock.is_over
 
     def log(self, scalars: Scalars) -> None:
-        """Record the update's scalars, and rates since the last line."""
+        """Record the update's scalars, and rates since the last line, and judge them on rank 0: gradients are the same on all.
+
+        Raises:
+            DivergenceError: when the run has diverged or collapsed.
+        """
         step = self.system.updates
-        if not _due(step, self.config.run.log_every) and step != self.config.run.updates:
+        if not is_due(step, self.config.run.log_every) and step != self.config.run.updates:
             return
-        losses, rates = read_scalars(scalars, step), self.rates.read(step)
+        losses, rates = read_scalars(scalars), self.rates.read(step)
         self.clock.look()
-        self.listener(self.recorder.scalars(step, losses | rates | self._status() if self.world.is_main else rates))
+        if not self.world.is_main:
+            self.listener({"step": step, **rates})
+            return
+        finding = self.watch.judge.read({"step": step, **losses})
+        if all(map(math.isfinite, losses.values())):
+            self.listener(self.recorder.scalars(step, losses | rates | self._status()))
+        if finding is not None:
+            self.end_by(finding)
 
     def show(self) -> None:
         """Draw what the model makes of inputs that never change; on rank 0, delivered in the background."""
         run, step = self.config.run, self.system.updates
-        if self.is_over or not self.world.is_main or not (_due(step, run.preview_every) or self._measures_are_due):
+        if self.is_over or not self.world.is_main or not (is_due(step, run.preview_every) or self._measures_are_due):
             return
         self.recorder.pictures(step, self._preview(), "preview")
 
@@ -114,6 +132,7 @@ class Training:
             return None
         started = time.monotonic()
         line = self._record(self._measures(self.config.data.validation_split), "evaluation")
+        self.is_best = self.watch.add_measures(line)
         self.rates.leave_out_time(started)
         return line
 
@@ -123,8 +142,9 @@ class Training:
             return
         self.monitor.require_lease()
         asked = self.monitor.take_checkpoint_request()
-        if asked or _due(self.system.updates, self.config.run.checkpoint_every):
+        if asked or self.is_best or is_due(self.system.updates, self.config.run.checkpoint_every):
             self._save()
+        self.is_best = False
         if asked:
             self._handle_request()
 
@@ -159,12 +179,28 @@ class Training:
         lines = self.recorder.lines()
         self.store.put(REPORT_KEY, write_report(self.config, step, lines, scores, previews | explained))
         self.writer.wait()
-        write_run(self.store, {"step": step, "evaluation": scores, "evaluation_split": data.reported_split})
+        kept = vars(self.watch.kept(self.writer.checkpoints.steps()))
+        verdict = {"evaluation": scores, "nothing_learnt": self.config.nothing_learnt(scores)}
+        write_run(self.store, {"step": step, **verdict, "evaluation_split": data.reported_split, "checkpoints": kept})
+
+    def end_by(self, finding: Finding) -> NoReturn:
+        """Record why the run has to end, and end it.
+
+        Raises:
+            DivergenceError: always, naming the checkpoint to go on from.
+        """
+        self.writer.wait()
+        kept = self.watch.kept(self.writer.checkpoints.steps())
+        message = explain(self.config, finding, kept.good)
+        self.recorder.event(finding.kind, message)
+        self.recorder.flush()
+        write_run(self.store, {"diverged": {**vars(finding), "good": kept.good or 0}, "checkpoints": vars(kept)})
+        raise (CollapseError if finding.kind == "collapsed" else DivergenceError)(f"{finding.kind}: {message}")
 
     @property
     def _measures_are_due(self) -> bool:
         run, step = self.config.run, self.system.updates
-        return _due(step, run.evaluate_every) or step in run.evaluate_at
+        return is_due(step, run.evaluate_every) or step in run.evaluate_at
 
     def _measures(self, split: str) -> Measures:
         share_buffers(self.system.networks, self.world)
@@ -183,7 +219,11 @@ class Training:
     def _save(self, must: bool = False) -> None:
         self.recorder.flush(must)  # first: a run that goes on from here finds its metrics up to here
         state = system_state(self.system) | {"position": vars(self.stream.position)}
-        self.writer.save(self.system.updates, state)
+        step = self.system.updates
+        try:
+            self.writer.save(step, state)
+        except DivergenceError as error:
+            self.end_by(Finding("diverged", str(error), step, step))
 
     def _handle_request(self) -> None:
         """Complete the checkpoint that was asked for, then stop, or wait for the end of a node that will be taken away.
@@ -228,6 +268,7 @@ def _opened(
         if newest.state is not None:
             load_system_state(system, newest.state)
             position = _position(newest.state)
+        system.lower_rates(rolled_back_to(store), config.divergence.rate_factor)
         recorder: Recorder = StorageRecorder(store, system.updates, guard) if world.is_main else SilentRecorder()
         opened.enter_context(recorder)
         on_event = partial(recorder.event, "checkpoint")
@@ -237,10 +278,16 @@ def _opened(
         if world.is_main:
             _tell_where_it_begins(newest, checkpoints, recorder)
         rates, clock = Rates(stream, config.data.batch, system.updates), Clock(run.minutes, world)
-        lost = newest.lost_updates
-        yield Training(
-            config, store, world, device, system, stream, recorder, writer, monitor, listener, rates, clock, starts, lost
-        )
+        watch = Watch(config, recorder.lines())
+        checkpoints.protected = lambda steps: watch.kept(steps).steps
+        training = Training(
+            config=config, store=store, world=world, device=device, system=system, stream=stream, recorder=recorder,
+            writer=writer, monitor=monitor, listener=listener, rates=rates, clock=clock, watch=watch, starts=starts,
+            lost_updates=newest.lost_updates,
+        )  # fmt: skip
+        if watch.finding is not None:
+            training.end_by(watch.finding)  # it has recorded lines by which it should have ended
+        yield training
 
 
 def _newest(checkpoints: Checkpoints, world: World) -> Newest:
@@ -293,10 +340,5 @@ def _note_start(store: Store, data_digest: str) -> int:
     """
     require_same_set(store, data_digest)
     starts = (read_run_or_none(store) or {}).get("starts", 0) + 1
-    write_run(store, {"status": "running", "data_digest": data_digest, "starts": starts})
+    write_run(store, {"status": "running", "data_digest": data_digest, "starts": starts, "diverged": None})
     return starts
-
-
-def _due(step: int, every: int) -> bool:
-    """Whether something that is done every so many updates is done now; 0 is never."""
-    return every > 0 and step % every == 0

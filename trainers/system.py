@@ -14,7 +14,7 @@ Nothing lists systems: a folder with these files is one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from importlib import import_module
 from typing import Any, Protocol
@@ -34,11 +34,6 @@ Measures = dict[str, float]
 """By name, such as ``code/accuracy``."""
 Pictures = dict[str, Tensor]
 """Grids (3, H, W) uint8 on the CPU, by name."""
-
-DISCRIMINATOR_LOSS = "loss/d"
-REAL_DEVIATION, FAKE_DEVIATION = "samples/real_deviation", "samples/fake_deviation"
-"""Scalars of ``step`` that collapse detection reads where a system has them: the cross-entropy of a discriminator, and standard
-deviations over a batch of real and of generated samples."""
 
 
 class Model(Protocol):
@@ -76,8 +71,15 @@ class System(Protocol):
         """What has been learnt so far; it shares its networks with the system."""
         ...
 
+    def lower_rates(self, steps: Sequence[int], factor: float) -> None:
+        """Multiply the learning rates by a factor once more from each of these steps on."""
+        ...
+
     def step(self, batch: Batch) -> Scalars:
-        """One update of every player on this rank's share of a batch."""
+        """One update of every player on this rank's share of a batch.
+
+        Where its scalars are read (``run.log_every``), they hold ``gradient_norm/NAME`` and ``update_norm/NAME`` of players.
+        """
         ...
 
 

@@ -20,6 +20,13 @@ kube_option = click.option("--kube", is_flag=True, help="On Kubernetes: RayJobs,
 detach_option = click.option("--detach", is_flag=True, help="Print the job's name and return, without following the job.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
+nightly_option = click.option(
+    "--fail-if-nothing-learnt",
+    "must_learn",
+    is_flag=True,
+    help="Exit 1 where the measures say so: for jobs that nobody watches.",
+)
+
 runs_storage_option = click.option(
     "--storage", default="runs", show_default=True, help="Folder or s3:// prefix that holds runs."
 )

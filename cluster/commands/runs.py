@@ -76,8 +76,9 @@ def show(run: str, storage: str, as_json: bool) -> None:
     use_local_services()
     from unbraid.trainers.runs.checkpoint import complete_steps
     from unbraid.trainers.runs.events import read_events
-    from unbraid.trainers.runs.record import REPORT_KEY
+    from unbraid.trainers.runs.record import REPORT_KEY, read_metrics
     from unbraid.trainers.runs.summary import store_of
+    from unbraid.trainers.runs.watch import Watch
 
     summary = _summary(storage, run)
     if as_json:
@@ -86,8 +87,10 @@ def show(run: str, storage: str, as_json: bool) -> None:
     store = store_of(summary)
     lines = status_lines(summary)
     lines += [f"  {name} {value:.4f}" for name, value in summary.evaluation.items()]
+    lines += [f"nothing was learnt: {summary.nothing_learnt}"] if summary.nothing_learnt else []
     if steps := complete_steps(store):
-        lines.append(f"checkpoints: {' '.join(f'step-{step}' for step in steps)}")
+        kept = Watch(summary.config, read_metrics(store)).kept(steps)
+        lines.append(f"checkpoints: {' '.join(kept.label(step) for step in steps)}")
     lines += event_lines(read_events(store))
     if store.exists(REPORT_KEY):
         lines.append(f"report: {summary.url}/{REPORT_KEY}")
@@ -230,12 +233,9 @@ def _cells(run: Summary) -> tuple[str, ...]:
 
 def _primary_metric(run: Summary) -> str:
     """Format what the run scored on its main measure; "" before it was evaluated."""
-    primary_metric = run.config.primary_metric
-    return (
-        f"{primary_metric[1]} {run.evaluation[primary_metric[0]]:.4f}"
-        if primary_metric and primary_metric[0] in run.evaluation
-        else ""
-    )
+    metric = run.config.primary_metric
+    measured = f"{metric.words} {run.evaluation[metric.name]:.4f}" if metric and metric.name in run.evaluation else ""
+    return f"{measured}, nothing learnt" if run.nothing_learnt else measured
 
 
 def _setting(run: Summary, key: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unbraid.cluster.commands.meaning import requested_runs
-from unbraid.cluster.commands.options import overrides_argument, ray_address_option
+from unbraid.cluster.commands.options import nightly_option, overrides_argument, ray_address_option
 from unbraid.cluster.commands.stopping import StopSignals, newest_checkpoint
 from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
 from unbraid.datasets.passwords import without_password
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--debug", is_flag=True, help="Train in this process, without Ray: breakpoints work.")
 @click.option("--from", "start_from", metavar="step-N", help="Go back to a checkpoint, also with other rates; 0 begins again.")
 @ray_address_option
+@nightly_option
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
 def train(
     preset: str | None,
@@ -37,6 +38,7 @@ def train(
     debug: bool,
     start_from: str | None,
     address: str | None,
+    must_learn: bool,
     dry_run: bool,
 ) -> None:
     """Train a preset. The same command, repeated, goes on with the same run.
@@ -75,6 +77,8 @@ def train(
         if stage:
             click.echo(f"stage {number} of {len(configs)}: {stage}")
         train_run(config, debug, address or os.environ.get("RAY_ADDRESS") or local_address, step, stage)
+        if must_learn:
+            _require_learnt(config)
 
 
 def train_run(config: SystemConfig, debug: bool, address: str | None, start_from: int | None = None, stage: str = "") -> None:
@@ -91,6 +95,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
     from unbraid.trainers.launch.preflight import check_run, is_finished
     from unbraid.trainers.runs.going_back import FREE, check_going_back, require_nothing_lost
     from unbraid.trainers.runs.open import moved_set, open_run
+    from unbraid.trainers.runs.rollback import require_not_diverged
 
     assert config.run.name is not None
     inputs = check_run(config, () if start_from is None else FREE)
@@ -106,6 +111,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
         return
     if start_from is None:
         require_nothing_lost(store)
+        require_not_diverged(store, config)
     check_system(config, store)
     with (
         _claimed(config, inputs, debug, address, start_from) as lease,
@@ -122,17 +128,10 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
 def _train(config: SystemConfig, store: Store, debug: bool, address: str | None, lease: Lease, signals: StopSignals) -> None:
     """Train a run that is claimed; one that is stopped ends the command, which says what is saved."""
     from unbraid.trainers.errors import StoppedError, UnsavedError
-    from unbraid.trainers.launch.here import train_here
-    from unbraid.trainers.launch.ray_train import train_on_ray
-    from unbraid.trainers.runs.progress import Progress
     from unbraid.trainers.runs.record import write_end
 
-    progress = Progress(config)
     try:
-        if debug:
-            train_here(config, progress, lease)
-        else:
-            train_on_ray(config, address, progress, lease)
+        _train_and_roll_back(config, store, debug, address, lease)
     except KeyboardInterrupt:
         click.echo(f"\nended at once; {newest_checkpoint(store)}", err=True)
         sys.exit(130)
@@ -144,6 +143,29 @@ def _train(config: SystemConfig, store: Store, debug: bool, address: str | None,
             click.echo(f"{error}; {next_time}", err=True)
             sys.exit(signals.exit_status)
         raise
+
+
+def _train_and_roll_back(config: SystemConfig, store: Store, debug: bool, address: str | None, lease: Lease) -> None:
+    """Train a run to its end; where it diverges and is to go back by itself, again from its last good checkpoint."""
+    from unbraid.trainers.errors import DivergenceError, RunError
+    from unbraid.trainers.launch.here import train_here
+    from unbraid.trainers.launch.ray_train import train_on_ray
+    from unbraid.trainers.runs.progress import Progress
+    from unbraid.trainers.runs.rollback import may_roll_back, roll_back
+
+    progress, over = Progress(config), False
+    while not over:
+        if done := roll_back(store, config):
+            click.echo(f"run {config.run.name} {done}")
+        try:
+            if debug:
+                train_here(config, progress, lease)
+            else:
+                train_on_ray(config, address, progress, lease)
+            over = True
+        except RunError as error:
+            if not isinstance(error.__cause__, DivergenceError) or not may_roll_back(store, config):
+                raise
 
 
 def _more_updates(config: SystemConfig, store: Store, stage: str) -> str:
@@ -189,12 +211,29 @@ def _claimed(
         yield lease
 
 
+def _require_learnt(config: SystemConfig) -> None:
+    """Check that a finished run has learnt something.
+
+    Raises:
+        RunError: when its measures say otherwise.
+    """
+    from unbraid.trainers.errors import RunError
+    from unbraid.trainers.runs.open import open_run
+    from unbraid.trainers.runs.record import read_run
+
+    if read_run(open_run(config.run.storage, str(config.run.name))).get("nothing_learnt"):
+        raise RunError(f"run {config.run.name} has learnt nothing, see above; --fail-if-nothing-learnt calls that a failure")
+
+
 def print_result(config: SystemConfig, store: Store) -> None:
     """Print what a finished run scored on its main measure, and where its report is."""
     from unbraid.trainers.runs.record import REPORT_KEY, read_run
 
-    scores = read_run(store).get("evaluation", {})
-    if config.primary_metric is not None and config.primary_metric[0] in scores:
-        measure, words = config.primary_metric
-        click.echo(f"{words}: {scores[measure]:.4f}")
+    record = read_run(store)
+    scores = record.get("evaluation", {})
+    metric = config.primary_metric
+    if metric is not None and metric.name in scores:
+        click.echo(f"{metric.words}: {scores[metric.name]:.4f}")
     click.echo(f"report: {store.url}/{REPORT_KEY}")
+    if why := record.get("nothing_learnt"):
+        click.echo(f"nothing was learnt: {why}", err=True)

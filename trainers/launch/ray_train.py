@@ -13,7 +13,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from unbraid.datasets.store import Store
-from unbraid.trainers.config.schema import RunConfig, SystemConfig
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.config.sections import RunConfig
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.launch.joining import fitted, join
 from unbraid.trainers.launch.ray_internals import set_controller_timeouts
@@ -58,7 +59,7 @@ def train_on_ray(config: SystemConfig, address: str | None, listener: Listener, 
     conditions = EndConditions(store, launch, lease, None if run.wait_minutes is None else 60 * run.wait_minutes)
     owns_ray = threading.current_thread() is threading.main_thread()  # in a trial it is Tune's, which ends the workers
     for number in count(1):
-        trainer = make_trainer(train_worker, settings, run, store, resources, f"ray-{launch[:8]}-{number}")
+        trainer = make_trainer(train_worker, settings, run, store, resources, f"ray-{launch[:8]}-{number}", launch)
         attempt = Attempt(trainer.fit, follower, conditions, run.name, owns_ray)
         attempt.run()
         if not attempt.lost_controller or follower.waiting or number > run.max_failures or not owns_ray:
@@ -108,12 +109,14 @@ def make_trainer(
     store: Store,
     resources: Mapping[str, float],
     name: str,
+    launch: str,
 ) -> Any:
     """Make a Ray Train trainer; its ``fit`` starts a controller, which starts the workers.
 
     Args:
         worker: run by each worker with ``settings``.
         resources: of each worker.
+        launch: identifier of the launch.
         name: of the folder in the run's storage for Ray's own bookkeeping. Checkpoints are not Ray's, so that all ways of
             launching share them.
     """
@@ -139,7 +142,7 @@ def make_trainer(
             name=name,
             storage_path=store.url,
             failure_config=train.FailureConfig(max_failures=run.max_failures, controller_failure_limit=-1),
-            callbacks=[WorkerLossLog(store.url)],
+            callbacks=[WorkerLossLog(store.url, launch)],
         ),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,9 +18,10 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import Store, open_store
 from unbraid.datasets.threads import WatchedThread
 from unbraid.datasets.untrusted.text import in_one_line
-from unbraid.trainers.errors import RunError, SupersededError, UnsavedError
-from unbraid.trainers.launch.failure import read_failure
+from unbraid.trainers.errors import RepeatedLossError, RunError, SupersededError, UnsavedError
+from unbraid.trainers.launch.failure import read_failure, write_failure
 from unbraid.trainers.launch.ray_internals import PROCESS_GROUP_SHUTDOWN_SECONDS, split_worker_info
+from unbraid.trainers.runs.checkpoint import complete_steps
 from unbraid.trainers.runs.events import event_entry
 from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.runs.telemetry import RayMetrics
@@ -130,6 +132,14 @@ class FitThread:
             self.error = error
 
 
+SAME_DEATHS = 3
+"""A group that has died so often of one cause, without a new checkpoint, does so again."""
+NODE_LOST = ("node was terminated", "node has died", "node is dead", "node was drained", "preempt", "raylet")
+"""What Ray says of workers whose node was lost."""
+_VARYING = re.compile(r"\b(?:0x)?[0-9a-f]*[0-9][0-9a-f]*\b")
+"""Process ids, addresses, sizes."""
+
+
 class RunFollower:
     """Passes a run's metrics on as they appear in its storage. Until the first worker starts, prints what is waited for.
 
@@ -237,17 +247,25 @@ class EndConditions:
 class WorkerLossLog(UserCallback):
     """Writes an event for each lost worker, with rank, node and step. Runs on Ray Train's controller.
 
+    A group that dies of the same cause for the third time, without a new checkpoint between, would die of it for ever: the
+    launch is ended. A node that is lost or taken away is no such cause.
+
     Args:
         url: of the run.
+        launch: identifier of the launch.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, launch: str) -> None:
         self._url = url
+        self._launch = launch
+        self._deaths: list[tuple[str, int]] = []
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Write the events; Ray Train calls this before it replaces the worker group."""
         os.environ[PROCESS_GROUP_SHUTDOWN_SECONDS] = str(SHUTDOWN_SECONDS)
         store = open_store(self._url)
+        with suppress(DataError):  # the storage is away
+            self._end_if_repeated(store, worker_exceptions)
         try:
             lines = read_metrics(store)
             step = lines[-1]["step"] if lines else 0
@@ -255,6 +273,33 @@ class WorkerLossLog(UserCallback):
                 store.put(*event_entry("worker_lost", f"rank {rank}, after update {step}{describe_loss(error)}"))
         except DataError as error:
             print(f"the loss of a worker could not be recorded: {error}", file=sys.stderr)  # noqa: T201
+
+    def _end_if_repeated(self, store: Store, worker_exceptions: dict[int, Exception]) -> None:
+        causes = {cause_of_death(error) for error in worker_exceptions.values()}
+        if None in causes:  # the others have died of that
+            self._deaths.clear()
+            return
+        cause = "; ".join(sorted(map(str, causes)))
+        self._deaths.append((cause, max(complete_steps(store), default=0)))
+        if len(self._deaths) >= SAME_DEATHS and len(set(self._deaths[-SAME_DEATHS:])) == 1:
+            step = self._deaths[-1][1]
+            where = f"the checkpoint of step {step}" if step else "the beginning"
+            error = RepeatedLossError(
+                f"workers have died {SAME_DEATHS} times of the same cause, each time after {where}: {cause}; remove the cause "
+                "(memory: a smaller data.batch or data.prefetch_mb, or more workers), then repeat the command"
+            )
+            failure = RunError(str(error))
+            failure.__cause__ = error
+            write_failure(store, self._launch, failure)
+
+
+def cause_of_death(error: Exception) -> str | None:
+    """What a worker died of, in words that are the same each time; None where its node was lost or taken away."""
+    message = split_worker_info(str(error))[0] or type(error).__name__
+    if any(words in message.lower() for words in NODE_LOST):
+        return None
+    line = in_one_line(message, 600)
+    return _VARYING.sub("…", line)
 
 
 def describe_loss(error: Exception) -> str:

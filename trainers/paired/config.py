@@ -6,7 +6,8 @@ from pydantic import model_validator
 
 from unbraid.models.domains import DOMAINS
 from unbraid.models.image_spec import ImageSpec
-from unbraid.trainers.config.schema import BatchField, Section, SystemConfig
+from unbraid.trainers.config.schema import BatchField, SystemConfig
+from unbraid.trainers.config.section import Section
 
 
 class PairedNetworks(Section):

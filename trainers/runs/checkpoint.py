@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ MANIFEST = "checkpoint.json"
 _MANIFEST_KEY = re.compile(rf"{FOLDER}/step-(?P<step>[0-9]{{8}})/{re.escape(MANIFEST)}")
 _REMEDY = "use the config.yaml stored with that run"
 log = logging.getLogger(__name__)
+MOST_PROTECTED = 2
+"""Checkpoints that are kept beside the newest ones: the best, and the last good one."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -145,11 +147,15 @@ class Checkpoints:
     Args:
         store: of the run.
         keep: number of complete checkpoints that are kept; older ones are removed.
+        protected: chooses those of all complete ones that are not removed either; :data:`MOST_PROTECTED` at most.
     """
 
-    def __init__(self, store: Store, keep: int) -> None:
+    def __init__(
+        self, store: Store, keep: int, protected: Callable[[Sequence[int]], Collection[int]] = lambda steps: ()
+    ) -> None:
         self.store = store
         self.keep = keep
+        self.protected = protected
         # a write that fails is repeated by the caller, with a newer state where there is one, instead of within the request
         self._fast_retry = open_store(store.url, backoff=FAST_RETRY)
 
@@ -165,7 +171,8 @@ class Checkpoints:
         if not isinstance(self.store, FolderStore):
             return
         there = next(folder for folder in (self.store.root, *self.store.root.absolute().parents) if folder.exists())
-        free, wanted = shutil.disk_usage(there).free, (self.keep + 1 - len(self.steps())) * size
+        free = shutil.disk_usage(there).free
+        wanted = (self.keep + MOST_PROTECTED + 1 - len(self.steps())) * size
         if free < wanted:
             raise CheckpointError(
                 f"run.storage: {self.store.root} has {free >> 20} MiB free, but {wanted >> 20} MiB are needed for checkpoints: "
@@ -271,10 +278,16 @@ class Checkpoints:
                 guard()
                 manifest = Manifest(step, path.stat().st_size, sha256, time.time())
                 self._fast_retry.put(f"{_folder(step)}/{MANIFEST}", json.dumps(asdict(manifest)).encode())
-                for old in complete_steps(self._fast_retry)[: -self.keep]:
-                    discard(self._fast_retry, _objects(old))
+                self._remove_old()
             except (DataError, OSError, RuntimeError) as error:
                 raise CheckpointError(self._explain(step, error)) from error
+
+    def _remove_old(self) -> None:
+        steps = complete_steps(self._fast_retry)
+        kept = {*steps[-self.keep :], *self.protected(steps)}
+        for old in steps:
+            if old not in kept:
+                discard(self._fast_retry, _objects(old))
 
     def drop_after(self, step: int) -> None:
         """Remove the checkpoints of later steps, because the run continues differently from this step on."""

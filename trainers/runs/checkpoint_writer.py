@@ -48,7 +48,7 @@ class CheckpointWriter:
         on_event: Callable[[str], None] = lambda message: None,
     ) -> None:
         self.failures = 0
-        self._checkpoints = checkpoints
+        self.checkpoints = checkpoints
         self._retry_seconds = retry_seconds
         self._guard = guard
         self._on_event = on_event
@@ -91,7 +91,7 @@ class CheckpointWriter:
         flags = all_finite(state)
         snapshot = _to_host(state)
         if not all(flag.item() for flag in flags):
-            require_finite(_named_parts(snapshot), step)
+            require_finite(_named_parts(snapshot))
         with self._changed:
             self._next = (step, snapshot)
             self._changed.notify_all()
@@ -161,9 +161,9 @@ class CheckpointWriter:
             SupersededError: when another launch has taken the run over.
         """
         try:
-            self._checkpoints.write(step, state, self._guard)
+            self.checkpoints.write(step, state, self._guard)
         except CheckpointError as error:
-            may_pass = not isinstance(self._checkpoints.store, FolderStore)  # a person must repair a disk of this machine
+            may_pass = not isinstance(self.checkpoints.store, FolderStore)  # a person must repair a disk of this machine
             if not may_pass or time.monotonic() - started >= self._retry_seconds:
                 raise
             self.failures += 1

@@ -82,9 +82,14 @@ def go_back(store: Store, config: SystemConfig, step: int) -> str:
         if step:  # the recorder leaves out the lines after the checkpoint
             store.put(METRICS_KEY, content)
     message = f"from update {was} to {f'the checkpoint of step {step}' if step else 'the beginning'}{changed}"
+    record = read_run_or_none(store) or {}
     write_run(
-        store, {"status": "stopped", "message": f"went back {message}", "step": step, "evaluation": {}, "went_back": step}
-    )
+        store,
+        {
+            "status": "stopped", "message": f"went back {message}", "step": step, "evaluation": {}, "went_back": step,
+            "diverged": None, "rollbacks": [done for done in record.get("rollbacks", []) if done["to"] < step],
+        },
+    )  # fmt: skip
     store.put(*event_entry("went_back", "; ".join([message, *places])))
     return f"goes back {message}"
 

@@ -23,7 +23,7 @@ from unbraid.datasets.untrusted.documents import Count, DocumentError, Name, Sec
 from unbraid.trainers.config.presets import read_yaml
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.config.systems import load_config
-from unbraid.trainers.errors import StoppedError, SupersededError
+from unbraid.trainers.errors import DivergenceError, StoppedError, SupersededError
 from unbraid.trainers.runs.aside import set_aside
 from unbraid.trainers.runs.events import event_entry
 
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 LARGEST_METRICS = 512 << 20
 """Bytes of ``metrics.jsonl`` that are read."""
 
-Status = Literal["running", "finished", "failed", "stopped"]
+Status = Literal["running", "finished", "failed", "stopped", "diverged"]
 Scores = Annotated[dict[Name, float], Field(max_length=10_000)]
 """Measures by name."""
 
@@ -57,6 +57,24 @@ def _has_step(line: dict[str, float | int]) -> dict[str, float | int]:
 
 Line = Annotated[dict[Name, float | int], Field(max_length=10_000), AfterValidator(_has_step)]
 """A line of metrics: numbers by name, the ``step`` among them."""
+
+
+class Diverged(TypedDict):
+    """Why a run had to end, see :class:`unbraid.trainers.monitor.judge.Finding`, and the last good checkpoint, 0 for none."""
+
+    kind: Literal["diverged", "collapsed"]
+    what: Text
+    since: Count
+    step: Count
+    good: Count
+
+
+class Rollback(TypedDict):
+    """A return to a good checkpoint: from which step, to which, and why."""
+
+    at: Count
+    to: Count
+    what: Text
 
 
 class RunRecord(TypedDict, total=False):
@@ -79,9 +97,13 @@ class RunRecord(TypedDict, total=False):
     starts: Count
     step: Count
     went_back: Count
+    diverged: Diverged | None
+    rollbacks: list[Rollback]
+    checkpoints: dict[Name, Count | None]
     data_digest: Text
     evaluation: Scores
     evaluation_split: Text
+    nothing_learnt: Text | None
 
 
 def read_config(store: Store, key: str = CONFIG_KEY) -> SystemConfig:
@@ -146,7 +168,8 @@ def write_end(store: Store, error: Exception) -> None:
     """
     if isinstance(error.__cause__, SupersededError):
         return
-    status: Status = "stopped" if isinstance(error.__cause__, StoppedError) else "failed"
+    kinds: dict[type[BaseException], Status] = {StoppedError: "stopped", DivergenceError: "diverged"}
+    status = next((status for kind, status in kinds.items() if isinstance(error.__cause__, kind)), "failed")
     try:
         write_run(store, {"status": status, "message": str(error)[:LONGEST_MESSAGE], "ended": time.time()})
     except DataError as trouble:  # the storage may be what ended the run; that error is the one to show

@@ -58,8 +58,8 @@ def write_report(
 
 def _title(config: SystemConfig, step: int, scores: Mapping[str, float]) -> str:
     parts = [str(config.run.name), f"{step:,} updates", f"batch {config.data.batch}", f"seed {config.run.seed}"]
-    if config.primary_metric is not None and config.primary_metric[0] in scores:
-        parts.append(f"{config.primary_metric[0]} {scores[config.primary_metric[0]]:.3f}")
+    if config.primary_metric is not None and config.primary_metric.name in scores:
+        parts.append(f"{config.primary_metric.name} {scores[config.primary_metric.name]:.3f}")
     return "   ·   ".join(parts)
 
 

@@ -27,9 +27,9 @@ class Summary:
     """The state of one run.
 
     Attributes:
-        status: ``claimed``, ``running``, ``finished``, ``failed`` or ``stopped``; ``interrupted`` when the record says running
-            and no launch renews the lease.
-        message: why a run has failed or stopped; else "".
+        status: ``claimed``, ``running``, ``finished``, ``failed``, ``stopped`` or ``diverged``; ``interrupted`` when the record
+            says running and no launch renews the lease.
+        message: why a run has failed, stopped or diverged; else "".
         step, updates: updates made, and asked for.
         rate: updates per second at the newest line.
         images: images per second at the newest line.
@@ -41,6 +41,7 @@ class Summary:
         started: seconds since the epoch at which the run was claimed.
         evaluation: the last measures.
         damaged: files that could not be read, and why; what they say is missing above.
+        nothing_learnt: why the last measures say so; "" where they do not.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Summary:
     started: float
     evaluation: Mapping[str, float] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
+    nothing_learnt: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The attributes as JSON values, without the configuration."""
@@ -97,7 +99,7 @@ def summarise(store: Store, name: str) -> Summary:
         name=name,
         url=store.url,
         status="interrupted" if status == "running" and not holder else status,
-        message=str(run.get("message", "")) if status in ("failed", "stopped") else "",
+        message=str(run.get("message", "")) if status in ("failed", "stopped", "diverged") else "",
         config=config,
         step=int(line.get("step", 0)),
         updates=config.run.updates,
@@ -111,6 +113,7 @@ def summarise(store: Store, name: str) -> Summary:
         started=float(run.get("started", 0.0)),
         evaluation=run.get("evaluation", {}),
         damaged=tuple(damaged),
+        nothing_learnt=run.get("nothing_learnt") or "",
     )
 
 

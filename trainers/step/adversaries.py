@@ -1,24 +1,26 @@
 """What all systems' updates have in common: players, random numbers, learning rates, the count of updates."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unbraid.models.random import RandomSource
-from unbraid.trainers.config.schema import ScheduleConfig, SystemConfig
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.config.sections import ScheduleConfig
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.player import Player
 from unbraid.trainers.step.precision import autocast, resolve_precision
-from unbraid.trainers.step.schedule import rate_factor
+from unbraid.trainers.step.schedule import is_due, rate_factor
 
 
 class Adversaries:
     """Players that learn together, one update at a time.
 
-    Each system derives from this. Its ``step`` begins with :meth:`begin_update` and ends with :meth:`end_update`, with
+    Each system derives from this. Its ``step`` begins with :meth:`begin_update` and returns :meth:`end_update`, with
     the updates of its players between, as its paper's algorithm lists them.
 
     Args:
@@ -45,7 +47,10 @@ class Adversaries:
         self.updates = 0
         self.random: RandomSource = world.random(config.run.seed, device)
         self._budget = config.run.updates
+        self._log_every = config.run.log_every
         self._schedule = schedule
+        self._lowered: tuple[int, ...] = ()
+        self._lowered_by = 1.0
         self._fixed = fixed or {}
         self._dtype = resolve_precision(config.run.precision, device)
 
@@ -62,18 +67,35 @@ class Adversaries:
         """One a player, by the player's name."""
         return {player.name: player.optimizer for player in self.players}
 
+    def lower_rates(self, steps: Sequence[int], factor: float) -> None:
+        """Multiply the learning rates by a factor once more from each of these steps on: to those the run has gone back."""
+        self._lowered, self._lowered_by = tuple(steps), factor
+
     def begin_update(self) -> None:
-        """Seed the random numbers of this update, and set its learning rates."""
+        """Seed the random numbers of this update, set its learning rates, and take norms where its scalars are read."""
         self.random.seek(self.updates)
         factor = rate_factor(self._schedule, self.updates, self._budget)
+        factor *= self._lowered_by ** sum(step <= self.updates for step in self._lowered)
+        is_read = is_due(self.updates + 1, self._log_every) or self.updates + 1 == self._budget
         for player in self.players:
             player.scale_rate(factor)
+            player.takes_norms, player.norms = is_read, {}
 
-    def end_update(self) -> None:
-        """Count the update, and move the averages that are due."""
+    def end_update(self, scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Count the update, and move the averages that are due.
+
+        Args:
+            scalars: of the update.
+
+        Returns:
+            The same, with the players' norms where these were taken.
+        """
         self.updates += 1
+        norms: dict[str, Tensor] = {}
         for player in self.players:
             player.update_ema(self.updates, self._schedule)
+            norms |= player.norms
+        return scalars | norms
 
     def autocast(self) -> AbstractContextManager[object]:
         """Forward passes within compute in the type that ``run.precision`` chose."""

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from unbraid.models.augment import random_colour, random_flip, random_shift
 from unbraid.models.random import RandomSource
-from unbraid.trainers.config.schema import ImageAugmentConfig
+from unbraid.trainers.config.sections import ImageAugmentConfig
 
 
 def augmented(images: Tensor, augment: ImageAugmentConfig, source: RandomSource) -> Tensor:

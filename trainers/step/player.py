@@ -5,17 +5,20 @@ whose forward makes all that its loss needs; in another player's phase it is fro
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer, RMSprop
 
 from unbraid.models.ema import ema_copy, update_ema
 from unbraid.models.normalization import synchronise_batch_norm
-from unbraid.trainers.config.schema import ScheduleConfig, SystemConfig
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.config.sections import ScheduleConfig
 from unbraid.trainers.step.distributed import World
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -33,6 +36,9 @@ class Player(Generic[Network]):
 
     Attributes:
         network: as it is, to be called in other players' phases and in evaluation.
+        takes_norms: whether :meth:`update` notes its norms, which costs three passes over the weights and a copy of them.
+        norms: of the last update, where they were taken, on the device: ``gradient_norm/NAME`` and ``update_norm/NAME``, the
+            Euclidean norms of all weights' gradient, averaged over ranks, and of what the optimiser then added to them.
     """
 
     def __init__(self, name: str, network: Network, optimizer: Optimizer, ema: Network | None, world: World) -> None:
@@ -43,6 +49,8 @@ class Player(Generic[Network]):
         self._world = world
         self._wrapped = _data_parallel(network, world)
         self._rates: list[float] = [group["lr"] for group in optimizer.param_groups]
+        self.takes_norms = False
+        self.norms: dict[str, Tensor] = {}
 
     def __call__(self, *inputs: Any) -> Any:
         """The network's forward pass, whose gradients are averaged over ranks by the backward pass."""
@@ -64,7 +72,19 @@ class Player(Generic[Network]):
         """One step of the optimiser on a loss: the mean over this rank's samples."""
         self.optimizer.zero_grad()
         self._world.backward(loss)
+        if self.takes_norms:
+            self._step_with_norms()
+        else:
+            self.optimizer.step()
+
+    def _step_with_norms(self) -> None:
+        """A step of the optimiser, and its norms."""
+        trained = [parameter for parameter in self.network.parameters() if parameter.grad is not None]
+        before = [parameter.detach().clone() for parameter in trained]
+        gradient = _norm([parameter.grad for parameter in trained if parameter.grad is not None])
         self.optimizer.step()
+        change = torch._foreach_sub([parameter.detach() for parameter in trained], before)
+        self.norms = {f"gradient_norm/{self.name}": gradient, f"update_norm/{self.name}": _norm(change)}
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -112,6 +132,11 @@ def rmsprop_player(
     """
     prepared, average = _prepared(network, config, world, ema)
     return Player(name, prepared, RMSprop(prepared.parameters(), rate, alpha=0.9, eps=1e-5), average, world)
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of all elements together, in float32 and on their device."""
+    return get_total_norm(tensors).float()
 
 
 def _prepared(network: Network, config: SystemConfig, world: World, ema: bool) -> tuple[Network, Network | None]:

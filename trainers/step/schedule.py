@@ -1,13 +1,13 @@
-"""How learning rates change over a run."""
+"""What is due after how many updates, and how learning rates change over a run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from unbraid.trainers.config.sections import ScheduleConfig
 
-from unbraid.trainers.config.schema import ScheduleConfig
 
-if TYPE_CHECKING:
-    pass
+def is_due(step: int, every: int) -> bool:
+    """Whether something that is done every so many updates is done now; 0 is never."""
+    return every > 0 and step % every == 0
 
 
 def linear_decay(updates: int, budget: int, decay_from: float) -> float:

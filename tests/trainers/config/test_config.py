@@ -10,7 +10,8 @@ import yaml
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.pipeline import is_pipeline, resolve_pipeline
 from unbraid.trainers.config.presets import preset_names
-from unbraid.trainers.config.schema import BUDGET, EXECUTION, Section, SystemConfig, differences, effects
+from unbraid.trainers.config.schema import SystemConfig, differences, effects
+from unbraid.trainers.config.section import BUDGET, EXECUTION, Section
 from unbraid.trainers.config.systems import load_config
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.launch.preflight import preflight

@@ -28,7 +28,9 @@ def test_a_workers_process_group_has_the_configured_timeout(services: LocalServi
     run = resolve("infogan-mnist", ["run.collective_minutes=12.5"]).run
     connect(services.ray_address())
     try:
-        trainer = make_trainer(write_timeout, {"file": str(written)}, run, FolderStore(tmp_path), {"CPU": 1.0}, "ray-test")
+        trainer = make_trainer(
+            write_timeout, {"file": str(written)}, run, FolderStore(tmp_path), {"CPU": 1.0}, "ray-test", "launch"
+        )
         thread = threading.Thread(target=trainer.fit)  # in the main thread it takes over Ctrl-C
         thread.start()
         thread.join(120)

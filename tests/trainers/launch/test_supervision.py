@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +15,12 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.store import FolderStore, Store
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig
-from unbraid.trainers.errors import RunError, SupersededError, UnsavedError
+from unbraid.trainers.errors import RepeatedLossError, RunError, SupersededError, UnsavedError
 from unbraid.trainers.launch import ray_train, supervision
 from unbraid.trainers.launch.failure import read_failure, write_failure
 from unbraid.trainers.launch.ray_train import cpus_per_worker, train_on_ray
 from unbraid.trainers.launch.supervision import Attempt, EndConditions, FitThread, RunFollower, WorkerLossLog
+from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.events import read_events
 from unbraid.trainers.runs.record import METRICS_KEY, write_run
 
@@ -207,7 +208,7 @@ def test_fit_runs_beside_the_main_thread_and_keeps_its_error() -> None:
 
 def test_a_lost_worker_is_recorded_with_rank_and_step(store: Store) -> None:
     store.put(METRICS_KEY, lines(1, 2))
-    WorkerLossLog(store.url).after_exception(None, {1: RuntimeError("it\ndied")})
+    WorkerLossLog(store.url, "launch").after_exception(None, {1: RuntimeError("it\ndied")})
     (event,) = read_events(store)
     assert (event.kind, event.message) == ("worker_lost", "rank 1, after update 2: it died")
 
@@ -222,7 +223,9 @@ class Controllers:
         self._ends = ends
         monkeypatch.setattr(ray_train, "make_trainer", self.make)
 
-    def make(self, worker: object, settings: object, run: object, store: Store, resources: object, name: str) -> Any:
+    def make(
+        self, worker: object, settings: object, run: object, store: Store, resources: object, name: str, launch: str
+    ) -> Any:
         self.names.append(name)
         return SimpleNamespace(fit=self.fit)
 
@@ -294,3 +297,43 @@ def test_a_trial_does_not_replace_its_controller(
 )
 def test_workers_share_the_clusters_cpus(store: Store, overrides: tuple[str, ...], cpus: int) -> None:
     assert cpus_per_worker(config(store, *overrides), {"CPU": 4.0}) == cpus
+
+
+DIED = "The actor died unexpectedly before finishing this task. pid: {pid} Worker exit type: SYSTEM_ERROR"
+LOST = "The actor is dead because its node has died. Node Id: {pid}"
+
+
+def deaths(store: Store, *messages: str, checkpoints: Sequence[int] = ()) -> Exception | None:
+    """The failure that a launch is ended by after workers died so, with a checkpoint of these steps before each death."""
+    log = WorkerLossLog(store.url, "launch")
+    for number, message in enumerate(messages):
+        if number < len(checkpoints):
+            Checkpoints(store, 9).write(checkpoints[number], {"updates": checkpoints[number]})
+        peers = f"Connection closed by peer [10.0.0.7]:{5000 + number}"
+        log.after_exception(None, {0: RuntimeError(message.format(pid=4000 + number)), 1: RuntimeError(peers)})
+    return read_failure(store, "launch")
+
+
+def test_a_group_that_dies_of_one_cause_for_the_third_time_ends_the_launch(tmp_path: Path) -> None:
+    error = deaths(FolderStore(tmp_path, create=True), DIED, DIED, DIED)
+    assert isinstance(error, RepeatedLossError)
+    assert str(error).startswith(
+        "workers have died 3 times of the same cause, each time after the beginning: Connection closed"
+    )
+    assert "The actor died unexpectedly" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("messages", "checkpoints"),
+    [
+        ((DIED, DIED), ()),
+        ((DIED, "CUDA out of memory", DIED), ()),
+        ((DIED, DIED, DIED), (10, 20, 30)),
+        ((DIED, LOST, DIED, DIED), ()),
+        ((LOST,) * 9, ()),
+    ],
+)
+def test_another_cause_a_new_checkpoint_or_a_lost_node_is_survived(
+    tmp_path: Path, messages: tuple[str, ...], checkpoints: tuple[int, ...]
+) -> None:
+    assert deaths(FolderStore(tmp_path, create=True), *messages, checkpoints=checkpoints) is None

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import pytest
 
-from unbraid.trainers.config.schema import EXECUTION, RunConfig
+from unbraid.trainers.config.section import EXECUTION
+from unbraid.trainers.config.sections import RunConfig
 from unbraid.trainers.config.systems import system_schema
 
 

@@ -9,7 +9,8 @@ from tests.trainers.systems.infogan.test_system import TINY
 from tests.trainers.systems.pairs import cdd_config, pix2pix_config
 from tests.trainers.systems.people import stage_config
 from unbraid.trainers.config.overrides import resolve
-from unbraid.trainers.config.schema import ScheduleConfig, SystemConfig
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.config.sections import ScheduleConfig
 from unbraid.trainers.measures.flops import meta_batch
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.schedule import halving, linear_decay, rate_factor

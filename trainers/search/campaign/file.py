@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from unbraid.trainers.config.overrides import resolve
-from unbraid.trainers.config.schema import EXECUTION, Section, SystemConfig
+from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.config.section import EXECUTION, Section
 from unbraid.trainers.config.words import a_name
 from unbraid.trainers.search.campaign.sections import (
     Asha,
     BudgetConfig,
-    CollapseConfig,
     Decides,
     NoScheduler,
     Objective,
@@ -63,7 +63,6 @@ class Campaign(Section):
     seeds: SeedsConfig = SeedsConfig()
     budget: BudgetConfig = BudgetConfig()
     resources: ResourcesConfig = ResourcesConfig()
-    collapse: CollapseConfig = CollapseConfig()
     concurrency: Annotated[int, EXECUTION] = Field(0, ge=0)
     keep: Annotated[int, EXECUTION] = Field(3, ge=1)
     seed: Annotated[int, Decides(("run.seed",))] = Field(0, ge=0)

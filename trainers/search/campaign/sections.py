@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from unbraid.trainers.config.schema import BUDGET, EXECUTION, Section
+from unbraid.trainers.config.section import BUDGET, EXECUTION, Section
 
 
 @dataclass(frozen=True)
@@ -150,19 +150,6 @@ class ResourcesConfig(Section):
     workers: Annotated[int, EXECUTION, Decides(("run.workers",))] = Field(1, ge=1)
     cpus: Annotated[int, EXECUTION, Decides(("run.cpus",))] = Field(1, ge=1)
     gpus: Annotated[float, EXECUTION, Decides(("run.gpus",))] = Field(0.0, ge=0)
-
-
-class CollapseConfig(Section):
-    """When a trial counts as collapsed: one of the two conditions holds for ``lines`` consecutive lines of metrics.
-
-    Attributes:
-        loss_d: the discriminator's cross-entropy is below this, so the generator learns nothing any more.
-        deviation: fake samples vary less than this fraction of the variation of real ones.
-    """
-
-    lines: int = Field(20, ge=1)
-    loss_d: float = Field(0.005, ge=0)
-    deviation: float = Field(0.05, ge=0, lt=1)
 
 
 def decided_keys(section: BaseModel, prefix: str = "") -> dict[str, str]:

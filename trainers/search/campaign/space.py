@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from unbraid.trainers.config.schema import Section
+from unbraid.trainers.config.section import Section
 
 Params = dict[str, Any]
 """A point of the space: a value for each active dimension, by dotted path."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from unbraid.datasets.errors import DataError
-from unbraid.trainers.errors import FATAL, CheckpointError, ConfigError, DivergenceError, RunError
+from unbraid.trainers.errors import FATAL, CheckpointError, CollapseError, ConfigError, DivergenceError, RunError
 from unbraid.trainers.launch.here import train_here
 from unbraid.trainers.launch.preflight import is_finished, preflight
 from unbraid.trainers.launch.ray_train import train_on_ray
@@ -21,7 +21,6 @@ from unbraid.trainers.runs.record import measures_of, read_run, run_status, writ
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import trial_name
 from unbraid.trainers.search.campaign.sections import Pbt
-from unbraid.trainers.search.trials.collapse import CollapseDetector, CollapseError
 from unbraid.trainers.search.trials.comparison import compare_models
 from unbraid.trainers.search.trials.memory import free_memory, limit_arenas
 from unbraid.trainers.search.trials.pbt import exploit
@@ -66,10 +65,8 @@ class Training:
         self.params = dict(params)
         self.config = campaign.trial_config(self.params, seed, self.name)
         self.store = open_run(self.config.run.storage, self.name)
-        self._detect_collapse = CollapseDetector(campaign.collapse)
         self._started = time.monotonic()
         self._earlier_seconds = 0.0
-        self._failed = False
 
     def run(self) -> None:
         """Train to the end, or as far as possible, and report the outcome."""
@@ -87,7 +84,7 @@ class Training:
                     self._train()
         except RunError as error:
             self._fail(error.__cause__ if isinstance(error.__cause__, FATAL) else error)
-        except (CollapseError, ConfigError) as error:
+        except ConfigError as error:
             self._fail(error)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -113,25 +110,10 @@ class Training:
             train_here(self.config, self)
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        """Handle a line of the run's metrics: report an evaluation, after which Tune may stop the trial; detect a collapse.
-
-        Raises:
-            CollapseError: when training has collapsed.
-        """
+        """Handle a line of the run's metrics: report an evaluation, after which Tune may stop the trial."""
         scores = measures_of(line)
-        if not scores:
-            self._check(line)
-        elif line["step"] < self.config.run.updates:
+        if scores and line["step"] < self.config.run.updates:
             self._send_scores(line["step"], scores)
-
-    def _check(self, line: Mapping[str, Any]) -> None:
-        try:
-            self._detect_collapse(line)
-        except CollapseError as error:
-            if self.config.run.workers == 1:
-                raise  # out of the training loop, which this is called from
-            # a worker group trains elsewhere and this thread only follows it: Tune ends both after the report
-            self._fail(error)
 
     def _send_scores(self, updates: int, scores: Mapping[str, float], outcome: Outcome | None = None) -> None:
         objective = self.campaign.scheduler_objective
@@ -152,7 +134,6 @@ class Training:
         if isinstance(error, DataError | CheckpointError):
             send(Report(shared_trouble=f"trial {self.name}: {error}"))
             return
-        self._failed = True
         cause = failure_cause(error)
         write_run(self.store, {"status": "failed", "message": cause, "ended": time.time(), "seconds": self._seconds})
         self._send_failure(cause)
@@ -163,8 +144,7 @@ class Training:
         try:
             yield
         except SystemExit:
-            if not self._failed:  # else Tune answers the report of that failure
-                write_run(self.store, {"status": "stopped", "ended": time.time(), "seconds": self._seconds})
+            write_run(self.store, {"status": "stopped", "ended": time.time(), "seconds": self._seconds})
             raise
 
     @property
@@ -175,8 +155,8 @@ class Training:
 def failure_cause(error: BaseException) -> str:
     """The cause of a failure in one line, such as ``diverged: …``; tables show the words before the colon."""
     kinds: dict[type[BaseException], str] = {
-        DivergenceError: "diverged",
         CollapseError: "collapsed",
+        DivergenceError: "diverged",
         ConfigError: "invalid",
         MemoryError: "out of memory",
     }
@@ -184,7 +164,8 @@ def failure_cause(error: BaseException) -> str:
     if word is None:
         word = "out of memory" if is_out_of_memory(error) else "failed"
     lines = str(error).strip().splitlines()
-    return f"{word}: {lines[0] if lines else type(error).__name__}"
+    line = lines[0] if lines else type(error).__name__
+    return line if line.startswith(f"{word}: ") else f"{word}: {line}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

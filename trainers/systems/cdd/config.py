@@ -1,12 +1,18 @@
 """Configuration of CDD; the defaults are the paper's and the reference code's."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from unbraid.models.cdd.specs import CriticSpec, FeatureCriticSpec, RepresentationSpec, TranslatorSpec, halvings
-from unbraid.trainers.config.schema import ScheduleConfig, Section
+from unbraid.trainers.config.schema import Bounded, PrimaryMetric
+from unbraid.trainers.config.section import Section
+from unbraid.trainers.config.sections import ScheduleConfig
 from unbraid.trainers.paired.config import PairedConfig, PairedNetworks
+
+LEAST_RECALL = 0.01
+"""Among a hundred partners or more, no better than chance."""
 
 
 class NetworksConfig(PairedNetworks):
@@ -80,12 +86,19 @@ class Config(PairedConfig):
     """Everything that decides a run of CDD."""
 
     watched: ClassVar[tuple[str, ...]] = ("loss/shared", "loss/autoencoder", "wasserstein/image")
-    primary_metric: ClassVar[tuple[str, str] | None] = ("retrieval/shared_recall_1", "cross-domain recall@1 by S")
+    bounded: ClassVar[Mapping[str, Bounded]] = dict.fromkeys(("loss/shared", "loss/latent", "loss/autoencoder"), "error")
+    primary_metric: ClassVar[PrimaryMetric | None] = PrimaryMetric("retrieval/shared_recall_1", "cross-domain recall@1 by S")
 
     system: Literal["cdd"] = "cdd"
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
+
+    def nothing_learnt(self, scores: Mapping[str, float]) -> str | None:
+        recall = scores.get("retrieval/shared_recall_1", 1.0)
+        if self.loss.shared and recall <= LEAST_RECALL:
+            return f"S finds no partner: retrieval/shared_recall_1 {recall:.4f}"
+        return None
 
     def measures(self) -> dict[str, bool]:
         both, d = ("", "_x_to_y", "_y_to_x"), ("", "_x", "_y")

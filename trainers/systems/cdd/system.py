@@ -13,12 +13,13 @@ from unbraid.models.cdd.translators import Noises, Translation, Translators
 from unbraid.models.domains import DOMAINS
 from unbraid.models.losses import wasserstein_distance
 from unbraid.trainers.data import Batch
+from unbraid.trainers.monitor.judge import FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.step.adversaries import Adversaries
 from unbraid.trainers.step.augmentation import augmented
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import normalised, sample_deviation
 from unbraid.trainers.step.player import Player, adam_player
-from unbraid.trainers.system import FAKE_DEVIATION, REAL_DEVIATION, Scalars
+from unbraid.trainers.system import Scalars
 from unbraid.trainers.systems.cdd.config import Config
 from unbraid.trainers.systems.cdd.losses import loss_terms
 from unbraid.trainers.systems.cdd.model import Model
@@ -61,8 +62,7 @@ class CDD(Adversaries):
         translation = self._translate(self.translators, images)
         scalars = self._update_critics(images, translation)
         scalars |= self._update_translators(images, translation)
-        self.end_update()
-        return scalars
+        return self.end_update(scalars)
 
     def training_pairs(self, batch: Batch) -> Images:
         """Images of both domains in [-1, 1]; what moves one of a pair moves the other."""

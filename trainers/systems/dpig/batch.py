@@ -7,7 +7,7 @@ from torch import Tensor
 from unbraid.models.augment import random_colour
 from unbraid.models.dpig.pose import flip_keypoints
 from unbraid.models.random import RandomSource
-from unbraid.trainers.config.schema import ImageAugmentConfig
+from unbraid.trainers.config.sections import ImageAugmentConfig
 from unbraid.trainers.data import Batch
 from unbraid.trainers.step.images import normalised
 

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from unbraid.models.dpig.generator import Discriminator
 from unbraid.models.losses import discriminator_loss, generator_loss
+from unbraid.trainers.monitor.judge import DISCRIMINATOR_LOSS
 from unbraid.trainers.step.adversaries import Adversaries
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.player import Player, adam_player
-from unbraid.trainers.system import DISCRIMINATOR_LOSS, Scalars
+from unbraid.trainers.system import Scalars
 from unbraid.trainers.systems.dpig.sections import AdversarialConfig
 
 Network = TypeVar("Network", bound=nn.Module)

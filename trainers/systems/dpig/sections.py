@@ -6,7 +6,9 @@ from pydantic import Field, model_validator
 
 from unbraid.models.dpig.specs import DiscriminatorSpec, DrawingSpec
 from unbraid.models.image_spec import ImageSpec
-from unbraid.trainers.config.schema import BatchField, FormerName, ScheduleConfig, Section, SystemConfig
+from unbraid.trainers.config.schema import BatchField, SystemConfig
+from unbraid.trainers.config.section import FormerName, Section
+from unbraid.trainers.config.sections import ScheduleConfig
 
 KEYPOINTS = 18
 

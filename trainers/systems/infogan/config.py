@@ -1,12 +1,18 @@
 """Configuration of InfoGAN; the defaults are the reference code's settings for MNIST."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.infogan.specs import CodeSpec, GeneratorSpec, TrunkSpec
-from unbraid.trainers.config.schema import ScheduleConfig, Section, SystemConfig
+from unbraid.trainers.config.schema import Bounded, PrimaryMetric, SystemConfig
+from unbraid.trainers.config.section import Section
+from unbraid.trainers.config.sections import ScheduleConfig
+
+LEAST_SHARE, CHANCE = 0.02, 1.5
+"""Of what codes could say, and of the accuracy of guessing: a run that ends with no more has learnt nothing."""
 
 
 class NetworksConfig(Section):
@@ -70,7 +76,8 @@ class Config(SystemConfig):
     """Everything that decides an InfoGAN run."""
 
     watched: ClassVar[tuple[str, ...]] = ("info/categorical",)
-    primary_metric: ClassVar[tuple[str, str] | None] = ("code/accuracy", "code accuracy")
+    bounded: ClassVar[Mapping[str, Bounded]] = {"info/": "information"}
+    primary_metric: ClassVar[PrimaryMetric | None] = PrimaryMetric("code/accuracy", "code accuracy")
 
     system: Literal["infogan"] = "infogan"
     codes: CodeSpec = CodeSpec()
@@ -82,6 +89,16 @@ class Config(SystemConfig):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.networks.image.shape
+
+    def nothing_learnt(self, scores: Mapping[str, float]) -> str | None:
+        if not self.loss.info_generator:
+            return None  # a plain GAN, whose codes are to say nothing
+        classes = max(self.codes.categorical, default=0)
+        if scores.get("info/share", 1.0) <= LEAST_SHARE:
+            return f"the codes say nothing of the images: info/share {scores['info/share']:.3f}"
+        if classes and scores.get("code/accuracy", 1.0) <= CHANCE / classes:
+            return f"the codes are no better than chance: code/accuracy {scores['code/accuracy']:.3f}"
+        return None
 
     def measures(self) -> dict[str, bool]:
         free = [f"info/{name}_nats" for name in self.codes.names]

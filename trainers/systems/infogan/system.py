@@ -8,13 +8,14 @@ from unbraid.models.infogan.codes import latent_vector, mutual_information, samp
 from unbraid.models.infogan.networks import Discriminator, Generator
 from unbraid.models.losses import discriminator_loss, generator_loss, information_loss
 from unbraid.trainers.data import Batch
+from unbraid.trainers.monitor.judge import DISCRIMINATOR_LOSS, FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.step.adversaries import Adversaries
 from unbraid.trainers.step.augmentation import augmented
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import sample_deviation
 from unbraid.trainers.step.player import Player, adam_player
 from unbraid.trainers.step.precision import full_precision
-from unbraid.trainers.system import DISCRIMINATOR_LOSS, FAKE_DEVIATION, REAL_DEVIATION, Scalars
+from unbraid.trainers.system import Scalars
 from unbraid.trainers.systems.infogan.config import AugmentConfig, Config
 from unbraid.trainers.systems.infogan.model import Model, normalise
 
@@ -47,8 +48,7 @@ class InfoGAN(Adversaries):
         real = augmented(normalise(batch["image"], self.config.networks), self.config.data.augment, self.random)
         scalars = self.update_discriminator(real)
         scalars |= self.update_generator(len(real))
-        self.end_update()
-        return scalars
+        return self.end_update(scalars)
 
     def update_discriminator(self, real: Tensor) -> Scalars:
         """D, trunk and Q: min −E[log D(x)] − E[log(1 − D(G(z, c)))] − λ·L_I(G, Q), equation 6 for this player."""

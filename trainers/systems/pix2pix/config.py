@@ -1,11 +1,14 @@
 """Configuration of pix2pix; the defaults are the paper's for 256×256."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from unbraid.models.pix2pix.specs import DiscriminatorSpec, GeneratorSpec, halvings
-from unbraid.trainers.config.schema import ScheduleConfig, Section
+from unbraid.trainers.config.schema import LEAST_SSIM, Bounded, PrimaryMetric
+from unbraid.trainers.config.section import Section
+from unbraid.trainers.config.sections import ScheduleConfig
 from unbraid.trainers.paired.config import PairedConfig, PairedNetworks
 
 Direction = Literal["x_to_y", "y_to_x"]
@@ -43,7 +46,10 @@ class OptimConfig(ScheduleConfig):
 class Config(PairedConfig):
     """Everything that decides a run of pix2pix, which translates in one ``direction``."""
 
-    primary_metric: ClassVar[tuple[str, str] | None] = ("translated/l1", "L1 of translations to the true images")
+    bounded: ClassVar[Mapping[str, Bounded]] = {"loss/l1": "error"}
+    primary_metric: ClassVar[PrimaryMetric | None] = PrimaryMetric(
+        "translated/l1", "L1 of translations to the true images", lower_is_better=True
+    )
 
     system: Literal["pix2pix"] = "pix2pix"
     direction: Direction = "x_to_y"
@@ -60,6 +66,14 @@ class Config(PairedConfig):
     def target(self) -> str:
         """The domain of the translations."""
         return self.direction[-1]
+
+    def nothing_learnt(self, scores: Mapping[str, float]) -> str | None:
+        similarity = scores.get("translated/ssim", 1.0)
+        return (
+            f"translations do not resemble the true images: translated/ssim {similarity:.3f}"
+            if similarity <= LEAST_SSIM
+            else None
+        )
 
     def measures(self) -> dict[str, bool]:
         free = [f"translated/{name}" for name in ("ssim", "l1", "psnr")]

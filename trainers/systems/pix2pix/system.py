@@ -10,12 +10,13 @@ from unbraid.models.domains import DOMAINS
 from unbraid.models.losses import discriminator_loss, generator_loss
 from unbraid.models.pix2pix.networks import Discriminator, Generator
 from unbraid.trainers.data import Batch
+from unbraid.trainers.monitor.judge import DISCRIMINATOR_LOSS, FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.step.adversaries import Adversaries
 from unbraid.trainers.step.augmentation import augmented
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import normalised, sample_deviation
 from unbraid.trainers.step.player import Player, adam_player
-from unbraid.trainers.system import DISCRIMINATOR_LOSS, FAKE_DEVIATION, REAL_DEVIATION, Scalars
+from unbraid.trainers.system import Scalars
 from unbraid.trainers.systems.pix2pix.config import Config
 from unbraid.trainers.systems.pix2pix.model import Model
 
@@ -49,8 +50,7 @@ class Pix2Pix(Adversaries):
         fake = self.translate(given)
         scalars = self.update_discriminator(given, real, fake)
         scalars |= self.update_generator(given, real, fake)
-        self.end_update()
-        return scalars
+        return self.end_update(scalars)
 
     def training_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images to translate and their partners, in [-1, 1]; what moves one of a pair moves the other."""

@@ -50,5 +50,5 @@ def test_whatever_a_campaign_sets_in_its_trials_is_marked_as_decided_by_it(sched
 def test_keys_that_a_campaign_may_change_are_marked_and_none_of_its_search_is() -> None:
     marked = effects(Campaign)
     assert {"budget.trials", "budget.minutes", "concurrency", "keep", "resources.gpus", "storage", "failures"} <= marked.keys()
-    search = ("preset", "fixed", "space", "objectives", "labels", "searcher", "scheduler", "seeds", "collapse", "seed")
+    search = ("preset", "fixed", "space", "objectives", "labels", "searcher", "scheduler", "seeds", "seed")
     assert not [key for key in marked if key.split(".")[0] in search]

@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from tests.trainers.search.campaigns import content, parsed
-from unbraid.trainers.config.schema import FormerName
+from unbraid.trainers.config.section import FormerName
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.search.campaign.checks import label_reading_metrics
 from unbraid.trainers.search.campaign.file import Campaign

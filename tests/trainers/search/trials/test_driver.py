@@ -139,7 +139,7 @@ def test_a_trial_that_diverges_ends_with_its_cause_and_nothing_else_does(
     states = {c.params["optim.lr_generator"]: {t.state for t in c.trials.values()} for c in plan.configurations}
     assert states == {1e-3: {"finished"}, 1e30: {"failed"}}
     causes = [trial.cause for trial in trials_of(journal.read()).values() if trial.state == "failed"]
-    assert all("diverged: " in cause and "is not finite at update" in cause for cause in causes)
+    assert all(cause.startswith("diverged: ") and "not finite" in cause for cause in causes)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -148,8 +148,7 @@ def test_a_collapse_ends_a_trial_with_its_cause(address: str, digits_url: str, t
     planned = campaign(
         digits_url,
         tmp_path,
-        fixed={"run.updates": 400},
-        collapse={"lines": 2, "deviation": 0.999},
+        fixed={"run.updates": 400, "divergence.collapse_updates": 2, "divergence.deviation": 0.999},
         resources={"workers": workers, "cpus": 1},
         budget={"trials": 1},
     )
@@ -157,7 +156,7 @@ def test_a_collapse_ends_a_trial_with_its_cause(address: str, digits_url: str, t
     (trial,) = plan.trials()
     assert not stop.any
     assert trial.state == "failed"
-    assert trial.cause.startswith("collapsed: fake samples are all the same")
+    assert trial.cause.startswith("collapsed: generated samples are all the same")
     assert read_run(journal.trial_store(trial.name))["status"] == "failed"
 
 

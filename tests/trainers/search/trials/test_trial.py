@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from tests.trainers.search.campaigns import campaign
-from unbraid.trainers.errors import CheckpointError, DivergenceError, RunError
+from unbraid.trainers.errors import CheckpointError, CollapseError, DivergenceError, RunError
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
-from unbraid.trainers.search.trials.collapse import CollapseError
 from unbraid.trainers.search.trials.reports import MemberState, Report
 from unbraid.trainers.search.trials.trial import failure_cause, run_trial
 

@@ -10,8 +10,8 @@ from tests.trainers.systems.cdd.test_system import first_batch, system_of
 from unbraid.models.cdd.critics import detached
 from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.models.losses import wasserstein_distance
+from unbraid.trainers.monitor.judge import FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.step.images import normalised
-from unbraid.trainers.system import FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.systems.cdd.losses import loss_terms
 from unbraid.trainers.systems.cdd.system import CDD, Images
 

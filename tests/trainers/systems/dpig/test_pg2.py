@@ -24,11 +24,12 @@ from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.evaluate import evaluate_run, open_model
 from unbraid.trainers.launch.preflight import preflight
 from unbraid.trainers.measures.similarity_pg2 import image_quality_pg2
+from unbraid.trainers.monitor.judge import DISCRIMINATOR_LOSS
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import unit_range
-from unbraid.trainers.system import DISCRIMINATOR_LOSS, build_system, evaluate, figures, preview
+from unbraid.trainers.system import build_system, evaluate, figures, preview
 from unbraid.trainers.systems.dpig.people import gather_people, same_person_pairs
 from unbraid.trainers.systems.dpig.pg2.config import Config
 from unbraid.trainers.systems.dpig.pg2.model import Model

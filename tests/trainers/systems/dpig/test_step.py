@@ -10,9 +10,10 @@ from tests.trainers.systems.dpig.test_system import SIZE, first_batch
 from tests.trainers.systems.people import stage_config
 from unbraid.models.dpig.pose import pose_vectors
 from unbraid.models.losses import discriminator_loss, generator_loss, pose_loss, wasserstein_distance
+from unbraid.trainers.monitor.judge import DISCRIMINATOR_LOSS, FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import normalised
-from unbraid.trainers.system import DISCRIMINATOR_LOSS, FAKE_DEVIATION, REAL_DEVIATION, Scalars, build_system
+from unbraid.trainers.system import Scalars, build_system
 from unbraid.trainers.systems.dpig.appearance.system import Appearance
 from unbraid.trainers.systems.dpig.batch import training_batch
 from unbraid.trainers.systems.dpig.mapping.embedding import Embeddings

@@ -12,9 +12,10 @@ from unbraid.datasets.stream.stream import SampleStream
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.launch.preflight import preflight
+from unbraid.trainers.monitor.judge import FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import normalised
-from unbraid.trainers.system import FAKE_DEVIATION, REAL_DEVIATION, build_system
+from unbraid.trainers.system import build_system
 from unbraid.trainers.systems.pix2pix.config import Config
 from unbraid.trainers.systems.pix2pix.system import Pix2Pix
 

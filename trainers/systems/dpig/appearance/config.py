@@ -1,11 +1,13 @@
 """Configuration of stage I; the defaults are the paper's and the reference code's for Market-1501."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from unbraid.models.dpig.specs import FACTORS, DecoderSpec, EncoderSpec
-from unbraid.trainers.config.schema import DataConfig
+from unbraid.trainers.config.schema import LEAST_SSIM, Bounded, PrimaryMetric
+from unbraid.trainers.config.sections import DataConfig
 from unbraid.trainers.systems.dpig.sections import AdversarialConfig, AdversarialNetworks
 
 
@@ -20,11 +22,18 @@ class Config(AdversarialConfig):
     """Everything that decides a run of stage I."""
 
     watched: ClassVar[tuple[str, ...]] = ()
-    primary_metric: ClassVar[tuple[str, str] | None] = ("rebuilt/ssim", "SSIM of held-out people rebuilt")
+    bounded: ClassVar[Mapping[str, Bounded]] = {"loss/l1": "error"}
+    primary_metric: ClassVar[PrimaryMetric | None] = PrimaryMetric("rebuilt/ssim", "SSIM of held-out people rebuilt")
 
     system: Literal["dpig.appearance"] = "dpig.appearance"
     data: DataConfig = DataConfig(url="s3://unbraid/market1501", batch=16)
     networks: NetworksConfig = NetworksConfig()
+
+    def nothing_learnt(self, scores: Mapping[str, float]) -> str | None:
+        similarity = scores.get("rebuilt/ssim", 1.0)
+        return (
+            f"rebuilt people do not resemble the real ones: rebuilt/ssim {similarity:.3f}" if similarity <= LEAST_SSIM else None
+        )
 
     def measures(self) -> dict[str, bool]:
         quality = ("ssim", "l1", "psnr", "mask_ssim")

@@ -6,9 +6,10 @@ from torch.nn import functional as F
 
 from unbraid.models.dpig.generator import Generator
 from unbraid.trainers.data import Batch
+from unbraid.trainers.monitor.judge import FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import sample_deviation
-from unbraid.trainers.system import FAKE_DEVIATION, REAL_DEVIATION, Scalars
+from unbraid.trainers.system import Scalars
 from unbraid.trainers.systems.dpig.appearance.config import Config
 from unbraid.trainers.systems.dpig.batch import training_batch
 from unbraid.trainers.systems.dpig.discrimination import AgainstDiscriminator
@@ -37,8 +38,7 @@ class Appearance(AgainstDiscriminator[Generator]):
         scalars = self.update_discriminator(images, rebuilt.detach())
         scalars |= self.update_generator(images, rebuilt)
         scalars |= {REAL_DEVIATION: sample_deviation(images), FAKE_DEVIATION: sample_deviation(rebuilt)}
-        self.end_update()
-        return scalars
+        return self.end_update(scalars)
 
     def update_generator(self, images: Tensor, rebuilt: Tensor) -> Scalars:
         """G: min λ_rec·E[|x̂ − x|] − λ_adv·E[log D(x̂)]."""

@@ -1,11 +1,14 @@
 """Configuration of stage II; the defaults are the paper's and the reference code's."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from unbraid.models.dpig.specs import MappingSpec
-from unbraid.trainers.config.schema import ScheduleConfig, Section, SystemConfig
+from unbraid.trainers.config.schema import PrimaryMetric, SystemConfig
+from unbraid.trainers.config.section import Section
+from unbraid.trainers.config.sections import ScheduleConfig
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.systems.dpig.appearance.config import Config as AppearanceConfig
 from unbraid.trainers.systems.dpig.pose.config import Config as PoseConfig
@@ -71,9 +74,8 @@ class Config(PeopleConfig):
     """
 
     watched: ClassVar[tuple[str, ...]] = ("wasserstein/", "gaussian/")
-    primary_metric: ClassVar[tuple[str, str] | None] = (
-        "frechet/mean_ratio",
-        "Fréchet distance, as a share of shuffled embeddings'",
+    primary_metric: ClassVar[PrimaryMetric | None] = PrimaryMetric(
+        "frechet/mean_ratio", "Fréchet distance, as a share of shuffled embeddings'", lower_is_better=True
     )
 
     system: Literal["dpig.mapping"] = "dpig.mapping"
@@ -86,6 +88,16 @@ class Config(PeopleConfig):
     networks: NetworksConfig = NetworksConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
+
+    def nothing_learnt(self, scores: Mapping[str, float]) -> str | None:
+        if scores.get("frechet/mean_ratio", 0.0) >= 1:
+            return (
+                "sampled embeddings are no nearer to real ones than shuffled ones are: "
+                f"frechet/mean_ratio {scores['frechet/mean_ratio']:.2f}"
+            )
+        if scores.get("plausible/sampled_percent", 100.0) == 0:
+            return "no sampled pose is plausible: plausible/sampled_percent 0"
+        return None
 
     def measures(self) -> dict[str, bool]:
         free = [f"frechet/{factor}{rival}" for factor in self.factors for rival in ("", "_gaussian", "_train", "_shuffled")]

@@ -37,5 +37,4 @@ class GaussianSystem(EmbeddingSystem):
         """Count a batch's embeddings into mean and covariance."""
         self.begin_update()
         scalars = self.fit(self.embedded(batch), self.mappings)
-        self.end_update()
-        return scalars
+        return self.end_update(scalars)

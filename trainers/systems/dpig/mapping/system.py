@@ -9,10 +9,11 @@ import torch
 from unbraid.models.dpig.embeddings import EmbeddingCritics, NoiseMappings
 from unbraid.models.losses import wasserstein_distance
 from unbraid.trainers.data import Batch
+from unbraid.trainers.monitor.judge import FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import sample_deviation
 from unbraid.trainers.step.player import Network, Player, adam_player, rmsprop_player
-from unbraid.trainers.system import FAKE_DEVIATION, REAL_DEVIATION, Scalars
+from unbraid.trainers.system import Scalars
 from unbraid.trainers.systems.dpig.appearance.config import Config as AppearanceConfig
 from unbraid.trainers.systems.dpig.appearance.networks import load_generator, new_generator
 from unbraid.trainers.systems.dpig.mapping.config import Config
@@ -53,8 +54,7 @@ class MappingSystem(EmbeddingSystem):
             scalars = self.fit(embeddings, self.mappings.network, self.mappings.ema)
         if self.updates >= self.config.unlearnt_updates:
             scalars |= self._learn(embeddings)
-        self.end_update()
-        return scalars
+        return self.end_update(scalars)
 
     def _learn(self, embeddings: Embeddings) -> Scalars:
         mappings = self.mappings.network.as_dict()

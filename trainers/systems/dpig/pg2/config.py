@@ -1,11 +1,13 @@
 """Configuration of PG² (Ma et al., NIPS 2017), as a baseline of equal size: what is not its own is as in DPIG's stage I."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from unbraid.models.dpig.specs import PosedSpec
-from unbraid.trainers.config.schema import BatchField, DataConfig, SystemConfig
+from unbraid.trainers.config.schema import LEAST_SSIM, BatchField, Bounded, PrimaryMetric, SystemConfig
+from unbraid.trainers.config.sections import DataConfig
 from unbraid.trainers.systems.dpig.sections import AdversarialConfig, AdversarialLoss, AdversarialNetworks
 
 
@@ -30,7 +32,8 @@ class Config(AdversarialConfig):
     """
 
     truth_fields: ClassVar[tuple[str, ...]] = ("background", "pose")
-    primary_metric: ClassVar[tuple[str, str] | None] = ("transfer/ssim", "SSIM of held-out people in another pose")
+    bounded: ClassVar[Mapping[str, Bounded]] = {"loss/l1": "error"}
+    primary_metric: ClassVar[PrimaryMetric | None] = PrimaryMetric("transfer/ssim", "SSIM of held-out people in another pose")
 
     system: Literal["dpig.pg2"] = "dpig.pg2"
     data: DataConfig = DataConfig(url="s3://unbraid/market1501", batch=256)
@@ -40,6 +43,14 @@ class Config(AdversarialConfig):
 
     def training_fields(self) -> dict[str, BatchField]:
         return {**super().training_fields(), "person": BatchField("integer", ())}
+
+    def nothing_learnt(self, scores: Mapping[str, float]) -> str | None:
+        similarity = scores.get("transfer/ssim", 1.0)
+        return (
+            f"people in another pose do not resemble the real ones: transfer/ssim {similarity:.3f}"
+            if similarity <= LEAST_SSIM
+            else None
+        )
 
     def measures(self) -> dict[str, bool]:
         names = ("ssim", "l1", "psnr", "mask_ssim", "ssim_pg2", "mask_ssim_pg2")

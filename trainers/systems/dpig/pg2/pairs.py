@@ -10,7 +10,7 @@ from torch import Tensor
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.stream.stream import read_split
 from unbraid.models.random import RandomSource
-from unbraid.trainers.config.schema import DataConfig
+from unbraid.trainers.config.sections import DataConfig
 from unbraid.trainers.data import Batch
 from unbraid.trainers.step.images import normalised
 from unbraid.trainers.systems.dpig.batch import mirrored

@@ -5,9 +5,10 @@ from torch import Tensor
 
 from unbraid.models.dpig.posed import PosedGenerator
 from unbraid.trainers.data import Batch
+from unbraid.trainers.monitor.judge import FAKE_DEVIATION, REAL_DEVIATION
 from unbraid.trainers.step.distributed import World
 from unbraid.trainers.step.images import sample_deviation
-from unbraid.trainers.system import FAKE_DEVIATION, REAL_DEVIATION, Scalars
+from unbraid.trainers.system import Scalars
 from unbraid.trainers.systems.dpig.discrimination import AgainstDiscriminator
 from unbraid.trainers.systems.dpig.pg2.config import Config
 from unbraid.trainers.systems.dpig.pg2.model import Model, body_masks
@@ -38,8 +39,7 @@ class PG2(AgainstDiscriminator[PosedGenerator]):
         scalars |= self.update_discriminator(pairs.target, fake.detach())
         scalars |= self.update_generator(pairs, fake)
         scalars |= {REAL_DEVIATION: sample_deviation(pairs.target), FAKE_DEVIATION: sample_deviation(fake)}
-        self.end_update()
-        return scalars
+        return self.end_update(scalars)
 
     def update_generator(self, pairs: Pairs, fake: Tensor) -> Scalars:
         """G: min λ_rec·E[|x̂ − x|·(1 + λ_mask·M)] − λ_adv·E[log D(x̂)], M the body mask of the target x."""

@@ -1,11 +1,14 @@
 """Configuration of the pose auto-encoder; the defaults are the paper's and the reference code's for Market-1501."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from unbraid.models.dpig.specs import PoseSpec
-from unbraid.trainers.config.schema import DataConfig, ScheduleConfig, Section
+from unbraid.trainers.config.schema import Bounded, PrimaryMetric
+from unbraid.trainers.config.section import Section
+from unbraid.trainers.config.sections import DataConfig, ScheduleConfig
 from unbraid.trainers.systems.dpig.sections import PeopleConfig, PeopleNetworks
 
 
@@ -39,9 +42,9 @@ class OptimConfig(ScheduleConfig):
 class Config(PeopleConfig):
     """Everything that decides a run of the pose auto-encoder."""
 
-    primary_metric: ClassVar[tuple[str, str] | None] = (
-        "keypoint/error_percent",
-        "mean keypoint error in % of the height, held out",
+    bounded: ClassVar[Mapping[str, Bounded]] = {"loss/pose": "error"}
+    primary_metric: ClassVar[PrimaryMetric | None] = PrimaryMetric(
+        "keypoint/error_percent", "mean keypoint error in % of the height, held out", lower_is_better=True
     )
 
     system: Literal["dpig.pose"] = "dpig.pose"
@@ -50,6 +53,14 @@ class Config(PeopleConfig):
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
 
+    def nothing_learnt(self, scores: Mapping[str, float]) -> str | None:
+        error, of_mean = scores.get("keypoint/error_percent", 0.0), scores.get("keypoint/mean_pose_percent", 100.0)
+        if error >= of_mean:
+            return f"rebuilt poses are no nearer than the mean pose: keypoint/error_percent {error:.2f}, mean {of_mean:.2f}"
+        if scores.get("plausible/rebuilt_percent", 100.0) == 0:
+            return "no rebuilt pose is plausible: plausible/rebuilt_percent 0"
+        return None
+
     def measures(self) -> dict[str, bool]:
-        names = ("keypoint/error_percent", "keypoint/visibility", "plausible/real_percent", "plausible/rebuilt_percent")
-        return dict.fromkeys(names, False)
+        keypoints = [f"keypoint/{name}" for name in ("error_percent", "mean_pose_percent", "visibility")]
+        return dict.fromkeys([*keypoints, "plausible/real_percent", "plausible/rebuilt_percent"], False)

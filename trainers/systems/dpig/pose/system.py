@@ -42,8 +42,7 @@ class PoseSystem(Adversaries):
             rebuilt = self.autoencoder(vectors)
         loss = pose_loss(rebuilt.float(), vectors, counts_missing=self.config.loss.missing == "counted")
         self.autoencoder.update(self.config.loss.reconstruction * loss)
-        self.end_update()
-        return {"loss/pose": loss.detach()}
+        return self.end_update({"loss/pose": loss.detach()})
 
 
 def build(config: Config, device: torch.device, world: World) -> PoseSystem:

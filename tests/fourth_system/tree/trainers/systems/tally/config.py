@@ -1,12 +1,15 @@
 """Configuration of the auto-encoder of strokes."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from unbraid.models.image_spec import ImageSpec
 from unbraid.models.tally.specs import AutoencoderSpec
-from unbraid.trainers.config.schema import BatchField, ScheduleConfig, Section, SystemConfig
+from unbraid.trainers.config.schema import BatchField, Bounded, PrimaryMetric, SystemConfig
+from unbraid.trainers.config.section import Section
+from unbraid.trainers.config.sections import ScheduleConfig
 
 
 class NetworksConfig(Section):
@@ -35,7 +38,10 @@ class Config(SystemConfig):
 
     truth_fields: ClassVar[tuple[str, ...]] = ("slant",)
     watched: ClassVar[tuple[str, ...]] = ("loss/reconstruction",)
-    primary_metric: ClassVar[tuple[str, str] | None] = ("rebuilt/l1", "mean difference of rebuilt images")
+    bounded: ClassVar[Mapping[str, Bounded]] = {"loss/reconstruction": "error"}
+    primary_metric: ClassVar[PrimaryMetric | None] = PrimaryMetric(
+        "rebuilt/l1", "mean difference of rebuilt images", lower_is_better=True
+    )
 
     system: Literal["tally"] = "tally"
     networks: NetworksConfig = NetworksConfig()

@@ -40,8 +40,7 @@ class Tally(Adversaries):
         reconstruction, size = (rebuilt.float() - images).abs().mean(), style.float().square().mean()
         loss = self.config.loss
         self.autoencoder.update(loss.reconstruction * reconstruction + loss.style * size)
-        self.end_update()
-        return {"loss/reconstruction": reconstruction.detach(), "loss/style": size.detach()}
+        return self.end_update({"loss/reconstruction": reconstruction.detach(), "loss/style": size.detach()})
 
 
 def build(config: Config, device: torch.device, world: World) -> Tally:

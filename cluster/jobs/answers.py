@@ -13,7 +13,6 @@ from pydantic.alias_generators import to_camel
 from unbraid.cluster.jobs.server import Job
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.untrusted.documents import LARGEST_JSON, check_document, parse_json
-from unbraid.datasets.untrusted.text import printable
 
 PREFIX = "unbraid.io/"
 """Of this project's labels and annotations on Kubernetes."""
@@ -223,6 +222,6 @@ def _elements(array: bytes) -> Iterator[bytes]:
 
 def _malformed(identifier: object, status: object, error: DataError) -> Job:
     """Make a job of one whose record cannot be read, so that a list still shows it."""
-    name = printable(" ".join(str(identifier).split()))[:LONGEST_ID] or "?"
+    name = ascii(" ".join(str(identifier).split()))[1:-1][:LONGEST_ID] or "?"  # no job's name has other characters
     shown = status if isinstance(status, str) and status in get_args(Status) else "UNKNOWN"
     return Job(name, shown, "", "", {}, 0.0, 0.0, None, problem=f"malformed: {error}")

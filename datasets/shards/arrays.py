@@ -1,6 +1,8 @@
 """Reads ``.npy`` content whose header is compared with what is expected before any memory is taken for its values."""
 
 import io
+import re
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,14 @@ from numpy.typing import NDArray
 
 LONGEST_HEADER = 10_000
 """Characters."""
+_PLAIN = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<length>..)\{'descr': '(?P<type>[<>|](?:[iu][1248]|f[248]|b1))', "
+    rb"'fortran_order': (?P<transposed>True|False), "
+    rb"'shape': \((?P<shape>[0-9]{1,9},|[0-9]{1,9}(?:, [0-9]{1,9}){1,7}|)\), ?\} *\n",
+    re.DOTALL,
+)
+"""The header of an array of numbers as numpy writes it."""
+_PARSER = threading.Lock()
 
 
 def array_shape(content: bytes | memoryview) -> tuple[int, ...]:
@@ -42,10 +52,20 @@ def read_array(content: bytes | memoryview, shape: tuple[int, ...], dtype: np.dt
 
 
 def _header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read shape, whether columns come first, and type."""
+    """Read shape, whether columns come first, and type.
+
+    As numpy writes them, headers are matched: numpy reads them by Python's parser, which is not safe in several threads
+    (SystemError: AST constructor recursion depth mismatch, CPython issue 106905, seen in decoding threads).
+    """
+    plain = _PLAIN.match(file.getbuffer())
+    if plain is not None and plain.end() == 10 + int.from_bytes(plain["length"], "little"):
+        file.seek(plain.end())
+        shape = tuple(int(side) for side in plain["shape"].split(b",") if side.strip())
+        return shape, plain["transposed"] == b"True", np.dtype(plain["type"].decode())
     try:
-        version = npy.read_magic(file)
-        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
-        return read(file, max_header_size=LONGEST_HEADER)
+        with _PARSER:
+            version = npy.read_magic(file)
+            read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+            return read(file, max_header_size=LONGEST_HEADER)
     except Exception as error:  # numpy documents none of what it raises for a damaged header
         raise ValueError(f"not an array ({type(error).__name__})") from None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.cluster.jobs.test_ray import ended
@@ -195,6 +195,7 @@ def test_any_answer_of_a_ray_cluster_is_a_job(path: tuple[str, ...], value: Any)
     require_sound(ray_job(exchanged(RAY, path, value)))
 
 
+@example(path=("metadata", "name"), value="\ud7fc")
 @given(path=st.sampled_from([path for path in paths(KUBE) if path]), value=ANYTHING)
 def test_any_rayjob_is_a_job(path: tuple[str, ...], value: Any) -> None:
     require_sound(kubernetes_job(exchanged(KUBE, path, value)))

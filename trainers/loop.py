@@ -184,16 +184,20 @@ class Training:
         write_run(self.store, {"step": step, **verdict, "evaluation_split": data.reported_split, "checkpoints": kept})
 
     def end_by(self, finding: Finding) -> NoReturn:
-        """Record why the run has to end, and end it.
+        """Record why the run has to end, draw its curves, and end it.
 
         Raises:
             DivergenceError: always, naming the checkpoint to go on from.
         """
+        from unbraid.trainers.runs.report import write_report
+
         self.writer.wait()
         kept = self.watch.kept(self.writer.checkpoints.steps())
         message = explain(self.config, finding, kept.good)
         self.recorder.event(finding.kind, message)
         self.recorder.flush()
+        report = write_report(self.config, finding.step, self.recorder.lines(), {}, {}, f"{finding.kind}: {message}")
+        self.store.put(REPORT_KEY, report)
         write_run(self.store, {"diverged": {**vars(finding), "good": kept.good or 0}, "checkpoints": vars(kept)})
         raise (CollapseError if finding.kind == "collapsed" else DivergenceError)(f"{finding.kind}: {message}")
 

@@ -21,6 +21,7 @@ from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.events import read_events
 from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.system import Scalars
+from unbraid.trainers.systems.infogan.config import Config
 from unbraid.trainers.systems.infogan.system import InfoGAN
 
 UPDATES, BROKEN_FROM, GOOD = 30, 15, 14
@@ -154,3 +155,33 @@ def test_a_run_that_diverges_again_and_again_ends(digits_folder: Path, tmp_path:
         for optimizer in (Checkpoints(FolderStore(tmp_path / "mine"), 1).load() or {})["optimizers"].values()
     }
     assert max(rates) == pytest.approx(0.25 * FIRST_RATE), "each return halves them once more"
+
+
+def test_a_run_that_has_learnt_nothing_says_so_and_fails_where_nobody_watches(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Config, "nothing_learnt", lambda config, scores: "it guesses")
+    done = train(digits_folder, tmp_path, "run.updates=2")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.splitlines()[-1] == "nothing was learnt: it guesses"
+    for words in ((), ("run.updates=3",)):  # a run that is finished, and one that trains
+        failed = train(digits_folder, tmp_path, "run.updates=2", *words, "--fail-if-nothing-learnt")
+        assert failed.exit_code == 1, failed.output
+        assert "run mine has learnt nothing" in failed.stderr
+    listed = CliRunner().invoke(main, ["runs", "list", "--storage", str(tmp_path)])
+    assert "nothing learnt" in listed.stdout
+    shown = CliRunner().invoke(main, ["runs", "show", "mine", "--storage", str(tmp_path)])
+    assert "nothing was learnt: it guesses" in shown.stdout
+
+
+def test_the_best_checkpoint_is_made_where_it_is_measured_and_outlives_newer_ones(
+    digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measure falls from the third evaluation on; checkpoints are due at other updates than evaluations."""
+    values = iter([0.3, 0.5, 0.9, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
+    monkeypatch.setattr("unbraid.trainers.loop.evaluate", lambda config, model, data: {"code/accuracy": next(values)})
+    done = train(digits_folder, tmp_path, "run.updates=18", "run.evaluate_every=3", "run.checkpoint_every=4")
+    assert done.exit_code == 0, done.output
+    store = FolderStore(tmp_path / "mine")
+    assert Checkpoints(store, 1).steps() == [9, 18]
+    assert read_run(store)["checkpoints"] == {"best": 9, "good": 18}

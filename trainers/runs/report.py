@@ -1,6 +1,7 @@
 """The report of a run as one picture: samples, measures and curves of the metrics. It knows no system."""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from unbraid.trainers.config.schema import SystemConfig
 
 COLUMNS = 3
+LONGEST_LINE = 150
+"""Characters of a line above the panels."""
 WIDE = 50
 """A plot whose largest value is more than so many times its smallest has a logarithmic axis."""
 NOT_LEARNT = ("speed", "data", "checkpoint", "run")
@@ -24,6 +27,7 @@ def write_report(
     lines: Sequence[Mapping[str, Any]],
     scores: Mapping[str, float],
     pictures: Mapping[str, Tensor],
+    ended: str = "",
 ) -> bytes:
     """Draw the report as PNG.
 
@@ -31,13 +35,15 @@ def write_report(
         lines: of metrics.jsonl.
         scores: measures of the last evaluation, without prefix.
         pictures: (3, H, W) uint8 by name, drawn in this order.
+        ended: why the run ended before its budget.
     """
     curves = [group for group in _groups(lines) if _steps(lines, group) > 1]
     panels = len(pictures) + len(curves)
-    rows = -(-panels // COLUMNS)
+    rows = max(-(-panels // COLUMNS), 1)
     figure = Figure(figsize=(5.2 * COLUMNS, 5.2 * rows + 0.9), dpi=80, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(_title(config, step, scores), fontsize=15)
+    title = [_title(config, step, scores), *textwrap.wrap(ended, LONGEST_LINE)]
+    figure.suptitle("\n".join(title), fontsize=15 if not ended else 12, color="black" if not ended else "darkred")
     axes = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
     for panel, (name, picture) in zip(axes, pictures.items(), strict=False):
         panel.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")

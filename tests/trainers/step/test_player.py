@@ -93,3 +93,38 @@ def test_the_moving_average_is_moved_only_when_it_is_due() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, system.discriminator.ema.parameters(), strict=True))
     system.step(digits(2))
     assert not any(torch.equal(a, b) for a, b in zip(before, system.discriminator.ema.parameters(), strict=True))
+
+
+def test_norms_are_of_the_gradient_and_of_what_the_step_added() -> None:
+    mine = player(rate=0.5)
+    mine.update(mine(torch.tensor([[3.0, 4.0]])).sum())
+    assert mine.norms == {}
+    mine.takes_norms = True
+    mine.update(mine(torch.tensor([[3.0, 4.0]])).sum())
+    assert {name: value.item() for name, value in mine.norms.items()} == {
+        "gradient_norm/linear": pytest.approx(5.0), "update_norm/linear": pytest.approx(2.5),
+    }  # fmt: skip
+    assert mine.network.weight.flatten().tolist() == [1 - 3.0, 1 - 4.0], "two steps, the same as without norms"
+
+
+def test_norms_are_taken_where_scalars_are_read_and_change_nothing_that_is_learnt() -> None:
+    """Of every player, at every third update and at the last."""
+    looking, blind = (infogan(f"run.log_every={every}", "run.updates=7") for every in (3, 10**6))
+    for update in range(1, 8):
+        seen, unseen = looking.step(digits(update)), blind.step(digits(update))
+        norms = {name for name in seen if "_norm/" in name}
+        wanted = {f"{what}_norm/{who}" for what in ("gradient", "update") for who in ("generator", "discriminator")}
+        assert norms == (wanted if update in (3, 6, 7) else set())
+        assert {name for name in unseen if "_norm/" in name} == (wanted if update == 7 else set())
+    for a, b in zip(looking.generator.network.parameters(), blind.generator.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_rates_are_lowered_once_more_from_each_step_that_a_run_has_gone_back_to() -> None:
+    mine, rates = infogan("optim.lr_generator=1.0"), []
+    mine.lower_rates([2, 2, 4], 0.5)
+    for update in range(6):
+        mine.updates = update
+        mine.begin_update()
+        rates.append(mine.generator.optimizer.param_groups[0]["lr"])
+    assert rates == [1, 1, 0.25, 0.25, 0.125, 0.125]

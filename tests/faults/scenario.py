@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from tests.conftest import TRAIN
 from tests.datasets.store.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.faults.hosts import Host, Network, network
 from tests.trainers.launch.test_launch import wait_for
@@ -33,6 +35,10 @@ SETTINGS = [
     "run.max_failures=100", "run.worker_timeout_seconds=8", "run.resize_seconds=5", "run.storage_retry_minutes=5",
     "optim.decay_from=0.99",
 ]  # fmt: skip
+
+
+PACE = 0.15
+"""Seconds that an update takes at least."""
 
 
 @dataclass
@@ -160,6 +166,15 @@ class Scenario:
         """Of the run, reached without the proxy."""
         return open_run(self.storage, self.name)
 
+    def hold(self, update: int) -> None:
+        """Let no worker begin an update at or after this one, until :meth:`release`; what happens before is sure to."""
+        batch = int(next(word for word in SETTINGS if word.startswith("data.batch=")).partition("=")[2])
+        (self.trace / "hold").write_text(json.dumps(divmod(update, TRAIN // batch)))
+
+    def release(self) -> None:
+        """Let training go on."""
+        (self.trace / "hold").unlink()
+
     def step(self) -> int:
         """The newest update that the record tells of; 0 before."""
         lines = read_metrics(self.store)
@@ -248,6 +263,7 @@ def scenario(data: str, storage: str) -> Iterator[Scenario]:
         for package in ("unbraid", "models", "datasets", "trainers", "cluster"):
             shutil.copytree(ROOT / package, tree / package, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copyfile(TRACING, tree / "sitecustomize.py")
+        (trace / "pace").write_text(str(PACE))
         net.environment |= {"AWS_ENDPOINT_URL": proxy.url, "UNBRAID_TRACE": str(trace), "TMPDIR": str(scratch)}
         made = Scenario(net, proxy, data, storage, tree, trace, scratch)
         try:

@@ -29,11 +29,13 @@ def test_a_run_goes_on_without_a_node_that_is_cut_off_and_grows_when_it_is_back(
         command = s.submit("run.workers=2", "run.min_workers=1", f"run.updates={UPDATES}")
         wait_for(lambda: s.step() > 25, "training with two", 180)
         assert s.world() == 2
+        s.hold(UPDATES - 30)  # between two checkpoints: two workers make the updates before it again
         s.workers[1].cut()
         wait_for(lambda: s.starts() > 1 and s.world() == 1, "going on with one", 180)
         starts = s.starts()
         s.bring_back(s.workers[1])
         wait_for(lambda: s.starts() > starts and s.world() == 2, "growing to two", 240)
+        s.release()
         code, text = command.finish()
         assert code == 0, text
         assert every_update_once(s.store, UPDATES)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,8 +30,6 @@ from tests.trainers.monitor.curves import read_curves
 from tests.trainers.systems.infogan.test_system import TINY
 from tests.trainers.systems.pairs import cdd_config, pack_coloured_digits, pix2pix_config
 from tests.trainers.systems.people import pack_people, stage_config
-from unbraid.datasets.packing.pack import pack
-from unbraid.datasets.sources.people import make_people
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import Position, read_split
 from unbraid.trainers.config.overrides import resolve
@@ -269,8 +268,9 @@ def remedies(figures: Figures) -> None:
     folder = Path("runs/benchmarks/divergence")
     people = folder / "people"
     if not (people / "index.json").exists():
-        source = make_people("people", identities=48, images=8, cameras=6, size=(64, 32), test_share=0.25)
-        pack(source, open_store(str(people), create=True), lambda text: None, shards=16)
+        words = ["--identities", "48", "--images", "8", "--size", "64x32", "--shards", "16"]
+        command = [sys.executable, "-m", "unbraid.cluster.cli", "data", "make", "people", str(people), *words]
+        subprocess.run(command, check=True, stdout=sys.stderr)
     train, test = (keypoints_of(people, split) for split in ("train", "validation"))
     wanted = os.environ.get("UNBRAID_BENCH_REMEDY")
     for name, make in REMEDIES.items():

@@ -1,7 +1,7 @@
 """Python runs this first where it lies as sitecustomize.py: every batch that a stream hands out is noted in UNBRAID_TRACE.
 
 What a run has seen can so be held against what it should have seen, without a word about it in the product. A batch takes
-``pace`` seconds at least, so that no machine is faster than what happens to the run, and is not handed out at or after ``hold``.
+``pace`` seconds at least, so that no machine is faster than what happens to the run; from ``hold`` on none is handed out.
 """
 
 import importlib.util

@@ -30,9 +30,9 @@ campaign: setup
 	$(BIN)/unbraid data pack mnist
 	$(BIN)/unbraid tune infogan-mnist-weights-small
 
-# Two processes, each with an S3 server and a Ray of its own: tests wait much of their time. Files in the order of tests/conftest.py.
+# Three processes, each with an S3 server and a Ray of its own: tests wait some of their time. Files in the order of tests/conftest.py.
 test: setup host-packages
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What takes minutes each and is not run at every landing.
 test-slow: setup host-packages

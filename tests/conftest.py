@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -29,6 +30,8 @@ os.environ |= {"RAY_AUTH_MODE": "token", **ON_LOOPBACK}
 if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores, and so do all that they start
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+settings.register_profile("unbraid", deadline=None)  # how long an example takes is the machine's matter
+settings.load_profile("unbraid")
 TRAIN, TEST, SHARD = 1600, 150, 50
 FIELDS = {"image": image_field((1, 28, 28)), "label": label_field()}
 
@@ -48,6 +51,15 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices
     local.down(report=lambda text: None)
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def unmeasured() -> Iterator[None]:
+    """For runs whose measures are no matter: taking them is most of what a run of a few updates costs."""
+    from tests.security.healing import without_measures
+
+    with without_measures():
+        yield
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ class PowerCut(BaseException):
     """What ends a process without asking it."""
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_resume_continues_with_identical_weights(digits_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(config_for(digits_url, tmp_path / "whole"))
     calls = 0
@@ -182,6 +183,7 @@ def test_images_of_another_size_are_told_before_training(digits_url: str, tmp_pa
         preflight(config_for(digits_url, tmp_path, "networks.image={channels: 1, height: 32, width: 32}"), "test")
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_minute_budget_ends_the_run(digits_url: str, tmp_path: Path) -> None:
     run(config_for(digits_url, tmp_path, "run.updates=100000", "run.minutes=0.02"))
     record = json.loads((tmp_path / "run/run.json").read_text())

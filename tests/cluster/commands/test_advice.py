@@ -18,6 +18,8 @@ from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import run_names
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 
 @pytest.fixture(autouse=True)
 def no_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

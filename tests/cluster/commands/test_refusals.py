@@ -20,6 +20,7 @@ from unbraid.cluster.local.services import FOLDER_VARIABLE
 from unbraid.datasets.store import open_store, tidying
 
 SET, RUNS = "s3://played/set", "s3://played/runs"
+pytestmark = pytest.mark.usefixtures("unmeasured")
 ANYWAY = [
     pytest.param(played.EXPIRED, "the credentials have expired (ExpiredToken)", id="expired"),
     pytest.param(played.SKEWED, "this machine's clock is wrong (RequestTimeTooSkewed", id="skewed"),

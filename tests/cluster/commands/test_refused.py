@@ -23,6 +23,8 @@ from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.reading import read_campaign
 from unbraid.trainers.systems.infogan.system import InfoGAN
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 
 @pytest.fixture(autouse=True)
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import claim_run, open_run
 from unbraid.trainers.runs.record import read_config, read_run
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 
 @pytest.fixture(autouse=True)
 def no_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

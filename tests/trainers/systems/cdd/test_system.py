@@ -160,6 +160,7 @@ def test_it_learns_to_share_and_to_rebuild(pairs_url: str, tmp_path: Path) -> No
     assert scores["retrieval/exclusive_recall_1"] < 5 / TEST
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_run_resumes_bit_for_bit(pairs_url: str, tmp_path: Path) -> None:
     config = cdd_config(pairs_url, tmp_path, "run.updates=4", "run.checkpoint_every=2", "networks.translator.dropout=0.5")
     run(config)

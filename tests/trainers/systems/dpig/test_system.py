@@ -264,6 +264,7 @@ def test_impossible_poses_are_told(people_url: str) -> None:
 # --- from stage to stage --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_stage_two_resumes_bit_for_bit_even_when_stage_one_went_on(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
     storage = tmp_path / "runs"
     shutil.copytree(trained_dpig, storage)

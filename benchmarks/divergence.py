@@ -8,6 +8,7 @@ systems on real digits and made people, broken on purpose in mid-run; ``cost``, 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
 import subprocess
@@ -49,6 +50,8 @@ BEFORE, AFTER, READ_EVERY = 400, 300, 10
 """Updates before a system is broken, at most after that, and between readings."""
 REMEDY_UPDATES = int(os.environ.get("UNBRAID_BENCH_UPDATES", "12000"))
 REMEDY_READ_EVERY = 50
+REMEDY_BATCH = int(os.environ.get("UNBRAID_BENCH_BATCH", "128"))
+"""The preset's is 128, of which an update takes a slow core a tenth of a second."""
 
 
 def main() -> None:
@@ -272,23 +275,34 @@ def remedies(figures: Figures) -> None:
         command = [sys.executable, "-m", "unbraid.cluster.cli", "data", "make", "people", str(people), *words]
         subprocess.run(command, check=True, stdout=sys.stderr)
     train, test = (keypoints_of(people, split) for split in ("train", "validation"))
-    wanted = os.environ.get("UNBRAID_BENCH_REMEDY")
-    for name, make in REMEDIES.items():
-        if wanted is not None and wanted != name:
+    for seed, (name, make) in itertools.product(SEEDS, REMEDIES.items()):
+        if name not in os.environ.get("UNBRAID_BENCH_REMEDIES", name).split(","):
             continue
-        errors, alarms = [], []
-        for seed in SEEDS:
+        kept = folder / f"{name}-{seed}-{REMEDY_BATCH}-{REMEDY_UPDATES}.json"
+        if not kept.exists():
             error, found = train_pose(train, test, seed, make)
-            errors.append(error)
-            alarms.append(found)
-            print(f"{name}, seed {seed}: error {error:.2f} %, {found}", file=sys.stderr, flush=True)
-        gone = [found for found in alarms if found is not None]
-        figures.figure(f"remedy_{name}_diverged", len(gone), f"of {len(SEEDS)} in {REMEDY_UPDATES} updates", digits=0)
-        left = sorted(error for error, found in zip(errors, alarms, strict=True) if found is None)
-        if left:
-            median = left[len(left) // 2]
-            unit = f"% of the height, median of {len(left)}: {left[0]:.3f} to {left[-1]:.3f}; validation split"
-            figures.figure(f"remedy_{name}_error", median, unit)
+            result = {
+                "error": error,
+                "step": None if found is None else found.step,
+                "what": "" if found is None else found.what,
+            }
+            kept.write_text(json.dumps(result))
+            print(f"{name}, seed {seed}: {result}", file=sys.stderr, flush=True)
+    for name in REMEDIES:
+        report_remedy(figures, name, [json.loads(file.read_text()) for file in sorted(folder.glob(f"{name}-*.json"))])
+
+
+def report_remedy(figures: Figures, name: str, results: list[dict[str, Any]]) -> None:
+    """What came of one optimiser's runs."""
+    if not results:
+        return
+    gone = sorted(result["step"] for result in results if result["step"] is not None)
+    unit = f"of {len(results)} seeds, in {REMEDY_UPDATES} updates of batch {REMEDY_BATCH}"
+    figures.figure(f"remedy_{name}_diverged", len(gone), f"{unit}; seen at {gone or 'none'}", digits=0)
+    left = sorted(result["error"] for result in results if result["step"] is None)
+    if left:
+        words = f"% of the height, median of {len(left)}: {left[0]:.3f} to {left[-1]:.3f}; validation split"
+        figures.figure(f"remedy_{name}_error", left[len(left) // 2], words)
 
 
 def keypoints_of(people: Path, split: str) -> Tensor:
@@ -298,14 +312,14 @@ def keypoints_of(people: Path, split: str) -> Tensor:
 
 def train_pose(train: Tensor, test: Tensor, seed: int, make: Made) -> tuple[float, Finding | None]:
     """One run from memory; the keypoint error at its end, and what the judge found."""
-    overrides = [f"run.seed={seed}", f"run.updates={2 * REMEDY_UPDATES}", "run.precision=float32"]
+    overrides = [f"run.seed={seed}", f"run.updates={2 * REMEDY_UPDATES}", "run.precision=float32", f"data.batch={REMEDY_BATCH}"]
     config: Any = resolve("dpig-people-small-pose", [*overrides, f"run.log_every={REMEDY_READ_EVERY}"])
     system: Any = build_system(config, CPU, World())
     player: Any = system.players[0]
     player.optimizer = make(list(player.network.parameters()), config.optim.lr)
     judge = Judge(config.divergence, config.bounded)
     order = torch.Generator().manual_seed(seed)
-    images = torch.zeros(1, 3, 64, 32, dtype=torch.uint8).expand(config.data.batch, -1, -1, -1)
+    images = torch.zeros(config.data.batch, 3, 1, 32, dtype=torch.uint8)  # of which the width is read
     rows = torch.empty(0, dtype=torch.long)
     for update in range(1, REMEDY_UPDATES + 1):
         if len(rows) < config.data.batch:

@@ -282,7 +282,7 @@ def _opened(
         if world.is_main:
             _tell_where_it_begins(newest, checkpoints, recorder)
         rates, clock = Rates(stream, config.data.batch, system.updates), Clock(run.minutes, world)
-        watch = Watch(config, recorder.lines())
+        watch = Watch(config, recorder.lines(), (read_run_or_none(store) or {}).get("judged_from", 0))
         checkpoints.protected = lambda steps: watch.kept(steps).steps
         training = Training(
             config=config, store=store, world=world, device=device, system=system, stream=stream, recorder=recorder,

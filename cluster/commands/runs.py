@@ -76,7 +76,7 @@ def show(run: str, storage: str, as_json: bool) -> None:
     use_local_services()
     from unbraid.trainers.runs.checkpoint import complete_steps
     from unbraid.trainers.runs.events import read_events
-    from unbraid.trainers.runs.record import REPORT_KEY, read_metrics
+    from unbraid.trainers.runs.record import REPORT_KEY, read_metrics, read_run_or_none
     from unbraid.trainers.runs.summary import store_of
     from unbraid.trainers.runs.watch import Watch
 
@@ -89,7 +89,8 @@ def show(run: str, storage: str, as_json: bool) -> None:
     lines += [f"  {name} {value:.4f}" for name, value in summary.evaluation.items()]
     lines += [f"nothing was learnt: {summary.nothing_learnt}"] if summary.nothing_learnt else []
     if steps := complete_steps(store):
-        kept = Watch(summary.config, read_metrics(store)).kept(steps)
+        judged_from = (read_run_or_none(store) or {}).get("judged_from", 0)
+        kept = Watch(summary.config, read_metrics(store), judged_from).kept(steps)
         lines.append(f"checkpoints: {' '.join(kept.label(step) for step in steps)}")
     lines += event_lines(read_events(store))
     if store.exists(REPORT_KEY):

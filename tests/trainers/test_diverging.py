@@ -27,7 +27,7 @@ from unbraid.trainers.systems.infogan.system import InfoGAN
 UPDATES, BROKEN_FROM, GOOD = 30, 15, 14
 SETTINGS = [
     *TINY, "run.name=mine", f"run.updates={UPDATES}", "run.log_every=1", "run.checkpoint_every=1", "run.keep_checkpoints=1",
-    "run.preview_every=0", "divergence.window=9", "divergence.norm_factor=20",
+    "run.preview_every=0", "divergence.window=9", "divergence.gradient_factor=20",
 ]  # fmt: skip
 FIRST_RATE = 1e-3
 
@@ -185,3 +185,14 @@ def test_the_best_checkpoint_is_made_where_it_is_measured_and_outlives_newer_one
     store = FolderStore(tmp_path / "mine")
     assert Checkpoints(store, 1).steps() == [9, 18]
     assert read_run(store)["checkpoints"] == {"best": 9, "good": 18}
+
+
+def test_a_finished_run_with_a_larger_budget_is_judged_anew(digits_folder: Path, tmp_path: Path) -> None:
+    """Rates had fallen to nothing, and jump back to what the larger budget has there: that is no divergence."""
+    decays = "optim.decay_from=0.2"
+    assert train(digits_folder, tmp_path, decays).exit_code == 0
+    longer = train(digits_folder, tmp_path, decays, "run.updates=90")
+    assert longer.exit_code == 0, longer.output
+    norms = [line["update_norm/generator"] for line in read_metrics(FolderStore(tmp_path / "mine")) if "loss/d" in line]
+    assert norms[UPDATES + 2] > 6 * norms[UPDATES - 2], "else this test shows nothing"
+    assert read_run(FolderStore(tmp_path / "mine"))["judged_from"] == UPDATES

@@ -157,7 +157,8 @@ class DivergenceConfig(Section):
         spread: times a scalar's usual spread that it may rise above its median, or by ``error_factor`` and its like where
             these are more.
         error_factor: by which a scalar that falls as a system learns, such as a reconstruction loss, may exceed its median.
-        norm_factor: the same for the norms of gradients and updates, which vary more.
+        gradient_factor: the same for the norms of gradients, which vary more.
+        update_factor: the same for the norms of updates, which vary little: with Adam they follow the rate.
         information_nats: by which a lower bound of an information may fall below its median.
         collapse_updates: for so many updates one of the next two has to hold without a break.
         loss_d: a discriminator's cross-entropy below this has won: its generator learns nothing any more. 0 never judges it.
@@ -168,9 +169,10 @@ class DivergenceConfig(Section):
 
     window: Annotated[int, EXECUTION] = Field(30, ge=3)
     readings: Annotated[int, EXECUTION] = Field(3, ge=1)
-    spread: Annotated[float, EXECUTION] = Field(8.0, gt=0)
+    spread: Annotated[float, EXECUTION] = Field(6.0, gt=0)
     error_factor: Annotated[float, EXECUTION] = Field(10.0, gt=1)
-    norm_factor: Annotated[float, EXECUTION] = Field(100.0, gt=1)
+    gradient_factor: Annotated[float, EXECUTION] = Field(30.0, gt=1)
+    update_factor: Annotated[float, EXECUTION] = Field(6.0, gt=1)
     information_nats: Annotated[float, EXECUTION] = Field(2.0, gt=0)
     collapse_updates: Annotated[int, EXECUTION] = Field(100, ge=1)
     loss_d: Annotated[float, EXECUTION] = Field(0.005, ge=0)

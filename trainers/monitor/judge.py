@@ -1,11 +1,12 @@
 """The judge of a run: whether its scalars say that it has diverged or collapsed, and since when.
 
 It reads lines of metrics, one after the other, and knows nothing else: fed with a run's recorded lines it is where it was when
-they were written. Three kinds of scalar are judged, each against its own recent past:
+they were written. Four kinds of scalar are judged, each against its own recent past:
 
     error        positive, falls as a system learns: reconstructions, regressions  its logarithm rises
     information  a lower bound in nats, rises as a system learns                   it falls
-    norm         of a player's gradient or update                                  its logarithm rises
+    gradient     the norm of a player's gradient                                   its logarithm rises
+    update       the norm of what its optimiser adds to the weights                its logarithm rises
 
 Adversarial losses wander and are not judged, but for two states from which no generator learns any more: a discriminator that
 has won, and generated samples that are all the same.
@@ -24,9 +25,9 @@ from typing import Literal
 from unbraid.trainers.config.schema import Bounded
 from unbraid.trainers.config.sections import DivergenceConfig
 
-Kind = Literal["error", "information", "norm"]
+Kind = Literal["error", "information", "gradient", "update"]
 Scalars = Mapping[str, float]
-NORMS = ("gradient_norm/", "update_norm/")
+NORMS: Mapping[str, Kind] = {"gradient_norm/": "gradient", "update_norm/": "update"}
 DISCRIMINATOR_LOSS = "loss/d"
 REAL_DEVIATION, FAKE_DEVIATION = "samples/real_deviation", "samples/fake_deviation"
 """Scalars of systems that have them: the cross-entropy of a discriminator, and standard deviations over a batch of real and of
@@ -69,7 +70,7 @@ class Judge:
         self.clean = 0
         self.finding: Finding | None = None
         self._config = config
-        self._kinds: dict[str, Kind] = {**bounded, **dict.fromkeys(NORMS, "norm")}
+        self._kinds: dict[str, Kind] = {**bounded, **NORMS}
         self._series: dict[str, _Series | None] = {}
         self._collapses = _collapses(config)
 
@@ -175,7 +176,8 @@ class _Series:
         config = self._config
         least = {
             "error": math.log(config.error_factor),
-            "norm": math.log(config.norm_factor),
+            "gradient": math.log(config.gradient_factor),
+            "update": math.log(config.update_factor),
             "information": config.information_nats,
         }[self._kind]
         if not self._ordered:

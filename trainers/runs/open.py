@@ -20,6 +20,7 @@ from unbraid.trainers.runs.record import (
     input_key,
     provenance,
     read_config,
+    read_metrics,
     read_run_or_none,
     write_config,
     write_run,
@@ -109,12 +110,22 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
     require_same_config(store, config, free)
     if not has_learnt(store):
         _forget(store, config)
+    elif _learns_otherwise(store, config):  # at other rates, say: what was usual before is none to judge by
+        record = read_run_or_none(store) or {}
+        newest = record.get("step", 0) if free else max((int(line["step"]) for line in read_metrics(store)), default=0)
+        write_run(store, {"judged_from": newest})
     write_config(store, config)
     for name, of_input in inputs.items():
         write_config(store, of_input, input_key(name))
     if read_run_or_none(store) is None:
         write_run(store, {"command": command, "started": time.time(), **provenance()})
     return store
+
+
+def _learns_otherwise(store: Store, config: SystemConfig) -> bool:
+    """Whether a configuration changes a run's rates or weights of losses; with a larger budget rates rise to what they are there."""
+    changed = differences(_stored_config(store), config) if store.exists(CONFIG_KEY) else {}
+    return any(key == "run.updates" or key.startswith(("optim.", "loss.", "run.precision")) for key in changed)
 
 
 def changes(store: Store, config: SystemConfig) -> dict[str, tuple[Any, Any]]:

@@ -97,6 +97,7 @@ class RunRecord(TypedDict, total=False):
     starts: Count
     step: Count
     went_back: Count
+    judged_from: Count
     diverged: Diverged | None
     rollbacks: list[Rollback]
     checkpoints: dict[Name, Count | None]

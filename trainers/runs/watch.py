@@ -42,14 +42,17 @@ class Watch:
 
     Args:
         lines: that the run has recorded so far.
+        judged_from: step before which the run learnt by another configuration; earlier lines are not compared with.
     """
 
-    def __init__(self, config: SystemConfig, lines: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, config: SystemConfig, lines: Iterable[Mapping[str, Any]], judged_from: int = 0) -> None:
         self.judge = Judge(config.divergence, config.bounded)
         self._metric = config.primary_metric
+        self.judge.clean = judged_from
         self._values: dict[int, float] = {}
         for line in lines:
-            self.judge.read(line)
+            if line["step"] > judged_from:
+                self.judge.read(line)
             self.add_measures(line)
 
     @property

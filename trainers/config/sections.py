@@ -159,6 +159,8 @@ class DivergenceConfig(Section):
         error_factor: by which a scalar that falls as a system learns, such as a reconstruction loss, may exceed its median.
         gradient_factor: the same for the norms of gradients, which vary more.
         update_factor: the same for the norms of updates, which vary little: with Adam they follow the rate.
+        data_factor: by which the deviation of the real images in a batch may leave its median, upwards or downwards: it is the
+            data's alone, and other data are none to learn from.
         information_nats: by which a lower bound of an information may fall below its median.
         collapse_updates: for so many updates one of the next two has to hold without a break.
         loss_d: a discriminator's cross-entropy below this has won: its generator learns nothing any more. 0 never judges it.
@@ -173,6 +175,7 @@ class DivergenceConfig(Section):
     error_factor: Annotated[float, EXECUTION] = Field(10.0, gt=1)
     gradient_factor: Annotated[float, EXECUTION] = Field(30.0, gt=1)
     update_factor: Annotated[float, EXECUTION] = Field(6.0, gt=1)
+    data_factor: Annotated[float, EXECUTION] = Field(1.25, gt=1)
     information_nats: Annotated[float, EXECUTION] = Field(2.0, gt=0)
     collapse_updates: Annotated[int, EXECUTION] = Field(100, ge=1)
     loss_d: Annotated[float, EXECUTION] = Field(0.005, ge=0)

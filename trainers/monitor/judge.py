@@ -1,12 +1,13 @@
 """The judge of a run: whether its scalars say that it has diverged or collapsed, and since when.
 
 It reads lines of metrics, one after the other, and knows nothing else: fed with a run's recorded lines it is where it was when
-they were written. Four kinds of scalar are judged, each against its own recent past:
+they were written. Five kinds of scalar are judged, each against its own recent past:
 
     error        positive, falls as a system learns: reconstructions, regressions  its logarithm rises
     information  a lower bound in nats, rises as a system learns                   it falls
     gradient     the norm of a player's gradient                                   its logarithm rises
     update       the norm of what its optimiser adds to the weights                its logarithm rises
+    data         the deviation of real images over a batch, which nobody learns    its logarithm rises or falls
 
 Adversarial losses wander and are not judged, but for two states from which no generator learns any more: a discriminator that
 has won, and generated samples that are all the same.
@@ -25,7 +26,7 @@ from typing import Literal
 from unbraid.trainers.config.schema import Bounded
 from unbraid.trainers.config.sections import DivergenceConfig
 
-Kind = Literal["error", "information", "gradient", "update"]
+Kind = Literal["error", "information", "gradient", "update", "data"]
 Scalars = Mapping[str, float]
 NORMS: Mapping[str, Kind] = {"gradient_norm/": "gradient", "update_norm/": "update"}
 DISCRIMINATOR_LOSS = "loss/d"
@@ -70,7 +71,7 @@ class Judge:
         self.clean = 0
         self.finding: Finding | None = None
         self._config = config
-        self._kinds: dict[str, Kind] = {**bounded, **NORMS}
+        self._kinds: dict[str, Kind] = {**bounded, **NORMS, REAL_DEVIATION: "data"}
         self._series: dict[str, _Series | None] = {}
         self._collapses = _collapses(config)
 
@@ -150,7 +151,8 @@ class _Series:
         if badness is None:  # nothing to compare: a loss that is exactly zero
             return None
         limit, median = self._limit()
-        excess = (badness - median) / limit if len(self._usual) * 3 >= self._config.window else 0.0
+        apart = abs(badness - median) if self._kind == "data" else badness - median
+        excess = apart / limit if len(self._usual) * 3 >= self._config.window else 0.0
         if excess <= 1:
             self.since, self._weight = None, 0.0
             self._accept(badness)
@@ -159,7 +161,7 @@ class _Series:
         self._weight += min(excess, MOST_OF_ONE)
         if self._weight < self._config.readings:
             return None
-        moved = "fell" if self._kind == "information" else "rose"
+        moved = "rose" if value > self._value(median) else "fell"
         return f"{moved} from {self._value(median):.3g} to {value:.3g}, since update {self.since}"
 
     def _badness(self, value: float) -> float | None:
@@ -178,6 +180,7 @@ class _Series:
             "error": math.log(config.error_factor),
             "gradient": math.log(config.gradient_factor),
             "update": math.log(config.update_factor),
+            "data": math.log(config.data_factor),
             "information": config.information_nats,
         }[self._kind]
         if not self._ordered:

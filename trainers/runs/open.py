@@ -123,7 +123,7 @@ def claim_run(config: SystemConfig, command: str, inputs: Mapping[str, SystemCon
 
 
 def _learns_otherwise(store: Store, config: SystemConfig) -> bool:
-    """Whether a configuration changes a run's rates or weights of losses; with a larger budget rates rise to what they are there."""
+    """Whether a configuration changes rates or weights of losses; a larger budget has rates that rise again."""
     changed = differences(_stored_config(store), config) if store.exists(CONFIG_KEY) else {}
     return any(key == "run.updates" or key.startswith(("optim.", "loss.", "run.precision")) for key in changed)
 

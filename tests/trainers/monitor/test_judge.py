@@ -82,6 +82,15 @@ def test_what_varies_much_may_vary_much() -> None:
     assert found(ERROR, [*values, *[10**15.0] * 3]) is not None
 
 
+@pytest.mark.parametrize("other", [0.29, 0.14])
+def test_data_that_become_others_are_seen_either_way(other: float) -> None:
+    """Garbage instead of pixels: D and G go on as if nothing had happened."""
+    assert found(REAL_DEVIATION, [*[0.20, 0.21] * 15, *[0.235, 0.17] * 15]) is None
+    finding = found(REAL_DEVIATION, [*[0.20, 0.21] * 15, *[other] * 3])
+    assert finding is not None
+    assert finding.what.startswith(f"samples/real_deviation {'rose' if other > 0.2 else 'fell'} from 0.2")
+
+
 @pytest.mark.parametrize("better", [(ERROR, 1e-9), (INFORMATION, 50.0), (NORM, 1e-9)])
 def test_a_sudden_improvement_is_none_of_its_business(better: tuple[str, float]) -> None:
     assert found(better[0], [*[1.0] * 30, *[better[1]] * 30]) is None

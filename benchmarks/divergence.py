@@ -136,7 +136,6 @@ def cases(figures: Figures) -> None:
                     figures.figure(f"{system}_false_alarm", 1, f"at update {early.step}", "0", digits=0)
                     break
                 found = arena.train(AFTER, broken(arena) or (lambda batch: batch))
-                possible += 1
                 if found is None and arena.learns_on:
                     figures.figure(f"{system}_{case}", 0, "no harm: it learns on, and nothing is found", digits=0)
                     continue

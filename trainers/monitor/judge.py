@@ -35,6 +35,8 @@ REAL_DEVIATION, FAKE_DEVIATION = "samples/real_deviation", "samples/fake_deviati
 generated samples."""
 MOST_OF_ONE = 2.0
 """What one reading counts at most: no single one, however wild, is a divergence."""
+INDEPENDENT = 4.0
+"""Spreads that are enough for real images: batches are drawn independently, and three in a row so far out are no chance."""
 TO_NORMAL = 1.4826
 """A normal distribution's standard deviation, as a multiple of its median absolute deviation."""
 
@@ -187,7 +189,8 @@ class _Series:
             return least, 0.0
         median = _median(self._ordered)
         spread = TO_NORMAL * statistics.median(abs(value - median) for value in self._ordered)
-        return max(least, config.spread * spread), median
+        times = min(config.spread, INDEPENDENT) if self._kind == "data" else config.spread
+        return max(least, times * spread), median
 
     def _accept(self, badness: float) -> None:
         self._usual.append(badness)

@@ -134,10 +134,12 @@ class FitThread:
 
 SAME_DEATHS = 3
 """A group that has died so often of one cause, without a new checkpoint, does so again."""
-NODE_LOST = ("node was terminated", "node has died", "node is dead", "node was drained", "preempt", "raylet")
+NODE_LOST = ("node was terminated", "node has died", "node is dead", "node was drained", "preempt")
 """What Ray says of workers whose node was lost."""
-_VARYING = re.compile(r"\b(?:0x)?[0-9a-f]*[0-9][0-9a-f]*\b")
-"""Process ids, addresses, sizes."""
+_VARYING = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{12,}\b|[0-9]+")
+"""Addresses, identifiers, process ids, sizes."""
+LONGEST_CAUSE = 300
+"""Characters of a cause; what follows, such as a list of processes, differs each time."""
 
 
 class RunFollower:
@@ -298,8 +300,7 @@ def cause_of_death(error: Exception) -> str | None:
     message = split_worker_info(str(error))[0] or type(error).__name__
     if any(words in message.lower() for words in NODE_LOST):
         return None
-    line = in_one_line(message, 600)
-    return _VARYING.sub("…", line)
+    return _VARYING.sub("…", in_one_line(message, LONGEST_CAUSE))
 
 
 def describe_loss(error: Exception) -> str:

@@ -33,6 +33,8 @@ DISCRIMINATOR_LOSS = "loss/d"
 REAL_DEVIATION, FAKE_DEVIATION = "samples/real_deviation", "samples/fake_deviation"
 """Scalars of systems that have them: the cross-entropy of a discriminator, and standard deviations over a batch of real and of
 generated samples."""
+FEW = 3
+"""Names in a sentence."""
 MOST_OF_ONE = 2.0
 """What one reading counts at most: no single one, however wild, is a divergence."""
 INDEPENDENT = 4.0
@@ -109,7 +111,8 @@ class Judge:
         broken = [name for name, value in scalars.items() if not math.isfinite(value)]
         if not broken:
             return None
-        return Finding("diverged", f"{', '.join(broken)} {'is' if len(broken) == 1 else 'are'} not finite", step, step)
+        named = ", ".join(broken[:FEW]) + (f" and {len(broken) - FEW} more" if len(broken) > FEW else "")
+        return Finding("diverged", f"{named} {'is' if len(broken) == 1 else 'are'} not finite", step, step)
 
     def _jumped(self, scalars: Scalars, step: int) -> Finding | None:
         found = None

@@ -109,6 +109,13 @@ def test_a_number_that_is_not_finite_ends_at_once(name: str, value: float) -> No
     assert found(name, [1.0, value]) == Finding("diverged", f"{name} is not finite", 20, 20)
 
 
+def test_many_that_are_not_finite_are_named_in_few_words() -> None:
+    mine = judge()
+    finding = mine.read({"step": 1, **{f"loss/{letter}": math.nan for letter in "abcde"}})
+    assert finding is not None
+    assert finding.what == "loss/a, loss/b, loss/c and 2 more are not finite"
+
+
 def test_nothing_is_judged_before_there_is_a_usual() -> None:
     """The first updates of a system are like nothing that follows."""
     assert found(ERROR, [1e-6, *[10.0] * 300]) is None

@@ -14,7 +14,7 @@ from unbraid.trainers.monitor.judge import Finding
 
 SLOWER_SQUARE = 0.99
 """A second moment of Adam that forgets ten times as fast as by default: a rare gradient after many tiny ones moves a weight by
-1.6 rates with it (β₁ = 0.5), and by 15.8 with 0.999."""
+(1 − β₁)/√(1 − β₂) rates, which for β₁ = 0.5 is 5 with it and 15.8 with 0.999."""
 
 
 def read_scalars(scalars: Mapping[str, Tensor]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 Files are cut at random, zeroed, and replaced by JSON of another shape and by binary. An answer or one clear error is asked of
 each command that may read the file, and of a launch that goes on with the run. Models are neither measured nor drawn: see
-``tests/security/healing.py``, of which the tests try a part.
+``tests/unmeasured.py``, and ``tests/security/healing.py``, of which the tests try a part.
 """
 
 import sys
@@ -10,18 +10,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.figures import Figures
-from tests.security.healing import (
-    EVERY,
-    UPDATES,
-    Answer,
-    build,
-    damages,
-    is_trained_from,
-    readers,
-    try_readers,
-    try_training,
-    without_measures,
-)
+from tests.security.healing import EVERY, UPDATES, Answer, build, damages, is_trained_from, readers, try_readers, try_training
+from tests.unmeasured import without_measures
 
 SEED = 0
 NEEDED = ("runs/mine/config.yaml", "set/")

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from tests.trainers.systems.pairs import cdd_config, pack_coloured_digits
 from tests.trainers.systems.people import pack_people, run, stage_config
+from tests.unmeasured import without_measures
 from unbraid.cluster.local import processes
 from unbraid.cluster.local.services import FOLDER_VARIABLE, LocalServices
 from unbraid.datasets.shards.index import Index, write_index
@@ -56,8 +57,6 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices
 @pytest.fixture
 def unmeasured() -> Iterator[None]:
     """For runs whose measures are no matter: taking them is most of what a run of a few updates costs."""
-    from tests.security.healing import without_measures
-
     with without_measures():
         yield
 

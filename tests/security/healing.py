@@ -9,10 +9,8 @@ import random
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import patch
 
 from click.testing import CliRunner
 
@@ -59,19 +57,6 @@ class Answer:
         """The update from which training went on; 0 where it began again."""
         found = _RESUMED.search(self.text)
         return int(found[1]) if found else 0
-
-
-@contextmanager
-def without_measures() -> Iterator[None]:
-    """Within, models are not measured and drawn at the end of training, and a lease is renewed often: seconds for each file."""
-    with ExitStack() as patched:
-        for name in ("unbraid.trainers.loop.evaluate", "unbraid.trainers.evaluate.evaluate"):
-            patched.enter_context(patch(name, lambda *rest: {"info/share": 0.5}))
-        for name in ("unbraid.trainers.loop.figures", "unbraid.trainers.loop.preview"):
-            patched.enter_context(patch(name, lambda *rest: {}))
-        patched.enter_context(patch("unbraid.trainers.runs.report.write_report", lambda *rest: b"PNG"))
-        patched.enter_context(patch("unbraid.datasets.store.lease.RENEW_SECONDS", 0.1))
-        yield
 
 
 def ask(*words: str) -> Answer:

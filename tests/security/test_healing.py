@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.security import healing
 from tests.security.healing import EVERY, KINDS, MORE, UPDATES, ask, build, damages, readers, train, try_readers, try_training
+from tests.unmeasured import without_measures
 
 SEED = 1
 STATE, MANIFEST = "runs/mine/checkpoints/step-00000006/state.pt", "runs/mine/checkpoints/step-00000006/checkpoint.json"
@@ -20,7 +20,7 @@ STATE, MANIFEST = "runs/mine/checkpoints/step-00000006/state.pt", "runs/mine/che
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("healing") / "whole"
     folder.mkdir()
-    with healing.without_measures():
+    with without_measures():
         build(folder)
         yield folder
 

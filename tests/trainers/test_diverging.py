@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from torch import Tensor
 
 from tests.cluster.commands.test_refused import contents
-from tests.security.healing import without_measures
 from tests.trainers.systems.infogan.test_system import TINY
 from tests.trainers.test_loop import PowerCut
+from tests.unmeasured import without_measures
 from unbraid.cluster.cli import main
 from unbraid.cluster.local.services import FOLDER_VARIABLE
 from unbraid.datasets.store import FolderStore

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.security.healing import without_measures
 from tests.trainers.test_loop import config_for, final_weights, run
+from tests.unmeasured import without_measures
 from unbraid.datasets.store import FolderStore, Store, open_store
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.evaluate import evaluate_run

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.security.healing import without_measures
 from tests.security.test_hostile_runs import run_in
 from tests.trainers.test_loop import config_for, run
+from tests.unmeasured import without_measures
 from unbraid.cluster.cli import main
 from unbraid.datasets.store import FolderStore
 from unbraid.datasets.store import lease as lease_module

@@ -8,9 +8,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from tests.security.healing import without_measures
 from tests.trainers.systems.infogan.test_system import TINY
 from tests.trainers.test_loop import config_for, run
+from tests.unmeasured import without_measures
 from unbraid.cluster.cli import main
 from unbraid.datasets.store import FolderStore
 from unbraid.trainers.errors import CheckpointError, DivergenceError

@@ -78,6 +78,8 @@ def parse_stored(text: str | bytes, where: str, overrides: Iterable[str] = ()) -
             raise ConfigError("expected a mapping with name, preset, space, objectives and budget")
         for override in overrides:
             content = merged(content, _override(override))
+        if "collapse" in content:
+            raise ConfigError("collapse: every run is judged now; set fixed: {divergence.loss_d: …, divergence.deviation: …}")
         check_keys(content, Campaign, "the campaign")
         campaign = Campaign.model_validate(meant(content, Campaign))
     except yaml.YAMLError as error:

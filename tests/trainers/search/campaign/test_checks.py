@@ -29,6 +29,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"space": {"loss.info_categorical": {"unifrom": [0, 1]}}}, r"loss\.info_categorical: expected one of uniform"),
     ({"space": {"codes.noise": {"choice": [8]}}}, r"fixed\.codes\.noise: is in the space too"),
     ({"space": {}}, "expected dotted paths"),
+    ({"collapse": {"lines": 3}}, r"collapse: every run is judged now; set fixed: \{divergence\.loss_d"),
     ({"objectives": [{"metric": "info/shar"}]}, r"info/shar is not reported by infogan .*did you mean info/share"),
     ({"objectives": [{"metric": "code/accuracy"}]}, "code/accuracy reads labels; set labels: select"),
     ({"objectives": [{"metric": "code/accuracy"}], "labels": "select", "space": CODES}, "not reported by infogan at codes"),

@@ -308,7 +308,11 @@ def remedies(figures: Figures) -> None:
             kept.write_text(json.dumps(result))
             print(f"{name}, seed {seed}: {result}", file=sys.stderr, flush=True)
     for name in REMEDIES:
-        report_remedy(figures, name, [json.loads(file.read_text()) for file in sorted(folder.glob(f"{name}-*.json"))])
+        report_remedy(
+            figures,
+            name,
+            [json.loads(file.read_text()) for file in sorted(folder.glob(f"{name}-*-{REMEDY_BATCH}-{REMEDY_UPDATES}.json"))],
+        )
 
 
 def report_remedy(figures: Figures, name: str, results: list[dict[str, Any]]) -> None:

@@ -196,9 +196,9 @@ class Training:
         message = explain(self.config, finding, kept.good)
         self.recorder.event(finding.kind, message)
         self.recorder.flush()
+        write_run(self.store, {"diverged": {**vars(finding), "good": kept.good or 0}, "checkpoints": vars(kept)})
         report = write_report(self.config, finding.step, self.recorder.lines(), {}, {}, f"{finding.kind}: {message}")
         self.store.put(REPORT_KEY, report)
-        write_run(self.store, {"diverged": {**vars(finding), "good": kept.good or 0}, "checkpoints": vars(kept)})
         raise (CollapseError if finding.kind == "collapsed" else DivergenceError)(f"{finding.kind}: {message}")
 
     @property

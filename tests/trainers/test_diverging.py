@@ -189,9 +189,9 @@ def test_the_best_checkpoint_is_made_where_it_is_measured_and_outlives_newer_one
 
 def test_a_finished_run_with_a_larger_budget_is_judged_anew(digits_folder: Path, tmp_path: Path) -> None:
     """Rates had fallen to nothing, and jump back to what the larger budget has there: that is no divergence."""
-    decays = "optim.decay_from=0.2"
-    assert train(digits_folder, tmp_path, decays).exit_code == 0
-    longer = train(digits_folder, tmp_path, decays, "run.updates=90")
+    decays = ("optim.decay_from=0.2", "divergence.update_factor=3", "divergence.spread=0.1", "divergence.gradient_factor=1e6")
+    assert train(digits_folder, tmp_path, *decays).exit_code == 0
+    longer = train(digits_folder, tmp_path, *decays, "run.updates=90")
     assert longer.exit_code == 0, longer.output
     norms = [line["update_norm/generator"] for line in read_metrics(FolderStore(tmp_path / "mine")) if "loss/d" in line]
     assert norms[UPDATES + 2] > 6 * norms[UPDATES - 2], "else this test shows nothing"

@@ -15,14 +15,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from benchmarks.figures import Figures
+from tests.trainers.search.simulation import Cluster, bowl
 from unbraid.cluster.local.services import use_local_services
+from unbraid.datasets.store import FolderStore
 from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Trial
@@ -42,6 +47,10 @@ SMALL = {
     "data.batch": 64,
     "networks.generator": {"hidden": 256, "start_channels": 32, "layers": [{"channels": 16}]},
     "networks.trunk": {"layers": [{"channels": 16, "norm": False}, {"channels": 32}], "hidden": 256},
+}
+SIMULATED_SPACE = {
+    "loss.info_categorical": {"log_uniform": [0.1, 10.0]},
+    "optim.lr_generator": {"log_uniform": [1e-4, 1e-2]},
 }
 SPACE = {
     "loss.info_categorical": {"log_uniform": [0.1, 3.0]},
@@ -179,6 +188,64 @@ def measure_kills(figures: Figures) -> None:
     figures.figure("trials_that_differ", sum(whole[name].scores != cut[name].scores for name in cut), "trials", "0", 0)
 
 
+def measure_scale(figures: Figures) -> None:
+    """Up to 10,000 trials on 1,000 places in virtual time, nodes lost and the driver killed: its time and its requests."""
+    for trials in (1000, 10_000):
+        fresh(f"scale-{trials}")
+        campaign = planned(
+            f"scale-{trials}", 162, trials, space=SIMULATED_SPACE,
+            objectives=[{"metric": "info/share"}], scheduler={"kind": "asha", "grace": 18, "type": "promotion"},
+        )  # fmt: skip
+        with counted_requests() as requests:
+            journal = Journal.claim(campaign, "bench campaign")
+            cluster = Cluster(
+                campaign,
+                journal,
+                places=trials // 10,
+                score=bowl,
+                source=random.Random(0),
+                node_loss=0.05,
+                kill=3e-5,
+                drop=0.01,
+            )
+            tracemalloc.start()
+            found = [trial for configuration in cluster.run() for trial in configuration.trials.values()]
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        lost = sum(not trial.ended for trial in found) + trials - len(found)
+        figures.figure(f"scale_{trials}_launches", cluster.launches, "of the driver", digits=0)
+        figures.figure(f"scale_{trials}_trials_lost", lost, "trials", "0", 0)
+        figures.figure(f"scale_{trials}_run_twice", sum(count > 1 for count in cluster.ended.values()), "trials", "0", 0)
+        per_decision = 1000 * statistics.fmean(cluster.decisions)
+        figures.figure(f"scale_{trials}_a_decision", per_decision, "ms, storage on disk included", "<= 5")
+        figures.figure(f"scale_{trials}_memory_a_trial", peak / trials / 1e3, "kB at the peak")
+        figures.figure(f"scale_{trials}_requests_a_trial", sum(requests.values()) / trials, "requests to the storage")
+
+
+@contextmanager
+def counted_requests() -> Iterator[Counter[str]]:
+    """Count the calls of a folder's methods, each of which is a request where the storage is S3."""
+    counts: Counter[str] = Counter()
+    before = {
+        name: getattr(FolderStore, name) for name in ("get", "put", "exists", "keys", "delete") if hasattr(FolderStore, name)
+    }
+
+    def counting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            counts[name] += 1
+            return method(*arguments, **options)
+
+        return call
+
+    for name, method in before.items():
+        setattr(FolderStore, name, counting(name, method))
+    try:
+        yield counts
+    finally:
+        for name, method in before.items():
+            setattr(FolderStore, name, method)
+
+
 def read_codes(figures: Figures) -> None:
     """Code sizes selected without labels: the rank of the best configuration with one 10-way code, and the whole table."""
     campaign = read_campaign("infogan-mnist-codes-small", [f"storage={STORAGE}"])
@@ -230,7 +297,7 @@ def main() -> None:
     STORAGE.mkdir(parents=True, exist_ok=True)
     parts = {
         "cores": measure_cores, "reuse": measure_reuse, "kills": measure_kills, "search": measure_search,
-        "codes": read_codes,
+        "codes": read_codes, "scale": measure_scale,
     }  # fmt: skip
     for name, part in parts.items():
         if figures.wants(name):

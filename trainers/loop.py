@@ -142,7 +142,8 @@ class Training:
             return
         self.monitor.require_lease()
         asked = self.monitor.take_checkpoint_request()
-        if asked or self.is_best or is_due(self.system.updates, self.config.run.checkpoint_every):
+        run, step = self.config.run, self.system.updates
+        if asked or self.is_best or is_due(step, run.checkpoint_every) or step in run.evaluate_at:
             self._save()
         self.is_best = False
         if asked:

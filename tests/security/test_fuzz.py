@@ -31,8 +31,9 @@ from unbraid.trainers.runs.checkpoint import Checkpoints, complete_steps, read_m
 from unbraid.trainers.runs.events import read_events
 from unbraid.trainers.runs.record import read_config, read_metrics, read_run
 from unbraid.trainers.runs.summary import summarise
+from unbraid.trainers.search.campaign.history import Descent
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.campaign.lineage import Descent, append_lineage, read_lineage
+from unbraid.trainers.search.campaign.lineage import append_lineage, read_lineage
 
 CLEAR = (DataError, TrainingError)
 MOST_SECONDS, MOST_MB = 5.0, 256.0

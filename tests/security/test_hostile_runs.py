@@ -231,7 +231,6 @@ def test_a_folder_that_somebody_else_put_there_is_not_opened(make: Callable[[Pat
         ("trials/0007-s0/trial.json", '{"number": 7, "seed": 0}', "no configurations/0007.json belongs to it"),
         ("trials/0000-s0/trial.json", '{"number": 7, "seed": 0}', "describes trial 0007-s0"),
         ("trials/0000-s0/trial.json", '{"number": -1, "seed": 0}', "describes trial"),
-        ("trials/0000-s0/lineage.json", "[]", "has no entry"),
     ],
 )
 def test_a_campaign_that_contradicts_itself_is_read_without_that_and_named(

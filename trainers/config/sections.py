@@ -100,7 +100,7 @@ class RunConfig(Section):
         precision: of forward passes; ``auto`` asks the device.
         batch_norm: statistics of ``each`` worker's share of a batch, or of the ``global`` batch.
         log_every, preview_every, checkpoint_every, evaluate_every: in updates; 0 means at the end only.
-        evaluate_at: further updates after which measures are taken, such as the rungs of a search.
+        evaluate_at: further updates after which measures are taken and a checkpoint is written, such as the rungs of a search.
         labels: whether measures that read labels are taken too; see :meth:`SystemConfig.measures`.
         keep_checkpoints: newest ones kept.
         max_failures: times that a lost worker is replaced before the run gives up.

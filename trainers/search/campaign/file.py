@@ -17,6 +17,7 @@ from unbraid.trainers.search.campaign.sections import (
     Asha,
     BudgetConfig,
     Decides,
+    HyperbandConfig,
     NoScheduler,
     Objective,
     Pbt,
@@ -24,6 +25,7 @@ from unbraid.trainers.search.campaign.sections import (
     SchedulerConfig,
     SearcherConfig,
     SeedsConfig,
+    hyperband_rungs,
 )
 from unbraid.trainers.search.campaign.space import KINDS, Dimension, Params, grid, ordered
 
@@ -31,6 +33,9 @@ CENTRALITY = "selection/centrality"
 """The mean agreement between the models of a configuration's seeds, see :mod:`unbraid.trainers.search.plan.centrality`."""
 SAME_WEIGHTS = ("loss.", "optim.", "augment.")
 """Sections of a configuration that leave the shapes of all weights as they are, so that members can copy each other's."""
+
+MEMBER_CHECKPOINTS = 3
+"""Of a population's member: that of a generation stays until all members that exploit it have copied it."""
 
 
 class Campaign(Section):
@@ -50,6 +55,7 @@ class Campaign(Section):
         keep: number of best configurations that keep their checkpoints; all others keep metrics and one picture.
         seed: of the search's draws, and of the first seed of each configuration; further seeds count up from it.
         failures: how many times a trial is restarted from its checkpoint after its process or node was lost.
+        silent_minutes: after which all running trials are started again from their checkpoints, when none of them was heard.
     """
 
     name: Annotated[str, AfterValidator(a_name), Decides(("run.name",))]
@@ -67,6 +73,7 @@ class Campaign(Section):
     keep: Annotated[int, EXECUTION] = Field(3, ge=1)
     seed: Annotated[int, Decides(("run.seed",))] = Field(0, ge=0)
     failures: Annotated[int, EXECUTION, Decides(("run.max_failures",))] = Field(3, ge=0)
+    silent_minutes: Annotated[float, EXECUTION] = Field(30.0, gt=0)
     storage: Annotated[str, EXECUTION, Decides(("run.storage",))] = "campaigns"
 
     @field_validator("space", mode="before")
@@ -96,13 +103,13 @@ class Campaign(Section):
 
     @model_validator(mode="after")
     def _objectives_suit_scheduler_and_seeds(self) -> Self:
-        has_scheduler = self.scheduler.kind != "none"
-        if has_scheduler and len(self.objectives) > 1 and self.scheduler_objective is None:
-            raise ValueError("scheduler.metric: with several objectives, name the measure that the scheduler stops trials by")
         if CENTRALITY in self.metrics and self.seeds.count < 2:
             raise ValueError(f"objectives: {CENTRALITY} compares the models of a configuration: set seeds.count to 2 or more")
-        if has_scheduler and self.scheduler_objective is None:
+        compared = [objective.metric for objective in self.scheduler_objectives]
+        if CENTRALITY in compared:
             raise ValueError(f"scheduler.metric: {CENTRALITY} is known only after trials have ended; name another measure")
+        if self.scheduler.kind == "median" and len(compared) > 1:
+            raise ValueError("scheduler.metric: the median rule compares one measure; name it")
         return self
 
     @model_validator(mode="after")
@@ -115,8 +122,6 @@ class Campaign(Section):
                     f"space.{path}: scheduler pbt copies weights between trials, which must have the same networks and codes "
                     "all the time: search loss.*, optim.* and augment.* without conditions, and put the rest under fixed"
                 )
-        if self.concurrency:
-            raise ValueError("concurrency: scheduler pbt trains the whole population at once, in turns; leave concurrency out")
         if self.seeds.count > 1:
             raise ValueError("seeds.count: with scheduler pbt each member of the population has one seed; leave seeds out")
         return self
@@ -127,29 +132,31 @@ class Campaign(Section):
         return [objective.metric for objective in self.objectives]
 
     @property
-    def scheduler_objective(self) -> Objective | None:
-        """The objective of the scheduler; None without a scheduler, and where it must be named but is not."""
+    def compares_models(self) -> bool:
+        """Whether the models of a configuration's seeds are compared with each other."""
+        return CENTRALITY in self.metrics
+
+    @property
+    def scheduler_objectives(self) -> list[Objective]:
+        """What the scheduler compares trials by: the measure that it names, else all objectives; none without a scheduler."""
         scheduler = self.scheduler
         if isinstance(scheduler, NoScheduler):
-            return None
+            return []
         if scheduler.metric is not None:
-            return Objective(metric=scheduler.metric, mode=scheduler.mode)
-        if len(self.objectives) > 1 or self.objectives[0].metric == CENTRALITY:
-            return None
-        return self.objectives[0]
+            return [Objective(metric=scheduler.metric, mode=scheduler.mode)]
+        return self.objectives
 
     @property
     def selecting_metrics(self) -> list[str]:
         """The metrics of the objectives and of the scheduler."""
-        scheduler = self.scheduler_objective
-        return self.metrics + ([scheduler.metric] if scheduler is not None else [])
+        return self.metrics + [objective.metric for objective in self.scheduler_objectives]
 
     @cached_property
     def updates(self) -> int:
         """Updates of a trial that trains to its end."""
         return self._resolved({}).run.updates
 
-    @property
+    @cached_property
     def rungs(self) -> tuple[int, ...]:
         """Updates, before the last, after which a trial is evaluated."""
         scheduler = self.scheduler
@@ -161,6 +168,8 @@ class Campaign(Section):
             return tuple(rungs)
         if isinstance(scheduler, NoScheduler):
             return ()
+        if isinstance(scheduler, HyperbandConfig):
+            return hyperband_rungs(self.updates, scheduler.grace, scheduler.reduction)
         return tuple(range(scheduler.every, self.updates, scheduler.every))
 
     @property
@@ -203,6 +212,7 @@ class Campaign(Section):
         }
         if isinstance(self.scheduler, Pbt):
             run["checkpoint_every"] = self.scheduler.every
+            run["keep_checkpoints"] = MEMBER_CHECKPOINTS
         data = config.data.model_copy(update={"test_split": None})  # what trials are chosen by is no test
         return config.model_copy(update={"data": data, "run": config.run.model_copy(update=run)}).with_absolute_folders()
 

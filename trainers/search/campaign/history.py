@@ -8,15 +8,33 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import JsonValue
+
+from unbraid.datasets.untrusted.documents import Count, Name
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
 from unbraid.trainers.search.campaign.sections import Objective
 from unbraid.trainers.search.campaign.space import Params
 
-State = Literal["waiting", "running", "finished", "stopped", "failed"]
-"""``stopped`` is by the scheduler; ``failed`` has a cause; the last three are final."""
+State = Literal["waiting", "running", "paused", "finished", "stopped", "failed"]
+"""``paused`` and ``stopped`` are by the scheduler; ``failed`` has a cause; the last three are final."""
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 Scores = Mapping[str, float]
 """Measures by name."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """That a member of a population copied a donor's state.
+
+    Attributes:
+        updates: of the donor's state that was copied.
+        donor: name of the trial that it was copied from.
+        params: the member's values from then on.
+    """
+
+    updates: Count
+    donor: Name
+    params: dict[Name, JsonValue]
 
 
 @dataclass
@@ -61,17 +79,29 @@ class Configuration:
     """One point of the space and its trials, by seed.
 
     Attributes:
-        params: its values; for a member of a population, those that it uses now.
+        start: the values that it was proposed with.
+        descents: of a member of a population, ascending by updates.
         centrality: of each seed's model, its mean agreement with the other models; None before they were compared, empty where
             the comparison failed.
         given_up: whether it gets no further seeds.
     """
 
     number: int
-    params: Params
+    start: Params
     trials: dict[int, Trial] = field(default_factory=dict)
     centrality: dict[int, float] | None = None
     given_up: bool = False
+    descents: list[Descent] = field(default_factory=list)
+
+    @property
+    def params(self) -> Params:
+        """Its values; of a member of a population, those that it uses now."""
+        return dict(self.descents[-1].params) if self.descents else self.start
+
+    def params_at(self, updates: int) -> Params:
+        """The values that it trained with up to these updates."""
+        before = [descent for descent in self.descents if descent.updates < updates]
+        return dict(before[-1].params) if before else self.start
 
     def score(self, objective: Objective) -> float | None:
         """The median over seeds, in which a failed seed counts as the worst possible; None while nothing is known."""
@@ -104,8 +134,13 @@ class Configuration:
 
     @property
     def is_partial(self) -> bool:
-        """Whether it was given up, or a trial was stopped or failed, so that its score is not one of full training."""
-        return self.given_up or any(trial.state in ("stopped", "failed") for trial in self.trials.values())
+        """Whether it was given up, or a trial was paused, stopped or failed, so that its score is not one of full training."""
+        return self.given_up or any(trial.state in ("paused", "stopped", "failed") for trial in self.trials.values())
+
+    @property
+    def rests(self) -> bool:
+        """Whether none of its trials trains or is about to."""
+        return bool(self.trials) and all(trial.ended or trial.state == "paused" for trial in self.trials.values())
 
     @property
     def updates(self) -> int:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import yaml
@@ -36,10 +36,9 @@ from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.aside import set_aside
 from unbraid.trainers.runs.record import measures_of, provenance, read_config, read_run_or_none, scan_metrics
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.history import Configuration, Trial, trial_name
-from unbraid.trainers.search.campaign.lineage import LINEAGE_KEY, read_lineage
+from unbraid.trainers.search.campaign.history import Configuration, Descent, Trial, trial_name
 from unbraid.trainers.search.campaign.reading import parse_stored
-from unbraid.trainers.search.campaign.space import holds, values_of
+from unbraid.trainers.search.campaign.space import Space, holds, values_of
 
 FILE_KEY = "campaign.yaml"
 STATUS_KEY = "campaign.json"
@@ -83,6 +82,7 @@ class _ConfigurationRecord:
     params: dict[Name, JsonValue]
     centrality: dict[int, float] | None
     given_up: bool
+    descents: list[Descent] = field(default_factory=list)
 
 
 class Journal:
@@ -185,9 +185,10 @@ class Journal:
         self.require_lease()
         content = {
             "number": configuration.number,
-            "params": configuration.params,
+            "params": configuration.start,
             "centrality": configuration.centrality,
             "given_up": configuration.given_up,
+            "descents": [asdict(descent) for descent in configuration.descents],
         }
         self.store.put(_configuration_key(configuration.number), json.dumps(content, indent=2).encode())
 
@@ -227,8 +228,6 @@ class Journal:
             configuration.trials[trial.seed] = trial
             if configuration.given_up and not configuration.params and not trial.ended:
                 trial.state, trial.cause = "failed", LOST
-            if f"{TRIALS}{trial.name}/{LINEAGE_KEY}" in keys:
-                self._read_lineage(configuration, trial)
         self.trials_with_files = set(begun)
         for configuration in configurations:
             if not configuration.trials:  # the driver died between writing the configuration and its first trial
@@ -276,12 +275,14 @@ class Journal:
         key = _configuration_key(number)
         content = self._read_or(None, key, _ConfigurationRecord)
         space = None if self._campaign is None else self._campaign.space
-        if content is not None and (content.number != number or (space is not None and not holds(space, content.params))):
+        if content is not None and (content.number != number or (space is not None and not _all_held(space, content))):
             self._damaged[key] = f"{self.store.url}/{key}: is not of this campaign's configuration {number}"
             content = None
         if content is None:
             return self._recovered(number)
-        return Configuration(number, dict(content.params), centrality=content.centrality, given_up=content.given_up)
+        return Configuration(
+            number, dict(content.params), centrality=content.centrality, given_up=content.given_up, descents=content.descents
+        )
 
     def _recovered(self, number: int) -> Configuration:
         """A configuration with the values of its first trial's run; without them it has failed."""
@@ -310,13 +311,6 @@ class Journal:
             configurations.append(found[number])
         return configurations
 
-    def _read_lineage(self, configuration: Configuration, trial: Trial) -> None:
-        """Give a configuration the values that its member copied last."""
-        try:
-            configuration.params = dict(read_lineage(self.trial_store(trial.name))[-1].params)
-        except DocumentError as error:
-            self._damaged[f"{TRIALS}{trial.name}/{LINEAGE_KEY}"] = str(error)
-
     def _read_trial(self, name: str) -> Trial:
         number, seed = name.split("-s")
         key = f"{TRIALS}{name}/trial.json"
@@ -343,6 +337,11 @@ class Journal:
             trial.state, trial.seconds = "finished", run.get("seconds", 0.0)
         elif run is not None and run.get("status") == "failed":
             trial.state, trial.cause, trial.seconds = "failed", run.get("message", ""), run.get("seconds", 0.0)
+
+
+def _all_held(space: Space, record: _ConfigurationRecord) -> bool:
+    """Whether the values of a record, those that were copied too, are points of a space."""
+    return all(holds(space, params) for params in (record.params, *(descent.params for descent in record.descents)))
 
 
 def _configuration_key(number: int) -> str:

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-
-from pydantic import JsonValue
+from dataclasses import asdict
 
 from unbraid.datasets.store import Store
-from unbraid.datasets.untrusted.documents import Count, DocumentError, Name, parse_json
+from unbraid.datasets.untrusted.documents import DocumentError, parse_json
+from unbraid.trainers.search.campaign.history import Descent
 
 LINEAGE_KEY = "lineage.json"
 """In the member's run."""
-
-
-@dataclass(frozen=True)
-class Descent:
-    """One entry of a lineage.
-
-    Attributes:
-        updates: of the donor's state that was copied.
-        donor: name of the trial that it was copied from.
-        params: the member's values from then on.
-    """
-
-    updates: Count
-    donor: Name
-    params: Mapping[Name, JsonValue]
 
 
 def read_lineage(run: Store) -> list[Descent]:

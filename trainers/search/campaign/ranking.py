@@ -8,6 +8,7 @@ from typing import Any
 
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration
+from unbraid.trainers.search.campaign.pareto import Point, fronts
 
 
 def ranked(configurations: Sequence[Configuration], campaign: Campaign) -> list[Configuration]:
@@ -36,20 +37,9 @@ def pareto_ranks(configurations: Iterable[Configuration], campaign: Campaign) ->
     Rank 0 is the front: no other configuration is at least as good in all objectives and better in one. Rank 1 is the front of
     the rest, and so on.
     """
-    points: dict[int, list[float]] = {}
+    points: dict[int, Point] = {}
     for configuration in configurations:
         scores = configuration.scores(campaign)
         if scores is not None and not configuration.is_partial:
-            points[configuration.number] = [o.sign * s for o, s in zip(campaign.objectives, scores, strict=True)]
-    ranks: dict[int, int] = {}
-    rank = 0
-    while points:
-        front = [n for n, point in points.items() if not any(_dominates(other, point) for other in points.values())]
-        ranks |= dict.fromkeys(front, rank)
-        points = {n: point for n, point in points.items() if n not in front}
-        rank += 1
-    return ranks
-
-
-def _dominates(a: list[float], b: list[float]) -> bool:
-    return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
+            points[configuration.number] = tuple(o.sign * s for o, s in zip(campaign.objectives, scores, strict=True))
+    return {number: rank for rank, front in enumerate(fronts(points)) for number in front}

@@ -56,11 +56,29 @@ class Asha(Section):
     """Asynchronous successive halving (Li et al., MLSys 2020): at each rung only the best 1/``reduction`` continue.
 
     Attributes:
+        type: ``stopping`` decides for good when a trial reaches a rung; ``promotion``, the paper's, pauses it there, and it
+            goes on once it is among the best.
         grace: updates before the first rung; each further rung is ``reduction`` times later.
         metric: the measure that decides at rungs, with its ``mode``; the default is the first objective.
     """
 
     kind: Literal["asha"]
+    type: Literal["stopping", "promotion"] = "stopping"
+    grace: int = Field(ge=1)
+    reduction: int = Field(3, ge=2)
+    metric: str | None = None
+    mode: Literal["max", "min"] = "max"
+
+
+class HyperbandConfig(Section):
+    """Hyperband (Li et al., JMLR 2018): successive halving in brackets, each of which starts with more updates than the last.
+
+    Attributes:
+        grace: fewest updates before the first rung. Rungs are at the budget of a trial divided by powers of ``reduction``.
+        metric: as of :class:`Asha`, with its ``mode``.
+    """
+
+    kind: Literal["hyperband"]
     grace: int = Field(ge=1)
     reduction: int = Field(3, ge=2)
     metric: str | None = None
@@ -88,24 +106,33 @@ class Median(Section):
 class Pbt(Section):
     """Population-based training (Jaderberg et al., 2017): the worst members exploit the best, then explore.
 
-    All of ``budget.trials`` are one population. To exploit is to copy a donor's weights and values, to explore is to change the
-    values. Weights fit only networks of the same sizes, so only losses, learning rates and augmentations can be searched.
+    All of ``budget.trials`` are one population, trained in generations. To exploit is to copy a donor's weights and values, to
+    explore is to change the values. Weights fit only networks of the same sizes, so only losses, learning rates and
+    augmentations can be searched.
 
     Attributes:
-        every: updates between evaluations, each with a checkpoint, after which a member may exploit another.
+        every: updates of a generation, at whose end every member is evaluated and the worst exploit the best.
         quantile: fraction of the population that is replaced, and fraction that donates.
         resample: probability that exploring draws a new value instead of multiplying the old one by 1.2 or 0.8.
     """
 
     kind: Literal["pbt"]
-    every: Annotated[int, Decides(("run.checkpoint_every",))] = Field(ge=1)
+    every: Annotated[int, Decides(("run.checkpoint_every", "run.keep_checkpoints"))] = Field(ge=1)
     quantile: float = Field(0.25, gt=0, le=0.5)
     resample: float = Field(0.25, ge=0, le=1)
     metric: str | None = None
     mode: Literal["max", "min"] = "max"
 
 
-SchedulerConfig = Annotated[NoScheduler | Asha | Median | Pbt, Field(discriminator="kind")]
+SchedulerConfig = Annotated[NoScheduler | Asha | HyperbandConfig | Median | Pbt, Field(discriminator="kind")]
+
+
+def hyperband_rungs(updates: int, grace: int, reduction: int) -> tuple[int, ...]:
+    """The updates of Hyperband's rungs, ascending: those of a trial's budget divided by powers of ``reduction``."""
+    rungs: list[int] = []
+    while (at := updates // reduction ** (len(rungs) + 1)) >= grace:
+        rungs.insert(0, at)
+    return tuple(rungs)
 
 
 class SeedsConfig(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import random
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Protocol, Self
 
@@ -19,13 +20,34 @@ MAX_CORNERS = 4096
 
 
 class Suggester(Protocol):
-    """Chooses values of dimensions: an Optuna trial, or :class:`~unbraid.trainers.search.plan.proposals.RandomSuggester`."""
+    """Chooses values of dimensions: an Optuna trial, or :class:`RandomSuggester`."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
 
     def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+class RandomSuggester:
+    """Draws every value independently from its dimension's distribution."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A uniform number, or with ``log`` one whose logarithm is uniform."""
+        if log:
+            return min(max(math.exp(self._source.uniform(math.log(low), math.log(high))), low), high)
+        return self._source.uniform(low, high)
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """A uniform whole number, both bounds included."""
+        return self._source.randint(low, high)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        """One of the choices, all equally probable."""
+        return self._source.choice(choices)
 
 
 class _Dimension(Section):

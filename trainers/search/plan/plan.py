@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.history import FINAL, Configuration, State, Trial, median_score
+from unbraid.trainers.search.campaign.history import FINAL, Configuration, Descent, State, Trial, median_score
 from unbraid.trainers.search.plan.proposals import propose
+from unbraid.trainers.search.schedulers.choose import scheduler_of
+from unbraid.trainers.search.schedulers.scheduler import Resolution, Rungs, Verdict, rung_of
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A piece of work: to train one seed of a configuration, or to compare the models of all its seeds with each other."""
+    """A piece of work: to train one seed of a configuration, or to compare the models of all its seeds with each other.
+
+    Attributes:
+        descent: the state that the trial copies before it trains on; None keeps its own.
+    """
 
     kind: Literal["train", "compare"]
     number: int
     seed: int = 0
+    descent: Descent | None = None
 
 
 class Plan:
-    """Gives out a campaign's work: interrupted trials first, then comparisons, seeds of promising configurations, new ones.
+    """Gives out a campaign's work: interrupted trials first, then comparisons, paused trials, further seeds, new ones.
 
     Args:
         configurations: of earlier launches; their interrupted trials are in state ``running``.
@@ -30,103 +37,188 @@ class Plan:
     def __init__(self, campaign: Campaign, configurations: list[Configuration]) -> None:
         self.campaign = campaign
         self.configurations = configurations
-        self._interrupted = [t for c in configurations for t in c.trials.values() if t.state == "running"]
-        self._waiting = [t for c in configurations for t in c.trials.values() if t.state == "waiting"]
+        self._rungs = Rungs(campaign, configurations)
+        self._scheduler = scheduler_of(campaign, self._rungs)
+        self._trials = [trial for c in configurations for trial in c.trials.values()]
+        self._interrupted: list[Trial] = []
+        self._waiting = [trial for trial in self._trials if trial.state == "waiting"]
+        self._running: set[str] = set()
         self._comparing: set[int] = set()
         self._exhausted = False
+        for trial in self._trials:
+            if trial.state in ("running", "paused"):
+                self._take_back(trial)
 
     def next(self) -> Assignment | None:
         """The next piece of work; None while there is none, which may change until the plan is :attr:`over`."""
         for queue in (self._interrupted, self._waiting):
             if queue:
                 return self._train(queue.pop(0))
-        for configuration in self.configurations:
-            if configuration.needs_comparison(self.campaign) and configuration.number not in self._comparing:
-                self._comparing.add(configuration.number)
-                return Assignment("compare", configuration.number)
-        if not self._within_budget():
+        for configuration in self._to_compare():
+            self._comparing.add(configuration.number)
+            return Assignment("compare", configuration.number)
+        if self._is_spent():
             return None
-        self._give_up_unpromising()
-        return self._next_seed() or self._new_configuration()
+        return self._released() or self._new_trial()
+
+    def settle(self) -> list[Trial]:
+        """Stop the paused trials that will not go on; returns them, so that they can be recorded."""
+        stopped = [resolution.trial for resolution in self._resolutions() if not resolution.goes_on]
+        if self._only_paused() and (self._is_spent() or (not self._may_grow() and not self._can_release())):
+            stopped = list(self._rungs.paused.values())
+        for trial in stopped:
+            self._rungs.paused.pop(trial.name)
+            self.record_end(trial, "stopped", f"by the scheduler after {rung_of(trial)} updates")
+        return stopped
 
     def give_back(self, assignment: Assignment) -> None:
         """Take back a piece of work that could not be started; :meth:`next` will return it again."""
         if assignment.kind == "compare":
             self._comparing.discard(assignment.number)
-        else:
-            self._interrupted.append(self.trial(assignment.number, assignment.seed))
+            return
+        self._take_back(self.trial(assignment.number, assignment.seed))
+
+    def give_back_all(self) -> None:
+        """Take back all work that has been given out and not ended."""
+        self._comparing.clear()
+        for trial in [trial for trial in self._trials if trial.name in self._running]:
+            self._take_back(trial)
 
     @property
     def over(self) -> bool:
-        """Whether nothing runs and no more work will follow."""
-        if self._interrupted or self._waiting or self._comparing or any(t.state == "running" for t in self.trials()):
+        """Whether nothing runs or waits, and no more work will follow; paused trials are to be settled before."""
+        if self._interrupted or self._waiting or self._comparing or self._running or self._rungs.paused:
             return False
-        if any(configuration.needs_comparison(self.campaign) for configuration in self.configurations):
+        if next(iter(self._to_compare()), None) is not None:
             return False
-        return not self._within_budget() or (self._exhausted and self._seed_wanted() is None)
+        return self._is_spent() or not self._may_grow()
 
     def trials(self) -> list[Trial]:
         """All trials of all configurations."""
-        return [trial for configuration in self.configurations for trial in configuration.trials.values()]
+        return list(self._trials)
 
     def trial(self, number: int, seed: int) -> Trial:
         """The trial of a configuration's seed."""
         return self.configurations[number].trials[seed]
 
-    def record_scores(self, trial: Trial, updates: int, scores: Mapping[str, float]) -> None:
-        """Record an evaluation of a trial; it replaces those of the same and later updates."""
+    def record_scores(self, trial: Trial, updates: int, scores: Mapping[str, float]) -> Verdict:
+        """Record an evaluation of a trial; it replaces those of the same and later updates. Returns what the trial does now."""
         trial.updates = max(trial.updates, updates)
         trial.rungs = [rung for rung in trial.rungs if rung[0] < updates] + [(updates, scores)]
+        return self._scheduler.judge(trial, updates) if self._rungs.add(trial, updates) else "continue"
+
+    def pause(self, trial: Trial) -> None:
+        """Record that a trial waits at a rung until the scheduler lets it go on."""
+        trial.state = "paused"
+        self._running.discard(trial.name)
+        self._rungs.paused[trial.name] = trial
 
     def record_end(self, trial: Trial, state: State, cause: str = "") -> None:
         """Record the final state of a trial."""
         assert state in FINAL
         trial.state, trial.cause = state, cause
+        self._running.discard(trial.name)
 
     def record_centrality(self, number: int, centrality: dict[int, float]) -> None:
         """Record the comparison of a configuration's models; an empty result is a comparison that failed."""
         self._comparing.discard(number)
         self.configurations[number].centrality = centrality
 
-    def _train(self, trial: Trial) -> Assignment:
-        trial.state = "running"
-        return Assignment("train", trial.number, trial.seed)
+    def _take_back(self, trial: Trial) -> None:
+        self._running.discard(trial.name)
+        if self._was_paused(trial):
+            self.pause(trial)
+        else:
+            self._interrupted.append(trial)
 
-    def _within_budget(self) -> bool:
-        budget, trials = self.campaign.budget, self.trials()
-        if len(trials) >= self.campaign.max_trials:
+    def _was_paused(self, trial: Trial) -> bool:
+        """Whether an interrupted trial is at a rung at which it waits for the scheduler, and has not trained further."""
+        updates = rung_of(trial)
+        return (
+            0 < updates == trial.updates < self.campaign.updates
+            and self._rungs.add(trial, updates)
+            and self._scheduler.judge(trial, updates) == "pause"
+        )
+
+    def _train(self, trial: Trial, descent: Descent | None = None) -> Assignment:
+        trial.state = "running"
+        self._running.add(trial.name)
+        return Assignment("train", trial.number, trial.seed, descent)
+
+    def _to_compare(self) -> list[Configuration]:
+        if not self.campaign.compares_models:
+            return []
+        return [c for c in self.configurations if c.needs_comparison(self.campaign) and c.number not in self._comparing]
+
+    def _released(self) -> Assignment | None:
+        """The paused trial that goes on next, with what it copies before."""
+        resolution = next((resolution for resolution in self._resolutions() if resolution.goes_on), None)
+        if resolution is None:
+            return None
+        trial, descent = resolution.trial, resolution.descent
+        self._rungs.paused.pop(trial.name)
+        configuration = self.configurations[trial.number]
+        if descent is not None and descent not in configuration.descents:
+            configuration.descents.append(descent)
+        return self._train(trial, descent)
+
+    def _can_release(self) -> bool:
+        return any(resolution.goes_on for resolution in self._resolutions())
+
+    def _resolutions(self) -> Iterator[Resolution]:
+        self._rungs.closed = not self._may_grow()
+        return self._scheduler.resolve()
+
+    def _only_paused(self) -> bool:
+        return not (self._interrupted or self._waiting or self._comparing or self._running)
+
+    def _is_spent(self) -> bool:
+        """Whether the budget of updates or GPU hours is used up."""
+        budget = self.campaign.budget
+        if budget.updates is not None and sum(trial.updates for trial in self._trials) >= budget.updates:
+            return True
+        if budget.gpu_hours is None:
             return False
-        if budget.updates is not None and sum(trial.updates for trial in trials) >= budget.updates:
+        gpus = self.campaign.resources.gpus * self.campaign.resources.workers
+        return sum(trial.seconds for trial in self._trials) * gpus / 3600 >= budget.gpu_hours
+
+    def _may_grow(self) -> bool:
+        """Whether further trials may follow: the budget has room, and there are values or seeds left to try."""
+        if len(self._trials) >= self.campaign.max_trials:
             return False
-        hours = sum(trial.seconds for trial in trials) * self.campaign.resources.gpus * self.campaign.resources.workers / 3600
-        return budget.gpu_hours is None or hours < budget.gpu_hours
+        return not self._exhausted or self._seed_wanted() is not None
+
+    def _new_trial(self) -> Assignment | None:
+        if len(self._trials) >= self.campaign.max_trials:
+            return None
+        self._give_up_unpromising()
+        return self._next_seed() or self._new_configuration()
 
     def _next_seed(self) -> Assignment | None:
         configuration = self._seed_wanted()
-        if configuration is None:
-            return None
-        seed = len(configuration.trials)
-        configuration.trials[seed] = Trial(configuration.number, seed)
-        return self._train(configuration.trials[seed])
+        return None if configuration is None else self._train(self._added(configuration, len(configuration.trials)))
 
     def _seed_wanted(self) -> Configuration | None:
         """The first configuration that may get another seed: its first seed has ended, and it was not given up."""
+        if self.campaign.seeds.count == 1:
+            return None
         waiting = (c for c in self.configurations if len(c.trials) < self.campaign.seeds.count and not c.given_up)
         return next((configuration for configuration in waiting if configuration.trials[0].ended), None)
 
     def _give_up_unpromising(self) -> None:
         """Give up configurations whose first seed is not promising; for good, even if others turn out worse later."""
+        if self.campaign.seeds.count == 1:
+            return
         for configuration in self.configurations:
             first = configuration.trials[0]
-            has_one_of_several = len(configuration.trials) == 1 < self.campaign.seeds.count
-            if has_one_of_several and first.ended and not self._is_promising(first):
+            if len(configuration.trials) == 1 and first.ended and not self._is_promising(first):
                 configuration.given_up = True
 
     def _is_promising(self, first: Trial) -> bool:
         """Whether a first seed finished and is among the best ``seeds.promising`` of all first seeds."""
         if first.state != "finished":
             return False
-        objective = self.campaign.scheduler_objective or self.campaign.objectives[0]
+        objective = (self.campaign.scheduler_objectives or self.campaign.objectives)[0]
         score = median_score([first], objective)
         if score is None:  # an objective that is known only after all seeds have ended
             return True
@@ -143,6 +235,11 @@ class Plan:
         if params is None:
             self._exhausted = True
             return None
-        configuration = Configuration(number, params, {0: Trial(number, 0)})
+        configuration = Configuration(number, params)
         self.configurations.append(configuration)
-        return self._train(configuration.trials[0])
+        return self._train(self._added(configuration, 0))
+
+    def _added(self, configuration: Configuration, seed: int) -> Trial:
+        trial = configuration.trials[seed] = Trial(configuration.number, seed)
+        self._trials.append(trial)
+        return trial

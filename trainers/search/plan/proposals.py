@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration
-from unbraid.trainers.search.campaign.space import Choice, Integer, LogUniform, Params, Uniform, grid, sample
+from unbraid.trainers.search.campaign.space import Choice, Integer, LogUniform, Params, RandomSuggester, Uniform, grid, sample
 
 if TYPE_CHECKING:
     import optuna
@@ -36,27 +36,6 @@ def propose(campaign: Campaign, number: int, known: Sequence[Configuration]) -> 
     if any(params == configuration.params for configuration in known):
         params = sample(campaign.space, RandomSuggester(random.Random(f"{campaign.seed}/{number}")))
     return params
-
-
-class RandomSuggester:
-    """Draws every value independently from its dimension's distribution."""
-
-    def __init__(self, source: random.Random) -> None:
-        self._source = source
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A uniform number, or with ``log`` one whose logarithm is uniform."""
-        if log:
-            return min(max(math.exp(self._source.uniform(math.log(low), math.log(high))), low), high)
-        return self._source.uniform(low, high)
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """A uniform whole number, both bounds included."""
-        return self._source.randint(low, high)
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """One of the choices, all equally probable."""
-        return self._source.choice(choices)
 
 
 def silence_optuna() -> None:
@@ -109,7 +88,7 @@ def _result(campaign: Campaign, configuration: Configuration) -> dict[str, Any]:
         if scores is not None and all(map(math.isfinite, scores)):
             return {"state": TrialState.COMPLETE, "values": scores}
         return {"state": TrialState.RUNNING}
-    if not configuration.ended:
+    if not configuration.rests:
         return {"state": TrialState.RUNNING}
     if len(campaign.objectives) > 1:
         return {"state": TrialState.FAIL}  # Optuna defines pruning for one objective only

@@ -19,16 +19,19 @@ import ray
 from ray import tune
 
 from unbraid.trainers.config.presets import FOLDER_VARIABLE, own_folder
-from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.errors import ConfigError, RunError
 from unbraid.trainers.launch.joining import fitted, join
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.campaign.sections import Pbt
 from unbraid.trainers.search.plan.plan import Plan
-from unbraid.trainers.search.trials.schedulers import scheduler_for
 from unbraid.trainers.search.trials.session import ProgressCallback, Session, StopReasons
 from unbraid.trainers.search.trials.trial import run_trial
-from unbraid.trainers.search.trials.tune_adapters import ErrorCallback, PopulationCallback, SessionSearcher, SessionStopper
+from unbraid.trainers.search.trials.tune_adapters import SessionCallback, SessionSearcher, SessionStopper
+
+FRUITLESS = 3
+"""Launches of Tune without any progress after which a campaign gives up."""
+
+log = logging.getLogger(__name__)
 
 # trials write their own records and the campaign prints its own table: Tune writes no second ones
 _ENVIRONMENT = {
@@ -70,9 +73,27 @@ def run_campaign(
         concurrency = fitted(lambda there: concurrent_trials(campaign, there), ray.cluster_resources, address)
         journal.set_status(status="running")
         with tempfile.TemporaryDirectory(prefix="unbraid-tune-") as folder, _stops_at_signals(session.stop):
-            _tuner(session, concurrency, folder).fit()
+            _fit(session, concurrency, folder)
     session.close()
     return plan, session.stop
+
+
+def _fit(session: Session, concurrency: int, folder: str) -> None:
+    """Let Tune run the session's trials until the plan is over or the launch ends; where Tune ends before, begin again.
+
+    Raises:
+        RunError: when Tune ends again and again, and nothing is found in between.
+    """
+    fruitless, before = 0, -1
+    while fruitless <= FRUITLESS:
+        _tuner(session, concurrency, folder).fit()
+        if session.is_over:
+            return
+        log.warning("Ray Tune has ended before the campaign; it is started again")
+        session.resume()
+        progress = sum(trial.updates for trial in session.plan.trials())
+        fruitless, before = (fruitless + 1 if progress == before else 0), progress
+    raise RunError(f"Ray Tune has ended {fruitless} times without an update of any trial; the same command goes on")
 
 
 def _runtime_env() -> dict[str, Any] | None:
@@ -85,31 +106,22 @@ def _runtime_env() -> dict[str, Any] | None:
 
 
 def _tuner(session: Session, concurrency: int, folder: str) -> tune.Tuner:
-    """Tune, set up for a session.
+    """Tune, set up for a session. It places, stops and restarts trials; its own schedulers and search are not used.
 
     Args:
         folder: for Tune's own records.
     """
     campaign = session.campaign
-    is_population = isinstance(campaign.scheduler, Pbt)
-    earlier = [trial for trial in session.plan.trials() if trial.rungs]
+    searcher = SessionSearcher(session, concurrency)
     return tune.Tuner(
         tune.with_resources(run_trial, _resources(campaign)),
-        # Tune wants a population to be there from the start
-        param_space={"task": tune.grid_search(session.start_population())} if is_population else {},
-        tune_config=tune.TuneConfig(
-            search_alg=None if is_population else SessionSearcher(session, concurrency),
-            scheduler=scheduler_for(campaign, earlier),
-            num_samples=1 if is_population else -1,
-            reuse_actors=campaign.resources.workers == 1,
-        ),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=campaign.resources.workers == 1),
         run_config=tune.RunConfig(
             name=f"ray-{uuid.uuid4().hex[:8]}",
-            # members on other nodes read the states that Tune passes on
-            storage_path=session.journal.store.url if is_population else folder,
+            storage_path=folder,
             failure_config=tune.FailureConfig(max_failures=campaign.failures),
             stop=SessionStopper(session),
-            callbacks=[PopulationCallback(session) if is_population else ErrorCallback(session)],
+            callbacks=[SessionCallback(searcher)],
             verbose=0,
         ),
     )

@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from unbraid.datasets.store import Store, discard
 from unbraid.trainers.runs.aside import ASIDE
 from unbraid.trainers.runs.record import REPORT_KEY
-from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
-from unbraid.trainers.search.campaign.history import Configuration
+from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.ranking import ranked
+from unbraid.trainers.search.campaign.sections import Pbt
 
 PREVIEWS = "preview/"
 REMOVED = ("checkpoints/", f"{ASIDE}/", "figures/", "tensorboard/")
 
 
-def apply_retention(journal: Journal, campaign: Campaign, configurations: Sequence[Configuration]) -> None:
-    """Remove checkpoints and pictures of trials that have ended and are not needed any more."""
-    for name in journal.trials_with_files & set(_not_needed(campaign, configurations)):
-        remove_files(journal.trial_store(name))
-        journal.trials_with_files.discard(name)
+class Retention:
+    """Removes checkpoints and pictures of trials that have ended and are not needed any more.
 
+    A configuration is compared with those that still have their files, so the work at the end of a trial does not grow with the
+    campaign.
+    """
 
-def _not_needed(campaign: Campaign, configurations: Sequence[Configuration]) -> list[str]:
-    """Names of ended trials that are neither among the best ``keep`` nor waiting for a comparison of models."""
-    done = [configuration for configuration in configurations if configuration.is_complete(campaign)]
-    kept = {trial.name for c in ranked(done, campaign)[: campaign.keep] if (trial := c.best_trial(campaign)) is not None}
-    if CENTRALITY not in campaign.metrics:  # no comparison will follow: a trial can go before its other seeds have ended
-        done = [configuration for configuration in configurations if configuration.ended]
-        kept |= {trial.name for c in ranked(done, campaign)[: campaign.keep] for trial in c.trials.values()}
-    return [trial.name for c in done for trial in c.trials.values() if trial.ended and trial.name not in kept]
+    def __init__(self, journal: Journal, campaign: Campaign, configurations: Sequence[Configuration]) -> None:
+        self._journal = journal
+        self._campaign = campaign
+        self._configurations = configurations
+        self._done_with_files = {c.number for c in configurations if self._is_done(c)}
+
+    def apply(self, changed: Iterable[Configuration]) -> None:
+        """Remove what is not needed since these configurations have changed."""
+        self._done_with_files |= {configuration.number for configuration in changed if self._is_done(configuration)}
+        if isinstance(self._campaign.scheduler, Pbt) and not all(c.ended for c in self._configurations):
+            return  # a member that has ended may still be copied
+        done = [self._configurations[number] for number in sorted(self._done_with_files)]
+        done = [configuration for configuration in done if self._is_done(configuration)]  # one may have got another seed
+        best = ranked(done, self._campaign)[: self._campaign.keep]
+        for configuration in done:
+            kept = self._kept(configuration) if configuration in best else []
+            for trial in configuration.trials.values():
+                if trial.ended and trial not in kept and trial.name in self._journal.trials_with_files:
+                    remove_files(self._journal.trial_store(trial.name))
+                    self._journal.trials_with_files.discard(trial.name)
+            if configuration not in best:
+                self._done_with_files.discard(configuration.number)
+
+    def _is_done(self, configuration: Configuration) -> bool:
+        """Whether files of a configuration may be removed: where models are compared with each other, only after that."""
+        return configuration.is_complete(self._campaign) if self._campaign.compares_models else configuration.ended
+
+    def _kept(self, configuration: Configuration) -> list[Trial]:
+        """The trials of one of the best configurations that keep their files: its best one, and all while others may follow."""
+        if not configuration.is_complete(self._campaign):
+            return list(configuration.trials.values())
+        best = configuration.best_trial(self._campaign)
+        return [] if best is None else [best]
 
 
 def remove_files(run: Store) -> None:

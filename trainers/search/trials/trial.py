@@ -19,25 +19,26 @@ from unbraid.trainers.runs.going_back import go_back, lost_updates
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import measures_of, read_run, run_status, write_run
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.history import trial_name
-from unbraid.trainers.search.campaign.sections import Pbt
+from unbraid.trainers.search.campaign.history import Descent, trial_name
 from unbraid.trainers.search.trials.comparison import compare_models
 from unbraid.trainers.search.trials.memory import free_memory, limit_arenas
 from unbraid.trainers.search.trials.pbt import exploit
-from unbraid.trainers.search.trials.reports import MemberState, Outcome, Report, send, state_to_start_from
+from unbraid.trainers.search.trials.reports import Outcome, Report, send
 
 REUSE_TIMEOUT_SECONDS = 60
 """How long Tune waits for a trial's thread to end before it gives the process to the next trial; its default is 2."""
+HEARTBEAT_SECONDS = 30
+"""Between two signs of life of a trial that is not evaluated meanwhile."""
 
 
 def run_trial(config: Mapping[str, Any]) -> None:
     """Do one task of a campaign; Ray Tune calls this in a new process, or in one that has run other trials.
 
     Args:
-        config: ``task``, a mapping of ``campaign``, ``kind``, ``number``, ``seed`` and ``params``, see
-            :meth:`~unbraid.trainers.search.trials.session.Session.start_next`.
+        config: ``task``, a mapping of ``campaign``, ``kind``, ``number``, ``seed``, ``params`` and
+            ``descent``, see :meth:`~unbraid.trainers.search.trials.session.Session.start_next`.
     """
-    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(REUSE_TIMEOUT_SECONDS)  # Tune reads it here, not in the driver
+    os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", str(REUSE_TIMEOUT_SECONDS))  # Tune reads it here, not in the driver
     limit_arenas()
     task = config["task"]
     campaign = Campaign.model_validate(task["campaign"])
@@ -45,7 +46,8 @@ def run_trial(config: Mapping[str, Any]) -> None:
         if task["kind"] == "compare":
             send(Report(outcome="compared", centrality=compare_models(campaign, task["number"])))
         else:
-            Training(campaign, task["number"], task["seed"], task["params"]).run()
+            descent = None if task["descent"] is None else Descent(**task["descent"])
+            Training(campaign, task["number"], task["seed"], task["params"], descent).run()
     finally:
         free_memory()
 
@@ -57,15 +59,19 @@ class Training:
         number: of the configuration.
         seed: number of the seed within the configuration.
         params: values of the space's active dimensions.
+        descent: the donor's state from which it goes on; None keeps its own.
     """
 
-    def __init__(self, campaign: Campaign, number: int, seed: int, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, campaign: Campaign, number: int, seed: int, params: Mapping[str, Any], descent: Descent | None = None
+    ) -> None:
         self.campaign = campaign
         self.name = trial_name(number, seed)
         self.params = dict(params)
+        self.descent = descent
         self.config = campaign.trial_config(self.params, seed, self.name)
         self.store = open_run(self.config.run.storage, self.name)
-        self._started = time.monotonic()
+        self._started = self._heard = time.monotonic()
         self._earlier_seconds = 0.0
 
     def run(self) -> None:
@@ -94,9 +100,8 @@ class Training:
             self._finish()
 
     def _prepare(self) -> None:
-        donor = state_to_start_from()
-        if donor is not None:
-            exploit(self.config, self.params, donor)
+        if self.descent is not None:
+            exploit(self.config, self.descent)
         preflight(self.config, f"tune {self.campaign.name} {self.name}")
         over = is_finished(self.config, self.store) or run_status(self.store) == "failed"
         if not over and lost_updates(self.store):
@@ -110,16 +115,16 @@ class Training:
             train_here(self.config, self)
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        """Handle a line of the run's metrics: report an evaluation, after which Tune may stop the trial."""
+        """Handle a line of the run's metrics: report an evaluation, or now and then that it trains; Tune may end it then."""
         scores = measures_of(line)
         if scores and line["step"] < self.config.run.updates:
             self._send_scores(line["step"], scores)
+        elif time.monotonic() - self._heard > HEARTBEAT_SECONDS:
+            self._heard = time.monotonic()
+            send(Report(updates=line["step"], seconds=self._seconds))
 
     def _send_scores(self, updates: int, scores: Mapping[str, float], outcome: Outcome | None = None) -> None:
-        objective = self.campaign.scheduler_objective
-        compared = None if objective is None else objective.sign * scores[objective.metric]
-        report = Report(updates=updates, scores=scores, objective=compared, seconds=self._seconds, outcome=outcome)
-        send(report, MemberState(self.name, updates) if isinstance(self.campaign.scheduler, Pbt) else None)
+        send(Report(updates=updates, scores=scores, seconds=self._seconds, outcome=outcome))
 
     def _send_failure(self, cause: str) -> None:
         send(Report(outcome="failed", cause=cause, seconds=self._seconds))

@@ -8,8 +8,8 @@ from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from unbraid.trainers.search.trials.reports import LAST_REPORT_KEYS, OBJECTIVE, Report
-from unbraid.trainers.search.trials.session import Session, loss_cause, member_id
+from unbraid.trainers.search.trials.reports import Report
+from unbraid.trainers.search.trials.session import Session, loss_cause
 
 
 class _NotRestored:
@@ -24,28 +24,46 @@ class SessionSearcher(_NotRestored, Searcher):
 
     Args:
         room: number of trials that run at once.
+
+    Attributes:
+        trials: Tune's own list; None before its first step.
     """
 
     def __init__(self, session: Session, room: int) -> None:
-        super().__init__(metric=OBJECTIVE, mode="max")
+        super().__init__()
         self._session = session
         self._room = room
+        self.trials: list[Any] | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """The configuration of Tune's next trial; None while there is none."""
-        task = self._session.start_next(trial_id, self._room)
+        """The configuration of Tune's next trial; None while there is none.
+
+        Tune waits in a loop around this call when it believes that nothing runs, so what it has dropped is found here too.
+        """
+        self.reconcile()
+        task = None if self._session.should_stop() else self._session.start_next(trial_id, self._room)
         if task is not None:
             return {"task": task}
         return Searcher.FINISHED if self._session.stop.any or self._session.plan.over else None
 
+    def reconcile(self) -> None:
+        """Find trials that the session believes to run and Tune does not: it ends some without a word to its searcher.
+
+        One case is a trial that was to reuse a process which was not free in time.
+        """
+        if self.trials is not None:
+            self._session.reconcile(t.trial_id for t in self.trials if t.status not in (Trial.ERROR, Trial.TERMINATED))
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._session.on_report(trial_id, Report.of_result(result))
+        """Does nothing: :class:`SessionStopper` sees every result before."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._session.on_end(trial_id, Report.of_result(result), lost=error)
-
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        return True
+        lost = next((trial for trial in self.trials or () if error and trial.trial_id == trial_id), None)
+        if lost is not None and lost.status == Trial.PENDING:
+            self._session.on_not_started(trial_id)  # the process that it was to reuse is gone
+            return
+        cause = loss_cause(None if lost is None else lost.get_error()) if error else ""
+        self._session.on_end(trial_id, Report.of_result(result), lost=cause)
 
     def save(self, checkpoint_path: str) -> None:
         """Saves nothing: a campaign is resumed from its journal."""
@@ -55,50 +73,26 @@ class SessionSearcher(_NotRestored, Searcher):
 
 
 class SessionStopper(_NotRestored, Stopper):
-    """Stops a trial after its last report, and all trials when the session stops."""
+    """Hands each result to the session, which says whether its trial is to stop; stops all trials when the session stops."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return not LAST_REPORT_KEYS.isdisjoint(result)
+        return self._session.on_report(trial_id, Report.of_result(result))
 
     def stop_all(self) -> bool:
         return self._session.should_stop()
 
 
-class ErrorCallback(_NotRestored, Callback):
-    """Passes on what Tune does not tell its searcher: why it gave up a trial, and that it could not start one."""
+class SessionCallback(_NotRestored, Callback):
+    """Shows the searcher which trials Tune holds, and compares them with what the session believes after each of its steps."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, searcher: SessionSearcher) -> None:
+        self._searcher = searcher
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._session.errors[trial.trial_id] = loss_cause(trial.get_error())
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._searcher.trials = trials
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Find trials that were to reuse a process which was not free in time; Tune ends those without a word."""
-        for trial in trials:
-            if trial.status == Trial.ERROR and trial.trial_id in self._session.running:
-                self._session.on_not_started(trial.trial_id)
-
-
-class PopulationCallback(_NotRestored, Callback):
-    """Passes on the reports of a population's members, for which Tune allows no searcher."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        task = trial.config["task"]
-        self._session.plan.configurations[task["number"]].params = task["params"]  # new ones if it has exploited a donor
-        self._session.on_report(member_id(task["number"]), Report.of_result(result))
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        member = member_id(trial.config["task"]["number"])
-        self._session.on_end(member, Report.of_result(trial.last_result), lost=False)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        member = member_id(trial.config["task"]["number"])
-        self._session.errors[member] = loss_cause(trial.get_error())
-        self._session.on_end(member, Report.of_result(trial.last_result), lost=True)
+        self._searcher.reconcile()

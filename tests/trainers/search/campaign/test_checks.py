@@ -40,7 +40,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"budget": {"trials": 4, "updates": 1}}, r"budget\.updates=1 ends the campaign before any trial is evaluated"),
     ({"scheduler": {"kind": "asha", "grace": 8}}, r"scheduler: trials end after run\.updates=8, before the first evaluation"),
     ({"scheduler": {"kind": "pbt", "every": 2}, "space": CODES}, "must have the same networks and codes"),
-    ({"scheduler": {"kind": "pbt", "every": 2}, "concurrency": 1}, "trains the whole population at once"),
     ({"scheduler": {"kind": "pbt", "every": 2}, "seeds": {"count": 2}}, "each member of the population has one seed"),
     ({"scheduler": {"kind": "pbt", "every": 2}, "budget": {"trials": 1}}, "needs a population of 2 or more"),
     ({"searcher": {"kind": "grid"}}, "a grid needs a choice or an integer"),

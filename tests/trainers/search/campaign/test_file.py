@@ -12,11 +12,18 @@ from unbraid.trainers.search.campaign.sections import decided_keys
 TWO = [{"metric": "info/share"}, {"metric": "quality/coverage"}]
 
 
-def test_several_objectives_need_a_named_metric_for_the_scheduler() -> None:
-    with pytest.raises(ConfigError, match=r"scheduler\.metric: with several objectives"):
-        parsed(objectives=TWO, scheduler={"kind": "asha", "grace": 2})
-    named = {"kind": "asha", "grace": 2, "metric": "info/share"}
-    assert parsed(objectives=TWO, scheduler=named).rungs == (2, 6)
+def test_the_median_rule_compares_one_measure_and_halving_compares_all_objectives() -> None:
+    with pytest.raises(ConfigError, match=r"scheduler\.metric: the median rule compares one measure"):
+        parsed(objectives=TWO, scheduler={"kind": "median", "every": 2})
+    halving = {"kind": "asha", "grace": 2}
+    assert parsed(objectives=TWO, scheduler=halving).rungs == (2, 6)
+    assert len(parsed(objectives=TWO, scheduler=halving).scheduler_objectives) == 2
+    assert len(parsed(objectives=TWO, scheduler=halving | {"metric": "info/share"}).scheduler_objectives) == 1
+
+
+def test_rungs_of_hyperband_are_the_budget_divided_by_powers_of_its_reduction() -> None:
+    assert parsed(scheduler={"kind": "hyperband", "grace": 1, "reduction": 2}).rungs == (1, 2, 4)
+    assert parsed(scheduler={"kind": "hyperband", "grace": 3, "reduction": 2}).rungs == (4,)
 
 
 def test_rungs_of_a_scheduler_that_looks_regularly_lie_before_the_end() -> None:

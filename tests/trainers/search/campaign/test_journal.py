@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from tests.trainers.search.campaigns import campaign
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.search.campaign.history import Configuration, Trial
+from unbraid.trainers.search.campaign.history import Configuration, Descent, Trial
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.campaign.lineage import Descent, append_lineage
 
-PARAMS = {"loss.info_categorical": 1.0, "optim.lr_generator": 1e-3}
+PARAMS: dict[str, JsonValue] = {"loss.info_categorical": 1.0, "optim.lr_generator": 1e-3}
 
 
 @pytest.fixture
@@ -33,13 +33,14 @@ def test_a_configuration_without_trials_was_interrupted_before_its_first(journal
     assert found.trials == {0: Trial(0, 0, "waiting")}
 
 
-def test_a_member_that_copied_another_has_the_values_of_its_newest_lineage(journal: Journal) -> None:
-    journal.write_configuration(Configuration(0, PARAMS))
+def test_a_member_that_copied_others_has_the_values_that_it_copied_last(journal: Journal) -> None:
+    descents = [Descent(at, "0001-s0", PARAMS | {"loss.info_categorical": weight}) for at, weight in ((4, 2.0), (8, 3.0))]
+    journal.write_configuration(Configuration(0, PARAMS, descents=descents))
     journal.write_trial(Trial(0, 0, "running"))
-    for updates, weight in ((4, 2.0), (8, 3.0)):
-        append_lineage(journal.trial_store("0000-s0"), Descent(updates, "0001-s0", PARAMS | {"loss.info_categorical": weight}))
     (found,) = Journal(journal.store).read()
+    assert found.descents == descents
     assert found.params["loss.info_categorical"] == 3.0
+    assert [found.params_at(at)["loss.info_categorical"] for at in (4, 8, 12)] == [1.0, 2.0, 3.0]
 
 
 def test_budget_and_resources_may_change_and_the_search_may_not(journal: Journal, digits_folder: Path, tmp_path: Path) -> None:

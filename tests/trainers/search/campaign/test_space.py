@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from unbraid.trainers.search.campaign.space import MAX_CORNERS, Choice, Dimension, Space, corners, grid, ordered, sample
-from unbraid.trainers.search.plan.proposals import RandomSuggester
+from unbraid.trainers.search.campaign.space import (
+    MAX_CORNERS,
+    Choice,
+    Dimension,
+    RandomSuggester,
+    Space,
+    corners,
+    grid,
+    ordered,
+    sample,
+)
 
 ADAPTER: TypeAdapter[dict[str, Dimension]] = TypeAdapter(dict[str, Dimension])
 

@@ -33,6 +33,7 @@ from unbraid.trainers.search.campaign.ranking import ranked
 from unbraid.trainers.search.plan.plan import Plan
 from unbraid.trainers.search.report.export import export_preset
 from unbraid.trainers.search.report.page import write_report
+from unbraid.trainers.search.trials import driver
 from unbraid.trainers.search.trials.driver import run_campaign
 from unbraid.trainers.search.trials.session import StopReasons
 
@@ -187,6 +188,48 @@ def test_a_crash_loses_only_its_own_trial_which_continues_from_its_checkpoint(
     lines = [line for line in read_metrics(journal.trial_store("0001-s0")) if "loss/d" in line]
     assert [line["step"] for line in lines] == list(range(1, 31))
     assert lines[9]["time"] < killed[0] < lines[-1]["time"]  # a trial that had started over would have written it again
+
+
+def test_processes_that_are_refused_or_die_between_trials_cost_no_trial(
+    address: str, digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune refuses to reuse a process whose last trial has not ended within a time, here none, and drops the next trial."""
+    refusing = {"env_vars": {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "0"}}
+    monkeypatch.setattr(driver, "_runtime_env", lambda: refusing)
+    ray.shutdown()  # the session's own processes have been started without it
+    planned = campaign(str(digits_folder), tmp_path, budget={"trials": 3}, concurrency=1)
+    journal = Journal.claim(planned, "test")
+    killed: list[str] = []
+
+    def kill_after_last_report(plan: Plan) -> None:
+        for trial in plan.trials():
+            if trial.updates == 8 and not trial.ended and not killed:
+                killed.append(trial.name)
+                for process in trial_processes():
+                    process.kill()
+
+    try:
+        plan, stop = run_campaign(journal, planned, address, kill_after_last_report)
+    finally:
+        ray.shutdown()
+    assert killed == ["0000-s0"]
+    assert not stop.any
+    assert [(trial.state, trial.updates) for trial in plan.trials()] == [("finished", 8)] * 3, plan.trials()
+
+
+def test_paused_trials_go_on_from_their_checkpoints_when_the_best_are_known(
+    address: str, digits_folder: Path, tmp_path: Path
+) -> None:
+    halving = {"kind": "hyperband", "grace": 3, "reduction": 2}
+    journal, plan, stop = run(campaign(str(digits_folder), tmp_path, scheduler=halving, budget={"trials": 2}), address)
+    assert not stop.any
+    (ended, finished) = sorted(plan.trials(), key=lambda trial: trial.updates)
+    assert (ended.state, ended.updates) == ("stopped", 4)
+    assert (finished.state, finished.updates) == ("finished", 8)
+    assert finished.rungs[0][1][METRIC] > ended.rungs[0][1][METRIC]
+    lines = [line["step"] for line in read_metrics(journal.trial_store(finished.name)) if "loss/d" in line]
+    assert lines == list(range(1, 9))
+    assert read_run(journal.trial_store(finished.name))["starts"] == 2
 
 
 def trial_processes() -> list[psutil.Process]:

@@ -5,21 +5,20 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import JsonValue
 
 from tests.trainers.search.campaigns import campaign
 from unbraid.trainers.errors import CheckpointError
 from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import open_run
-from unbraid.trainers.runs.record import read_config
+from unbraid.trainers.runs.record import read_config, read_run
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.history import Configuration, Trial
-from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.campaign.lineage import Descent, read_lineage
+from unbraid.trainers.search.campaign.history import Descent
+from unbraid.trainers.search.campaign.lineage import read_lineage
 from unbraid.trainers.search.trials import pbt
 from unbraid.trainers.search.trials.pbt import exploit
-from unbraid.trainers.search.trials.reports import MemberState
 
-VALUES = {"loss.info_categorical": 2.5, "optim.lr_generator": 2e-3}
+VALUES: dict[str, JsonValue] = {"loss.info_categorical": 2.5, "optim.lr_generator": 2e-3}
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def save(planned: Campaign, name: str, *steps: int) -> Checkpoints:
 
 def exploited(planned: Campaign, donor: str, updates: int) -> dict[str, Any]:
     config = planned.trial_config(VALUES, 0, "0001-s0")
-    exploit(config, VALUES, MemberState(donor, updates))
+    exploit(config, Descent(updates, donor, VALUES))
     mine = open_run(config.run.storage, "0001-s0")
     state = Checkpoints(mine, 2).load()
     assert state is not None
@@ -60,24 +59,35 @@ def test_a_checkpoint_that_was_removed_meanwhile_is_replaced_by_the_donors_newes
     assert exploited(population, "0000-s0", 4)["updates"] == 12
 
 
-def test_a_copied_state_stays_when_the_donor_is_gone(population: Campaign) -> None:
+def test_a_copy_that_was_made_is_not_made_again(population: Campaign) -> None:
+    """The same task starts again after its process was lost."""
     donor = save(population, "0000-s0", 8)
+    mine = save(population, "0001-s0", 4)
+    exploited(population, "0000-s0", 8)
+    mine.write(12, {"updates": 12, "networks": {"of": torch.full((2,), 12.0)}})
+    donor.drop_after(0)
+    assert exploited(population, "0000-s0", 8)["updates"] == 12
+
+
+def test_a_copy_that_was_cut_off_is_made_again(population: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(population, "0000-s0", 8)
+    save(population, "0001-s0", 4, 12)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pbt, "append_lineage", killed)
+        with pytest.raises(KeyboardInterrupt):
+            exploited(population, "0000-s0", 8)
+    assert exploited(population, "0000-s0", 8)["networks"]["of"].tolist() == [8.0, 8.0]
+
+
+def test_a_member_is_judged_anew_from_the_copied_state_on(population: Campaign) -> None:
+    save(population, "0000-s0", 8)
     save(population, "0001-s0", 4)
     exploited(population, "0000-s0", 8)
-    donor.drop_after(0)
-    assert exploited(population, "0001-s0", 8)["networks"]["of"].tolist() == [8.0, 8.0]  # its own: nothing is copied
-
-
-def test_a_resumed_campaign_gives_a_member_the_values_that_it_copied_last(population: Campaign) -> None:
-    save(population, "0000-s0", 4)
-    journal = Journal.claim(population, "test")
-    for number in (0, 1):
-        journal.write_configuration(Configuration(number, {"loss.info_categorical": 1.0, "optim.lr_generator": 1e-3}))
-        journal.write_trial(Trial(number, 0, "running"))
-    save(population, "0001-s0", 4)
-    exploited(population, "0000-s0", 4)
-    assert journal.read()[1].params == VALUES
-    assert journal.read()[0].params["loss.info_categorical"] == 1.0
+    assert read_run(open_run(f"{population.storage}/{population.name}/trials", "0001-s0"))["judged_from"] == 8
 
 
 def test_a_donor_without_any_checkpoint_is_an_error_that_names_it(

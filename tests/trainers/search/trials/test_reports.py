@@ -2,11 +2,10 @@
 
 import pytest
 
-from unbraid.trainers.search.trials.reports import LAST_REPORT_KEYS, OBJECTIVE, UPDATES, Report
-from unbraid.trainers.search.trials.tune_adapters import SessionStopper
+from unbraid.trainers.search.trials.reports import Report
 
 REPORTS = [
-    Report(updates=8, scores={"info/share": 0.5}, objective=-0.5, seconds=3.0),
+    Report(updates=8, scores={"info/share": 0.5}, seconds=3.0),
     Report(updates=8, scores={}, outcome="finished"),
     Report(outcome="failed", cause="diverged: loss/d", seconds=1.0),
     Report(outcome="compared", centrality={0: 0.5, 1: 0.75}),
@@ -26,14 +25,5 @@ def test_a_trial_that_never_reported_has_an_empty_report() -> None:
     assert Report.of_result(None) == Report()
 
 
-def test_schedulers_find_updates_and_objective() -> None:
-    result = REPORTS[0].as_result()
-    assert (result[UPDATES], result[OBJECTIVE]) == (8, -0.5)
-    assert OBJECTIVE not in REPORTS[1].as_result()
-
-
-def test_tune_stops_a_trial_at_its_last_report_before_a_scheduler_sees_it() -> None:
-    """Ray's PBT raises an error at a report without an objective."""
-    stopper = SessionStopper(None)  # type: ignore[arg-type]  # a session is needed to stop all trials only
-    assert [stopper("a", report.as_result()) for report in REPORTS] == [False, True, True, True, True, False]
-    assert Report.__dataclass_fields__.keys() >= LAST_REPORT_KEYS
+def test_a_report_with_an_outcome_or_trouble_is_a_trials_last() -> None:
+    assert [report.is_last for report in REPORTS] == [False, True, True, True, True, False]

@@ -9,7 +9,7 @@ from tests.trainers.search.campaigns import campaign
 from unbraid.trainers.errors import CheckpointError, CollapseError, DivergenceError, RunError
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_run
-from unbraid.trainers.search.trials.reports import MemberState, Report
+from unbraid.trainers.search.trials.reports import Report
 from unbraid.trainers.search.trials.trial import failure_cause, run_trial
 
 
@@ -35,14 +35,13 @@ def report_after(error: BaseException, data: Path, storage: Path, monkeypatch: p
     def fails(*arguments: object) -> None:
         raise error
 
-    def send(report: Report, state: MemberState | None = None) -> None:
+    def send(report: Report) -> None:
         sent.append(report)
 
     monkeypatch.setattr("unbraid.trainers.search.trials.trial.train_here", fails)
-    monkeypatch.setattr("unbraid.trainers.search.trials.trial.state_to_start_from", lambda: None)
     monkeypatch.setattr("unbraid.trainers.search.trials.trial.send", send)
     planned = campaign(str(data), storage).model_dump(mode="json")
-    run_trial({"task": {"campaign": planned, "kind": "train", "number": 0, "seed": 0, "params": {}}})
+    run_trial({"task": {"campaign": planned, "kind": "train", "number": 0, "seed": 0, "params": {}, "descent": None}})
     (report,) = sent
     return report
 

@@ -1,0 +1,93 @@
+"""Histories of faults in virtual time: whatever is lost or killed, no trial is lost or run twice, and the campaign ends."""
+
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainers.search.campaigns import METRIC, parsed
+from tests.trainers.search.simulation import Cluster, bowl
+from unbraid.datasets.store import FolderStore
+from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.history import Configuration
+from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.ranking import ranked
+
+SCHEDULERS: dict[str, dict[str, Any]] = {
+    "none": {"kind": "none"},
+    "asha": {"kind": "asha", "grace": 2, "reduction": 2},
+    "promotion": {"kind": "asha", "grace": 2, "reduction": 2, "type": "promotion"},
+    "hyperband": {"kind": "hyperband", "grace": 2, "reduction": 2},
+    "median": {"kind": "median", "every": 2},
+    "pbt": {"kind": "pbt", "every": 2},
+}
+
+
+@cache
+def planned(scheduler: str, trials: int = 12, seeds: int = 1) -> Campaign:
+    more = {"scheduler": SCHEDULERS[scheduler], "budget": {"trials": trials}, "seeds": {"count": seeds}}
+    return parsed(**more)
+
+
+def simulated(campaign: Campaign, folder: Path, seed: int, **faults: Any) -> tuple[Cluster, list[Configuration]]:
+    campaign = campaign.model_copy(update={"storage": str(folder)})
+    journal = Journal.claim(campaign, "simulation")
+    cluster = Cluster(campaign, journal, places=4, score=bowl, source=random.Random(seed), **faults)
+    return cluster, cluster.run()
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("seed", range(4))
+def test_no_trial_is_lost_or_run_twice_in_a_history_of_faults(scheduler: str, seed: int, tmp_path: Path) -> None:
+    campaign = planned(scheduler)
+    cluster, found = simulated(campaign, tmp_path, seed, node_loss=0.1, kill=0.06, drop=0.05)
+    trials = {trial.name: trial for configuration in found for trial in configuration.trials.values()}
+    assert len(trials) == 12
+    assert all(trial.ended for trial in trials.values())
+    assert {name for name, member in cluster.members.items() if member.updates == 8} == {
+        name for name, trial in trials.items() if trial.state == "finished"
+    }
+    for name, member in cluster.members.items():
+        assert trials[name].updates == member.updates
+        assert cluster.ended[name] <= 1
+    if scheduler != "median":
+        assert any(trial.state == "finished" for trial in trials.values())
+
+
+@pytest.mark.parametrize("scheduler", ["hyperband", "pbt"])
+def test_faults_change_nothing_of_what_is_found(scheduler: str, tmp_path: Path) -> None:
+    """Of schedulers whose decisions do not depend on the order of reports, with a searcher that learns from none."""
+    results = []
+    for seed, faults in ((0, {}), (1, {"node_loss": 0.2, "kill": 0.1, "drop": 0.1}), (2, {"kill": 0.3})):
+        _, found = simulated(planned(scheduler), tmp_path / str(seed), seed, **faults)
+        results.append([(c.params, c.descents, [(t.state, t.rungs) for t in c.trials.values()]) for c in found])
+    assert results[0] == results[1] == results[2]
+
+
+def test_seeds_and_halving_go_together(tmp_path: Path) -> None:
+    campaign = planned("promotion", trials=14, seeds=2)
+    _, found = simulated(campaign, tmp_path, 0, kill=0.05)
+    assert all(trial.ended for configuration in found for trial in configuration.trials.values())
+    best = ranked(found, campaign)[0]
+    assert len(best.trials) == 2
+    assert {trial.state for trial in best.trials.values()} == {"finished"}
+
+
+def test_a_population_ends_better_than_it_would_without_exchange(tmp_path: Path) -> None:
+    """The scores are a known function of values that exchange can improve."""
+    medians = []
+    for scheduler in ("none", "pbt"):
+        _, found = simulated(planned(scheduler), tmp_path / scheduler, 0)
+        scores = sorted(configuration.trials[0].scores["info/share"] for configuration in found)
+        medians.append(scores[len(scores) // 2])
+    assert medians[1] > medians[0]
+
+
+def test_storage_is_read_as_it_was_written(tmp_path: Path) -> None:
+    cluster, found = simulated(planned("pbt"), tmp_path, 0)
+    assert isinstance(cluster.journal.store, FolderStore)
+    assert cluster.journal.damaged == []
+    assert METRIC not in found[0].trials[0].scores
+    assert cluster.journal.status()["status"] == "finished"

@@ -15,7 +15,7 @@ from unbraid.cluster.commands.eval import evaluate
 from unbraid.cluster.commands.meaning import requested_campaign, requested_runs
 from unbraid.cluster.commands.train import train
 from unbraid.cluster.commands.tune import run as tune_run
-from unbraid.cluster.commands.tune import tune
+from unbraid.cluster.commands.tune import tune, wishes_of
 from unbraid.cluster.jobs.listing import list_tree
 from unbraid.cluster.jobs.request import KINDS, JobRequest, submission_id
 from unbraid.cluster.jobs.server import require_no_password
@@ -84,8 +84,8 @@ def _tune_request(arguments: tuple[str, ...], tree: Path | None, same_machine: b
     parameters = tune_run.make_context("tune", list(arguments[1:] if first == "run" else arguments)).params
     if parameters["dry_run"] or parameters["address"]:
         raise ConfigError("--dry-run and --address are for `unbraid tune`; a job runs on the cluster that it is sent to")
-    file, storage = parameters["file"], parameters["storage"]
-    requested = requested_campaign(file, parameters["overrides"], parameters["resume"], storage)
+    file, storage = parameters["first"], parameters["storage"]
+    requested = requested_campaign(file, parameters["overrides"], parameters["resume"], storage, wishes_of(parameters))
     if "://" not in requested.storage and not same_machine:
         raise ConfigError(
             f"--storage {requested.storage}: is a folder of this machine, which the cluster does not see; use s3://bucket/prefix"

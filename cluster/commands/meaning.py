@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unbraid.trainers.config.schema import absolute
@@ -11,6 +12,7 @@ from unbraid.trainers.errors import ConfigError
 
 if TYPE_CHECKING:
     from unbraid.trainers.config.schema import SystemConfig
+    from unbraid.trainers.search.campaign.command_line import Wishes
     from unbraid.trainers.search.campaign.file import Campaign
 
 
@@ -79,26 +81,41 @@ class RequestedCampaign:
 
 
 def requested_campaign(
-    file: str | None, overrides: Sequence[str], resume: str | None, storage: str | None
+    first: str | None, overrides: Sequence[str], resume: str | None, storage: str | None, wishes: Wishes
 ) -> RequestedCampaign:
     """Resolve the arguments of ``tune run``.
 
     Args:
-        file: with ``resume`` it is an override: both are the first word of the command.
+        first: the first word: a campaign's file or name, or a preset; with ``resume`` it is an override.
+        wishes: the options that make a campaign of a preset.
 
     Raises:
-        ConfigError: on an unknown campaign, key or value, and on overrides beside ``resume``.
+        ConfigError: on an unknown campaign, preset, key or value, and on overrides beside ``resume``.
     """
-    from unbraid.trainers.search.campaign.reading import read_campaign
+    from unbraid.trainers.config.presets import preset_names
+    from unbraid.trainers.search.campaign.command_line import campaign_of_words
+    from unbraid.trainers.search.campaign.reading import campaign_names, read_campaign
 
     if resume is not None:
-        changes = (*((file,) if file else ()), *overrides)
+        changes = (*((first,) if first else ()), *overrides, *(("a preset's options",) if wishes.any else ()))
         if changes:
             raise ConfigError(f"--resume: goes on with the campaign as it is; to change {changes[0]}, name its file")
         return RequestedCampaign(resume, absolute(storage or "campaigns"), None)
-    if file is None:
-        raise ConfigError("name a campaign's file, or --resume NAME; `unbraid tune campaigns` lists those that are there")
-    campaign = read_campaign(file, overrides)
+    if first is None:
+        raise ConfigError(
+            "name a campaign's file, a preset with what to search, or --resume NAME; `unbraid tune campaigns` lists campaigns"
+        )
+    if "=" in first:
+        raise ConfigError(f"{first}: a preset or a campaign's file comes before what is searched in it: PRESET {first}")
+    if first in preset_names() and first not in campaign_names() and not Path(first).is_file():
+        campaign = campaign_of_words(first, overrides, wishes)
+    elif wishes.any:
+        raise ConfigError(
+            f"{first}: is a campaign's file, which says trials, seeds and objectives itself: change it by budget.trials=30, "
+            "seeds.count=5; --trials, --seeds, --minutes, --objective, --name and --set make a campaign of a preset"
+        )
+    else:
+        campaign = read_campaign(first, overrides)
     if storage is not None:
         campaign = campaign.model_copy(update={"storage": absolute(storage)})
     return RequestedCampaign(campaign.name, campaign.storage, campaign)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -16,6 +18,7 @@ from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
 from unbraid.datasets.passwords import without_password
 
 if TYPE_CHECKING:
+    from unbraid.trainers.search.campaign.command_line import Wishes
     from unbraid.trainers.search.campaign.file import Campaign
     from unbraid.trainers.search.campaign.journal import Journal
 
@@ -34,10 +37,12 @@ class FileOrCommand(click.Group):
 
 @click.group(cls=FileOrCommand)
 def tune() -> None:
-    """Search configurations. `tune FILE` starts a campaign, or goes on with it.
+    """Search configurations. `tune FILE` or `tune PRESET` with ranges starts a campaign, or goes on with it.
 
     \b
     Examples:
+      unbraid tune infogan-mnist run.seed=0..4             five seeds of a preset: medians and their spread
+      unbraid tune infogan-mnist 'loss.info_continuous=log(0.03,3)' --trials 30
       unbraid tune infogan-mnist-weights-small --dry-run   what it would try, and what that costs
       unbraid tune infogan-mnist-weights-small             run it; Ctrl-C and the same again go on
       unbraid tune --resume NAME                           go on with what is in the storage
@@ -47,28 +52,52 @@ def tune() -> None:
 
 
 @tune.command()
-@click.argument("file", required=False)
+@click.argument("first", required=False, metavar="FILE|PRESET")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--trials", type=click.IntRange(min=1), help="With a preset: trainings, seeds included.")
+@click.option("--seeds", type=click.IntRange(min=1), help="With a preset: seeds of each configuration; medians are compared.")
+@click.option("--minutes", type=float, help="With a preset: of wall time.")
+@click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    metavar="METRIC[:min]",
+    help="With a preset: what is best. Default: the system's.",
+)
+@click.option("--name", help="With a preset: of the campaign. Default: the preset's, and a digest of what is searched.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="With a preset: any key of a campaign's file.")
 @click.option("--resume", metavar="NAME", help="Go on with a campaign as it is in the storage.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print samples and the cost, start nothing.")
 @ray_address_option
 @campaign_storage_option
 def run(
-    file: str | None, overrides: tuple[str, ...], resume: str | None, dry_run: bool, address: str | None, storage: str | None
+    first: str | None,
+    overrides: tuple[str, ...],
+    resume: str | None,
+    dry_run: bool,
+    address: str | None,
+    storage: str | None,
+    **options: Any,
 ) -> None:
-    """Run a campaign, or go on with it. FILE is its file, or the name of one that comes with unbraid.
+    """Run a campaign, or go on with it.
+
+    FILE is its file, or the name of one that comes with unbraid. With a PRESET, values may be ranges and choices: log(0.03,3),
+    uniform(0.4,1), 0..4 (whole numbers), a|b|c. The campaign is named after what is searched; the same command goes on with it.
 
     \b
     Examples:
       unbraid tune my-campaign.yaml budget.minutes=60 concurrency=4
       unbraid tune infogan-mnist-weights fixed.data.url=s3://bucket/mnist --storage s3://bucket/campaigns
       unbraid tune infogan-mnist-codes-small --dry-run
+      unbraid tune infogan-mnist run.seed=0..4
+      unbraid tune infogan-mnist 'loss.info_continuous=log(0.03,3)' 'codes.categorical=[10]|[20]|[5,5]' --trials 30
+      unbraid tune infogan-mnist 'loss.info_categorical=log(0.1,3)' --trials 50 --set 'scheduler={kind: asha, grace: 500}'
       unbraid tune --resume infogan-mnist-codes-small
     """
     from unbraid.trainers.search.campaign.checks import check_campaign
     from unbraid.trainers.search.campaign.journal import Journal
 
-    requested = requested_campaign(file, overrides, resume, storage)
+    requested = requested_campaign(first, overrides, resume, storage, wishes_of(options))
     campaign = requested.content
     if campaign is None:
         use_local_services(address)
@@ -79,6 +108,13 @@ def run(
         return
     local_address = use_local_services(address)
     run_to_end(campaign, address or os.environ.get("RAY_ADDRESS") or local_address)
+
+
+def wishes_of(options: Mapping[str, Any]) -> Wishes:
+    """The options of ``tune run`` that make a campaign of a preset."""
+    from unbraid.trainers.search.campaign.command_line import Wishes
+
+    return Wishes(**{name: options[name] for name in ("trials", "seeds", "minutes", "objectives", "name", "settings")})
 
 
 def run_to_end(campaign: Campaign, address: str | None) -> None:
@@ -103,7 +139,7 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     with Lease.acquire(store, busy, os.environ.get(JOB_VARIABLE, ""), click.echo) as lease:
         journal = Journal.claim(campaign, without_password(" ".join(sys.argv[1:])))
         journal.lease = lease
-        click.echo(f"campaign {campaign.name} → {journal.store.url}")
+        click.echo(f"{campaign_text(campaign)}\n→ {journal.store.url}/campaign.yaml")
         started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))
         table = LiveTable(campaign, lambda: earlier + time.monotonic() - started, sys.stdout)
         try:
@@ -135,10 +171,19 @@ def dry_run_text(campaign: Campaign) -> str:
     from unbraid.trainers.search.plan.proposals import propose
 
     samples = [params for number in range(SAMPLES) if (params := propose(campaign, number, [])) is not None]
-    lines = [f"campaign {campaign.name}: {campaign.preset}, {campaign.searcher.kind}, scheduler {campaign.scheduler.kind}"]
-    lines += [f"objective: {o.metric} ({o.mode})" for o in campaign.objectives] + ["", "configurations such as"]
+    lines = [campaign_text(campaign), "", "configurations such as"]
     lines += [yaml.safe_dump(params, default_flow_style=True, width=120).strip() for params in samples]
     return "\n".join([*lines, "", *campaign_cost(campaign)])
+
+
+def campaign_text(campaign: Campaign) -> str:
+    """What a campaign searches, how, and what is best, in a few lines."""
+    seeds = f", {campaign.seeds.count} seeds each" if campaign.seeds.count > 1 else ""
+    scheduler = "" if campaign.scheduler.kind == "none" else f", scheduler {campaign.scheduler.kind}"
+    lines = [f"campaign {campaign.name}: {campaign.preset}, {campaign.searcher.kind}{scheduler}{seeds}"]
+    lines += [f"searched: {path} {dimension.text}" for path, dimension in campaign.space.items()]
+    lines += [f"fixed: {path} = {json.dumps(value)}" for path, value in campaign.fixed.items()]
+    return "\n".join(lines + [f"objective: {o.metric} ({o.mode})" for o in campaign.objectives])
 
 
 @tune.command()

@@ -6,7 +6,7 @@ Nothing heavy is imported here: a misspelt key is answered in milliseconds.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -97,6 +97,15 @@ class SystemConfig(Section):
         Where truth is missing, those that need it are left out of the evaluation.
         """
         return {}
+
+    def selection_metric(self, searched: Collection[str]) -> PrimaryMetric | None:
+        """The measure by which a search compares configurations without labels; None where the system reports none.
+
+        Args:
+            searched: dotted keys in which the configurations differ.
+        """
+        metric = self.primary_metric
+        return None if metric is None or self.measures().get(metric.name, True) else metric
 
     def nothing_learnt(self, scores: Mapping[str, float]) -> str | None:
         """Why measures say that nothing was learnt, in words; None where they do not.

@@ -10,6 +10,7 @@ from unbraid.cluster.commands.job_request import job_request
 from unbraid.cluster.commands.meaning import requested_campaign, requested_runs
 from unbraid.trainers.config.systems import load_config
 from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.search.campaign.command_line import Wishes
 
 COMMANDS = [
     ["infogan-mnist"],
@@ -62,13 +63,13 @@ def test_the_same_work_has_the_same_name_and_other_work_another(tmp_path: Path) 
 def test_resuming_takes_no_changes_here_and_there(first: str | None, tmp_path: Path) -> None:
     overrides = ["seed=3"] if first is None else []
     with pytest.raises(ConfigError, match="goes on with the campaign as it is"):
-        requested_campaign(first, overrides, "mine", None)
+        requested_campaign(first, overrides, "mine", None, Wishes())
     with pytest.raises(ConfigError, match="goes on with the campaign as it is"):
         job_request(["tune", "--resume", "mine", "seed=3"], tmp_path, same_machine=True, uploaded=True)
 
 
 def test_a_resumed_campaign_is_found_in_its_storage(tmp_path: Path) -> None:
-    requested = requested_campaign(None, [], "mine", "s3://b/campaigns")
+    requested = requested_campaign(None, [], "mine", "s3://b/campaigns", Wishes())
     assert (requested.name, requested.storage, requested.content) == ("mine", "s3://b/campaigns", None)
     request = job_request(
         ["tune", "--resume", "mine", "--storage", "s3://b/campaigns"], tmp_path, same_machine=False, uploaded=True
@@ -93,3 +94,26 @@ def test_words_in_the_wrong_place_are_understood_as_the_mistake_that_they_are(wo
     assert result.exit_code == 1, result.output
     assert message in result.output
     assert len(result.output) < 300
+
+
+def test_a_campaign_of_a_preset_means_the_same_there() -> None:
+    words = ["infogan-mnist-small", "loss.info_continuous=log(0.1,1)", "--trials", "4", "--seeds", "2", "--storage", "s3://b/c"]
+    request = job_request(["tune", *words], None, same_machine=False, uploaded=True)
+    wishes = Wishes(trials=4, seeds=2)
+    here = requested_campaign(words[0], words[1:2], None, "s3://b/c", wishes)
+    assert request.metadata["campaign"] == here.name
+    assert request.arguments == ("tune", *words)
+
+
+@pytest.mark.parametrize(
+    ("first", "words", "wishes", "message"),
+    [
+        ("infogan-mnist-weights-small", [], Wishes(trials=5), "is a campaign's file, which says trials"),
+        ("run.seed=0..4", ["infogan-mnist"], Wishes(), "a preset or a campaign's file comes before"),
+        (None, [], Wishes(trials=5), "name a campaign's file, a preset"),
+        ("infogan-mnits", ["run.seed=0..4"], Wishes(), "cannot be read"),
+    ],
+)
+def test_a_preset_and_a_file_are_told_apart(first: str | None, words: list[str], wishes: Wishes, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        requested_campaign(first, words, None, None, wishes)

@@ -176,3 +176,16 @@ def test_the_error_for_an_unknown_name_names_the_campaigns() -> None:
     refused(unbraid("tune", "infogan-mnist-weights-smal"), "did you mean infogan-mnist-weights-small?")
     refused(unbraid("tune", "run"), "name a campaign's file")
     assert "infogan-mnist-codes-small" in unbraid("tune", "campaigns").output
+
+
+def test_a_dry_run_of_a_preset_shows_the_campaign_that_was_understood(tmp_path: Path) -> None:
+    words = ["optim.lr_generator=1e-3|2e-3", "run.updates=20", "--seeds", "2", "--storage", str(tmp_path)]
+    result = unbraid("tune", "infogan-mnist-small", *words, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "infogan-mnist-small, grid, 2 seeds each" in result.output
+    assert "searched: optim.lr_generator 0.001 | 0.002" in result.output
+    assert "fixed: run.updates = 20" in result.output
+    assert "objective: selection/covered_information (max)" in result.output
+    assert "at most 4 trials of 20 updates" in result.output
+    assert not list(tmp_path.iterdir())
+    refused(unbraid("tune", "infogan-mnist-small", "run.updates=20", "--dry-run"), "nothing is searched")

@@ -66,6 +66,23 @@ def test_faults_change_nothing_of_what_is_found(scheduler: str, tmp_path: Path) 
     assert results[0] == results[1] == results[2]
 
 
+def test_a_campaign_of_seeds_alone_trains_one_configuration(tmp_path: Path) -> None:
+    campaign = parsed(space={}, searcher={"kind": "grid"}, seeds={"count": 3}, budget={}).model_copy(
+        update={"storage": str(tmp_path)}
+    )
+    cluster = Cluster(
+        campaign,
+        Journal.claim(campaign, "simulation"),
+        places=2,
+        score=lambda params, seed, updates: {"info/share": 0.1 * seed},
+        source=random.Random(0),
+    )
+    (found,) = cluster.run()
+    assert found.params == {}
+    assert [trial.state for trial in found.trials.values()] == ["finished"] * 3
+    assert found.score(campaign.objectives[0]) == pytest.approx(0.1)
+
+
 def test_seeds_and_halving_go_together(tmp_path: Path) -> None:
     campaign = planned("promotion", trials=14, seeds=2)
     _, found = simulated(campaign, tmp_path, 0, kill=0.05)

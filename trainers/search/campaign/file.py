@@ -79,7 +79,7 @@ class Campaign(Section):
     @field_validator("space", mode="before")
     @classmethod
     def _each_dimension_has_one_kind(cls, space: Any) -> Any:
-        if not isinstance(space, Mapping) or not space:
+        if not isinstance(space, Mapping):
             raise ValueError("expected dotted paths, such as loss.info_continuous: {log_uniform: [0.01, 1]}")
         for path, dimension in space.items():
             kinds = [kind for kind in KINDS if isinstance(dimension, Mapping) and kind in dimension]
@@ -90,6 +90,11 @@ class Campaign(Section):
     @model_validator(mode="after")
     def _space_suits_searcher_and_budget(self) -> Self:
         ordered(self.space)
+        if not self.space and (self.seeds.count < 2 or self.searcher.kind != "grid"):
+            raise ValueError(
+                "space: is empty; expected dotted paths, such as loss.info_continuous: {log_uniform: [0.01, 1]}, or, for "
+                "several seeds of one configuration, seeds: {count: 5} and searcher: {kind: grid}"
+            )
         if self.searcher.kind == "grid":
             grid(self.space)
         elif self.budget.trials is None:

@@ -77,13 +77,34 @@ def parse_stored(text: str | bytes, where: str, overrides: Iterable[str] = ()) -
         if not isinstance(content, dict):
             raise ConfigError("expected a mapping with name, preset, space, objectives and budget")
         for override in overrides:
-            content = merged(content, _override(override))
+            content = merged(content, override_of(override))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML ({error})") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return _validated(content, where)
+
+
+def campaign_of_content(content: dict[str, Any], where: str) -> Campaign:
+    """A campaign from the content of its file, checked as a whole.
+
+    Args, Raises: as of :func:`parse_campaign`.
+    """
+    campaign = _validated(content, where)
+    try:
+        check_campaign(campaign)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return campaign
+
+
+def _validated(content: dict[str, Any], where: str) -> Campaign:
+    """A campaign whose own keys are checked."""
+    try:
         if "collapse" in content:
             raise ConfigError("collapse: every run is judged now; set fixed: {divergence.loss_d: …, divergence.deviation: …}")
         check_keys(content, Campaign, "the campaign")
         campaign = Campaign.model_validate(meant(content, Campaign))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML ({error})") from None
     except ValidationError as error:
         raise ConfigError("\n".join(f"{where}: {line}" for line in explain(error).splitlines())) from None
     except ConfigError as error:
@@ -91,8 +112,12 @@ def parse_stored(text: str | bytes, where: str, overrides: Iterable[str] = ()) -
     return campaign.model_copy(update={"storage": absolute(campaign.storage)})
 
 
-def _override(override: str) -> Any:
-    """The nested mapping of one override."""
+def override_of(override: str) -> Any:
+    """The nested mapping of one ``key=value`` of a campaign.
+
+    Raises:
+        ConfigError: when it has no equals sign.
+    """
     path, separator, text = override.partition("=")
     if not separator:
         raise ConfigError(f"{override!r}: expected key=value, such as budget.minutes=10")

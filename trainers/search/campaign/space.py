@@ -59,6 +59,14 @@ class _Dimension(Section):
 
     when: dict[str, Any] = Field({})
 
+    @property
+    def text(self) -> str:
+        """The dimension in a line, such as ``log_uniform 0.1 to 10``."""
+        kind, values = next(item for item in self.model_dump().items() if item[0] in KINDS)
+        condition = " and ".join(f"{path} is {json.dumps(value)}" for path, value in self.when.items())
+        ends = " | ".join(map(json.dumps, values)) if kind == "choice" else f"{kind} {values[0]:g} to {values[1]:g}"
+        return f"{ends}{f', when {condition}' if condition else ''}"
+
 
 class Uniform(_Dimension):
     """A number between two bounds."""

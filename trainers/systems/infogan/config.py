@@ -1,6 +1,6 @@
 """Configuration of InfoGAN; the defaults are the reference code's settings for MNIST."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -99,6 +99,12 @@ class Config(SystemConfig):
         if classes and scores.get("code/accuracy", 1.0) <= CHANCE / classes:
             return f"the codes are no better than chance: code/accuracy {scores['code/accuracy']:.3f}"
         return None
+
+    def selection_metric(self, searched: Collection[str]) -> PrimaryMetric | None:
+        """Covered information; where codes differ, whose information has another bound each, the agreement of models."""
+        if any(key.split(".")[0] == "codes" for key in searched):
+            return PrimaryMetric("selection/centrality", "agreement of the models of several seeds")
+        return PrimaryMetric("selection/covered_information", "covered information")
 
     def measures(self) -> dict[str, bool]:
         free = [f"info/{name}_nats" for name in self.codes.names]

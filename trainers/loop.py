@@ -30,7 +30,7 @@ from unbraid.trainers.runs.record import REPORT_KEY, read_run_or_none, write_run
 from unbraid.trainers.runs.recorder import Recorder, SilentRecorder, StorageRecorder
 from unbraid.trainers.runs.rollback import rolled_back_to
 from unbraid.trainers.runs.watch import Watch
-from unbraid.trainers.step.distributed import World, on_main, share_buffers
+from unbraid.trainers.step.distributed import World, device_name, on_main, share_buffers
 from unbraid.trainers.step.schedule import is_due
 from unbraid.trainers.system import Measures, Scalars, System, build_system, evaluate, figures, preview
 
@@ -279,7 +279,7 @@ def _opened(
         on_event = partial(recorder.event, "checkpoint")
         writer = opened.enter_context(CheckpointWriter(checkpoints, 60 * run.storage_retry_minutes, guard, on_event))
         stream = opened.enter_context(open_stream(config, world, position))
-        starts = _note_start(store, stream.index.digest) if world.is_main else 0
+        starts = _note_start(store, stream.index.digest, device_name(device)) if world.is_main else 0
         if world.is_main:
             _tell_where_it_begins(newest, checkpoints, recorder)
         rates, clock = Rates(stream, config.data.batch, system.updates), Clock(run.minutes, world)
@@ -337,13 +337,14 @@ def _tell_where_it_begins(newest: Newest, checkpoints: Checkpoints, recorder: Re
     recorder.flush()
 
 
-def _note_start(store: Store, data_digest: str) -> int:
-    """Write down that the run trains; returns for which time.
+def _note_start(store: Store, data_digest: str, device: str) -> int:
+    """Write down that the run trains, and on which device; returns for which time.
 
     Raises:
         ConfigError: when it trained on another set before.
     """
     require_same_set(store, data_digest)
     starts = (read_run_or_none(store) or {}).get("starts", 0) + 1
-    write_run(store, {"status": "running", "data_digest": data_digest, "starts": starts, "diverged": None})
+    noted = {"status": "running", "data_digest": data_digest, "device": device, "starts": starts, "diverged": None}
+    write_run(store, noted)
     return starts

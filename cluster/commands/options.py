@@ -37,3 +37,22 @@ campaign_storage_option = click.option(
     "--storage", help="Folder or s3:// prefix that holds campaigns. Default: the one that the file names, else campaigns."
 )
 """For commands that read a campaign's file, which may name its storage."""
+
+gpu_option = click.option("--gpu", metavar="CARD", help="With --dry-run: hours of this card, such as h100.")
+price_option = click.option(
+    "--price", type=click.FloatRange(min=0, min_open=True), help="With --gpu: of one of it for an hour."
+)
+
+
+def require_dry_run(gpu: str | None, price: float | None, dry_run: bool) -> None:
+    """Check that a card and its price are given where a cost is printed.
+
+    Raises:
+        ConfigError: naming the option that is missing.
+    """
+    from unbraid.trainers.errors import ConfigError
+
+    if price is not None and gpu is None:
+        raise ConfigError(f"--price {price:g}: of which card? Add --gpu, such as --gpu h100")
+    if gpu is not None and not dry_run:
+        raise ConfigError(f"--gpu {gpu}: says what --dry-run counts hours of; a run takes the GPUs of its cluster")

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from unbraid.cluster.commands.meaning import requested_runs
-from unbraid.cluster.commands.options import nightly_option, overrides_argument, ray_address_option
+from unbraid.cluster.commands.options import (
+    gpu_option,
+    nightly_option,
+    overrides_argument,
+    price_option,
+    ray_address_option,
+    require_dry_run,
+)
 from unbraid.cluster.commands.stopping import StopSignals, newest_checkpoint
 from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
 from unbraid.datasets.passwords import without_password
@@ -30,7 +37,9 @@ if TYPE_CHECKING:
 @click.option("--from", "start_from", metavar="step-N", help="Go back to a checkpoint, also with other rates; 0 begins again.")
 @ray_address_option
 @nightly_option
-@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop; with --gpu, its cost too.")
+@gpu_option
+@price_option
 def train(
     preset: str | None,
     overrides: tuple[str, ...],
@@ -40,6 +49,8 @@ def train(
     address: str | None,
     must_learn: bool,
     dry_run: bool,
+    gpu: str | None,
+    price: float | None,
 ) -> None:
     """Train a preset. The same command, repeated, goes on with the same run.
 
@@ -53,6 +64,7 @@ def train(
       unbraid train infogan-mnist run.seed=1 run.updates=5000 run.workers=2 data.batch=256
       unbraid train infogan-mnist loss.info_continuous=0.1 codes.categorical=[10,10] --debug
       unbraid train dpig-people-small mapping.run.updates=6000
+      unbraid train infogan-mnist --dry-run --gpu h100 --price 2.5
       unbraid train --config runs/NAME/config.yaml run.name=again
       unbraid train --config runs/NAME/config.yaml --from step-250 optim.lr_generator=1e-4
     """
@@ -68,9 +80,13 @@ def train(
         raise ConfigError(f"--from: {preset} has several stages; name the run of one by --config and its config.yaml")
     step = None if start_from is None else parse_step(start_from)
     configs = {stage: config.with_absolute_folders() for stage, config in requested.configs.items()}
+    require_dry_run(gpu, price, dry_run)
     if dry_run:
         contents = [config.model_dump(mode="json") for config in configs.values()]
         click.echo("---\n".join(yaml.safe_dump(content, sort_keys=False) for content in contents), nl=False)
+        if gpu is not None:
+            for stage, config in configs.items():
+                click.echo(f"# {stage + ': ' if stage else ''}{_cost_text(config, gpu, price)}")
         return
     local_address = use_local_services(address)
     for number, (stage, config) in enumerate(configs.items(), 1):
@@ -79,6 +95,17 @@ def train(
         train_run(config, debug, address or os.environ.get("RAY_ADDRESS") or local_address, step, stage)
         if must_learn:
             _require_learnt(config)
+
+
+def _cost_text(config: SystemConfig, gpu: str, price: float | None) -> str:
+    """The hours of a card that a run takes, as a remark below its configuration."""
+    from unbraid.trainers.launch.price import cost_text, speed_of, update_flops
+
+    flops = update_flops(config)
+    if flops is None:
+        return f"{config.run.updates:,} updates; their arithmetic is counted only for images of a known size"
+    speed = speed_of(gpu, config.system, [config.with_absolute_folders().run.storage])
+    return cost_text(flops * config.run.updates * config.run.workers, speed, gpu, price)
 
 
 def train_run(config: SystemConfig, debug: bool, address: str | None, start_from: int | None = None, stage: str = "") -> None:

@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from unbraid.cluster.commands.meaning import requested_campaign
-from unbraid.cluster.commands.options import campaign_storage_option, campaigns_storage_option, ray_address_option
+from unbraid.cluster.commands.options import (
+    campaign_storage_option,
+    campaigns_storage_option,
+    gpu_option,
+    price_option,
+    ray_address_option,
+    require_dry_run,
+)
 from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
 from unbraid.datasets.passwords import without_password
+from unbraid.trainers.config.schema import absolute
 
 if TYPE_CHECKING:
     from unbraid.trainers.search.campaign.command_line import Wishes
@@ -68,6 +76,8 @@ def tune() -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="With a preset: any key of a campaign's file.")
 @click.option("--resume", metavar="NAME", help="Go on with a campaign as it is in the storage.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print samples and the cost, start nothing.")
+@gpu_option
+@price_option
 @ray_address_option
 @campaign_storage_option
 def run(
@@ -75,6 +85,8 @@ def run(
     overrides: tuple[str, ...],
     resume: str | None,
     dry_run: bool,
+    gpu: str | None,
+    price: float | None,
     address: str | None,
     storage: str | None,
     **options: Any,
@@ -92,6 +104,7 @@ def run(
       unbraid tune infogan-mnist run.seed=0..4
       unbraid tune infogan-mnist 'loss.info_continuous=log(0.03,3)' 'codes.categorical=[10]|[20]|[5,5]' --trials 30
       unbraid tune infogan-mnist 'loss.info_categorical=log(0.1,3)' --trials 50 --set 'scheduler={kind: asha, grace: 500}'
+      unbraid tune infogan-mnist-weights --dry-run --gpu h100 --price 2.5
       unbraid tune --resume infogan-mnist-codes-small
     """
     from unbraid.trainers.search.campaign.checks import check_campaign
@@ -103,8 +116,9 @@ def run(
         use_local_services(address)
         campaign = Journal.open(requested.storage, requested.name).campaign()
         check_campaign(campaign)  # it may have been begun by another version
+    require_dry_run(gpu, price, dry_run)
     if dry_run:
-        click.echo(dry_run_text(campaign))
+        click.echo(dry_run_text(campaign, gpu, price))
         return
     local_address = use_local_services(address)
     run_to_end(campaign, address or os.environ.get("RAY_ADDRESS") or local_address)
@@ -163,17 +177,22 @@ def _exit_interrupted() -> NoReturn:
     sys.exit(130)
 
 
-def dry_run_text(campaign: Campaign) -> str:
-    """Describe what a campaign would do: some configurations; the most trials, updates and arithmetic."""
+def dry_run_text(campaign: Campaign, gpu: str | None, price: float | None) -> str:
+    """Describe what a campaign would do: some configurations; the most trials, updates, arithmetic, and hours of a card."""
     import yaml
 
+    from unbraid.trainers.launch.price import CPU_SPEED, speed_of
+    from unbraid.trainers.search.campaign.checks import corner_config
     from unbraid.trainers.search.campaign.cost import campaign_cost
     from unbraid.trainers.search.plan.proposals import propose
 
     samples = [params for number in range(SAMPLES) if (params := propose(campaign, number, [])) is not None]
     lines = [campaign_text(campaign), "", "configurations such as"]
     lines += [yaml.safe_dump(params, default_flow_style=True, width=120).strip() for params in samples]
-    return "\n".join([*lines, "", *campaign_cost(campaign)])
+    corner = corner_config(campaign)
+    storages = (campaign.trials_storage, absolute("runs"))
+    speed = CPU_SPEED if gpu is None else speed_of(gpu, corner.system, storages)
+    return "\n".join([*lines, "", *campaign_cost(campaign, gpu or "", speed, price)])
 
 
 def campaign_text(campaign: Campaign) -> str:
@@ -197,12 +216,15 @@ def status(name: str, storage: str) -> None:
       unbraid tune status infogan-mnist-weights-small
       unbraid tune status faces --storage s3://bucket/campaigns
     """
-    from unbraid.trainers.search.report.table import campaign_table, status_text
+    from unbraid.trainers.search.report.table import campaign_table, spent_text, status_text
 
     journal = _journal(storage, name)
     content = journal.status()
     click.echo(f"{journal.store.url}: {status_text(content)}")
-    click.echo(campaign_table(journal.campaign(), journal.read(), float(content.get("seconds", 0.0))))
+    campaign, configurations = journal.campaign(), journal.read()
+    click.echo(campaign_table(campaign, configurations, float(content.get("seconds", 0.0))))
+    if spent := spent_text(campaign, configurations):
+        click.echo(spent)
     _name_damage(journal)
 
 

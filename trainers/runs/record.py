@@ -88,6 +88,7 @@ class RunRecord(TypedDict, total=False):
     python: Text
     versions: dict[Name, Text | None]
     machine: Text
+    device: Text
     argv: list[Text]
     started: Seconds
     ended: Seconds

@@ -174,3 +174,8 @@ def share_buffers(networks: Mapping[str, nn.Module], world: World) -> None:
                 shared = buffer.to(world.device)
                 dist.broadcast(shared, src=0)
                 buffer.copy_(shared)
+
+
+def device_name(device: torch.device) -> str:
+    """The name of a card, such as ``NVIDIA H100 80GB HBM3``; ``cpu`` of a processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -15,6 +15,7 @@ from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.reading import read_campaign
+from unbraid.trainers.search.plan.plan import Plan
 
 
 def unbraid(*arguments: str) -> Result:
@@ -189,3 +190,33 @@ def test_a_dry_run_of_a_preset_shows_the_campaign_that_was_understood(tmp_path: 
     assert "at most 4 trials of 20 updates" in result.output
     assert not list(tmp_path.iterdir())
     refused(unbraid("tune", "infogan-mnist-small", "run.updates=20", "--dry-run"), "nothing is searched")
+
+
+def test_a_dry_run_is_priced_for_a_card_and_a_price_needs_one(tmp_path: Path, digits_folder: Path) -> None:
+    file = write(tmp_path, digits_folder)
+    result = unbraid("tune", file, "--dry-run", "--gpu", "h100", "--price", "2.5")
+    assert result.exit_code == 0, result.output
+    assert "h100 hours, 0.00 at 2.5 an hour: 49.5 TFLOP/s, assumed: 5% of its peak" in result.output
+    refused(unbraid("tune", file, "--dry-run", "--price", "2.5"), "--price 2.5: of which card? Add --gpu")
+    refused(unbraid("tune", file, "--gpu", "h100"), "says what --dry-run counts hours of")
+    refused(unbraid("tune", file, "--dry-run", "--gpu", "geforce2"), "--gpu geforce2: no run was trained on such a card")
+    refused(unbraid("tune", file, "--dry-run", "budget.money=10"), "budget.money: set resources.price")
+    trained = unbraid("train", "infogan-mnist-small", "--dry-run", "--gpu", "h100", "--price", "2.5")
+    assert yaml.safe_load(trained.output)["system"] == "infogan"
+    assert trained.output.splitlines()[-1].startswith("# 0.0")
+    refused(unbraid("train", "infogan-mnist-small", "--dry-run", "--price", "2.5"), "of which card?")
+
+
+def test_status_tells_what_was_spent_and_the_spread_over_seeds(tmp_path: Path, digits_folder: Path) -> None:
+    more = {"resources": {"gpus": 0.5, "price": 4.0}, "budget": {"trials": 4, "money": 8.0}, "seeds": {"count": 2}}
+    file = write(tmp_path, digits_folder, **more)
+    campaign = read_campaign(file)
+    journal = Journal.claim(campaign, "test")
+    journal.write_configuration(Configuration(0, {"loss.info_categorical": 0.5, "optim.lr_generator": 1e-3}))
+    for seed, score in enumerate((0.25, 0.5)):
+        journal.write_trial(Trial(0, seed, "finished", updates=8, rungs=[(8, {"info/share": score})], seconds=3600.0))
+    result = unbraid("tune", "status", "tiny", "--storage", campaign.storage)
+    assert "spent: 1.00 of 2.00 GPU hours, 4.00 at 4 an hour" in result.output
+    assert "0.3750 [0.2500, 0.5000]" in result.output
+    journal.write_trial(Trial(0, 1, "finished", updates=8, seconds=10800.0))
+    assert Plan(campaign, journal.read()).next() is None

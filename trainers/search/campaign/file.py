@@ -107,6 +107,12 @@ class Campaign(Section):
         return self
 
     @model_validator(mode="after")
+    def _money_has_a_price(self) -> Self:
+        if self.budget.money is not None and (self.resources.price is None or not self.resources.gpus):
+            raise ValueError("budget.money: set resources.price, of one GPU for an hour, and resources.gpus")
+        return self
+
+    @model_validator(mode="after")
     def _objectives_suit_scheduler_and_seeds(self) -> Self:
         if CENTRALITY in self.metrics and self.seeds.count < 2:
             raise ValueError(f"objectives: {CENTRALITY} compares the models of a configuration: set seeds.count to 2 or more")
@@ -135,6 +141,17 @@ class Campaign(Section):
     def metrics(self) -> list[str]:
         """The objectives' metrics."""
         return [objective.metric for objective in self.objectives]
+
+    def gpu_hours(self, seconds: float) -> float:
+        """GPU hours of so many seconds of training."""
+        return seconds * self.resources.gpus * self.resources.workers / 3600
+
+    @property
+    def most_gpu_hours(self) -> float | None:
+        """The GPU hours within which the campaign stays, those that its money buys included; None where it has no limit."""
+        budget, price = self.budget, self.resources.price
+        limits = [budget.gpu_hours, None if budget.money is None or price is None else budget.money / price]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     @property
     def compares_models(self) -> bool:

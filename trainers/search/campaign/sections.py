@@ -157,12 +157,14 @@ class BudgetConfig(Section):
         updates: of all trials together; when they are used up, no further trial starts.
         minutes: of wall time, earlier launches included; running trials are stopped, and continue if the limit is raised.
         gpu_hours: of all trials together; when they are used up, no further trial starts.
+        money: as ``gpu_hours``, at ``resources.price``.
     """
 
     trials: Annotated[int | None, BUDGET] = Field(None, ge=1)
     updates: Annotated[int | None, BUDGET] = Field(None, ge=1)
     minutes: Annotated[float | None, BUDGET] = Field(None, gt=0)
     gpu_hours: Annotated[float | None, BUDGET] = Field(None, gt=0)
+    money: Annotated[float | None, BUDGET] = Field(None, gt=0)
 
 
 class ResourcesConfig(Section):
@@ -172,11 +174,13 @@ class ResourcesConfig(Section):
         workers: data-parallel processes of a trial.
         cpus: of each worker.
         gpus: of each worker; may be a fraction.
+        price: of one GPU for an hour, in any currency.
     """
 
     workers: Annotated[int, EXECUTION, Decides(("run.workers",))] = Field(1, ge=1)
     cpus: Annotated[int, EXECUTION, Decides(("run.cpus",))] = Field(1, ge=1)
     gpus: Annotated[float, EXECUTION, Decides(("run.gpus",))] = Field(0.0, ge=0)
+    price: Annotated[float | None, EXECUTION] = Field(None, gt=0)
 
 
 def decided_keys(section: BaseModel, prefix: str = "") -> dict[str, str]:

@@ -173,14 +173,11 @@ class Plan:
         return not (self._interrupted or self._waiting or self._comparing or self._running)
 
     def _is_spent(self) -> bool:
-        """Whether the budget of updates or GPU hours is used up."""
-        budget = self.campaign.budget
-        if budget.updates is not None and sum(trial.updates for trial in self._trials) >= budget.updates:
+        """Whether the budget of updates, GPU hours or money is used up."""
+        updates, hours = self.campaign.budget.updates, self.campaign.most_gpu_hours
+        if updates is not None and sum(trial.updates for trial in self._trials) >= updates:
             return True
-        if budget.gpu_hours is None:
-            return False
-        gpus = self.campaign.resources.gpus * self.campaign.resources.workers
-        return sum(trial.seconds for trial in self._trials) * gpus / 3600 >= budget.gpu_hours
+        return hours is not None and self.campaign.gpu_hours(sum(trial.seconds for trial in self._trials)) >= hours
 
     def _may_grow(self) -> bool:
         """Whether further trials may follow: the budget has room, and there are values or seeds left to try."""

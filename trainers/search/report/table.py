@@ -12,6 +12,7 @@ from unbraid.trainers.runs.progress import aligned
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import FINAL, Configuration, State, Trial
 from unbraid.trainers.search.campaign.ranking import ranked
+from unbraid.trainers.search.campaign.sections import Objective
 
 ROWS = 12
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -84,7 +85,7 @@ def value_text(value: Any) -> str:
 def state_counts(trials: Sequence[Trial]) -> str:
     """The number of trials in each state, such as ``4 finished, 3 stopped``."""
     count = Counter(trial.state for trial in trials)
-    states: tuple[State, ...] = (*FINAL, "running")
+    states: tuple[State, ...] = (*FINAL, "paused", "running")
     return ", ".join(f"{count[state]} {state}" for state in states if count[state])
 
 
@@ -101,8 +102,29 @@ def table_cells(campaign: Campaign, configuration: Configuration, trials: str) -
     """
     scores = [configuration.score(objective) for objective in campaign.objectives]
     values = [value_text(configuration.params[path]) if path in configuration.params else "" for path in campaign.space]
-    shown = ["" if score is None else f"{score:.4f}" for score in scores]
+    shown = [
+        "" if score is None else f"{score:.4f}{_spread(configuration, o)}"
+        for score, o in zip(scores, campaign.objectives, strict=True)
+    ]
     return [f"{configuration.number:04d}", *shown, f"{configuration.updates:,}", trials, *values]
+
+
+def spent_text(campaign: Campaign, configurations: Sequence[Configuration]) -> str:
+    """What the trials of a campaign have cost so far; empty for one without GPUs."""
+    trials = [trial for configuration in configurations for trial in configuration.trials.values()]
+    hours = campaign.gpu_hours(sum(trial.seconds for trial in trials))
+    if not campaign.resources.gpus:
+        return ""
+    most = "" if campaign.most_gpu_hours is None else f" of {campaign.most_gpu_hours:.2f}"
+    price = campaign.resources.price
+    money = "" if price is None else f", {hours * price:,.2f} at {price:g} an hour"
+    return f"spent: {hours:.2f}{most} GPU hours{money}"
+
+
+def _spread(configuration: Configuration, objective: Objective) -> str:
+    """The lowest and the highest score of a configuration's seeds; empty where it has one."""
+    scores = [t.scores[objective.metric] for t in configuration.trials.values() if objective.metric in t.scores]
+    return f" [{min(scores):.4f}, {max(scores):.4f}]" if len(scores) > 1 else ""
 
 
 def _state_text(trial: Trial) -> str:

@@ -21,9 +21,10 @@ def test_a_wider_network_costs_more() -> None:
 
 
 def test_the_cost_names_trials_updates_and_operations() -> None:
-    trials, operations = campaign_cost(parsed(budget={"trials": 5, "updates": 32}))
+    trials, operations, hours = campaign_cost(parsed(budget={"trials": 5, "updates": 32}))
     assert trials == "at most 5 trials of 8 updates: 40 updates, within budget.updates=32"
     assert "GFLOP an update" in operations
+    assert "about two CPU cores" in hours
 
 
 def test_a_system_that_needs_other_runs_has_a_cost_in_updates_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,5 +33,5 @@ def test_a_system_that_needs_other_runs_has_a_cost_in_updates_only(monkeypatch: 
     def build(*arguments: object) -> None:
         raise ConfigError("inputs.appearance: no such run")
 
-    monkeypatch.setattr("unbraid.trainers.search.campaign.cost.build_system", build)
+    monkeypatch.setattr("unbraid.trainers.launch.price.build_system", build)
     assert campaign_cost(parsed()) == ["at most 4 trials of 8 updates: 32 updates"]

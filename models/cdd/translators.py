@@ -79,7 +79,8 @@ class Encoder(nn.Module):
             channels = width
         self.trunk = nn.Sequential(*layers)
         self.shared = nn.Sequential(nn.Conv2d(channels, parts.shared, 4, 2, 1, bias=False), nn.BatchNorm2d(parts.shared))
-        self.exclusive = nn.Linear(channels * (2 * SHARED_SIDE) ** 2, parts.exclusive)
+        # a standardisation takes off what a bias adds
+        self.exclusive = nn.Linear(channels * (2 * SHARED_SIDE) ** 2, parts.exclusive, bias=not parts.standardised)
         self.standardisation = nn.BatchNorm1d(parts.exclusive, affine=False) if parts.standardised else None
 
     def forward(self, images: Tensor) -> Parts:

@@ -41,7 +41,7 @@ def missing() -> str | None:
     return None
 
 
-def on_hosts(seconds: int = 600) -> list[pytest.MarkDecorator]:
+def on_hosts(seconds: int = 1200) -> list[pytest.MarkDecorator]:
     """Marks of a test module that needs hosts, each of whose tests may take so long."""
     reason = missing()
     return [pytest.mark.slow, pytest.mark.timeout(seconds), pytest.mark.skipif(reason is not None, reason=reason or "")]

@@ -33,7 +33,7 @@ def test_a_job_whose_driver_is_killed_goes_on_when_submitted_again(kept: Scenari
     kept.name = "orphan"
     arguments = ("run.workers=2", f"run.updates={UPDATES}")
     command = kept.submit(*arguments)
-    wait_for(lambda: kept.step() > 25, "training", 120)
+    wait_for(lambda: kept.step() > 25, "training", 500)
     assert kept.head is not None
     (driver,) = kept.head.drivers()
     driver.kill()
@@ -48,7 +48,7 @@ def test_a_job_whose_driver_is_killed_goes_on_when_submitted_again(kept: Scenari
 def test_a_dashboard_that_is_restarted_is_followed_on(kept: Scenario) -> None:
     kept.name = "followed"
     command = kept.submit("run.workers=2", f"run.updates={UPDATES}")
-    wait_for(lambda: kept.step() > 25, "training", 120)
+    wait_for(lambda: kept.step() > 25, "training", 500)
     assert kept.head is not None
     before = kept.step()
     kept.head.restart("dashboard/dashboard.py", kept.net.folder / "dashboard.log", pause=5)
@@ -64,7 +64,7 @@ def test_a_dashboard_that_is_restarted_is_followed_on(kept: Scenario) -> None:
 def test_a_control_store_that_is_restarted_does_not_stop_training(kept: Scenario) -> None:
     kept.name = "unmoved"
     command = kept.submit("run.workers=2", f"run.updates={UPDATES}")
-    wait_for(lambda: kept.step() > 25, "training", 120)
+    wait_for(lambda: kept.step() > 25, "training", 500)
     assert kept.head is not None
     before = time.time()
     kept.head.restart("gcs/gcs_server", kept.net.folder / "gcs.log", pause=3)

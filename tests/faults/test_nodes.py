@@ -62,7 +62,7 @@ def test_a_node_that_is_taken_away_with_notice_leaves_a_checkpoint(digits_url: s
         time.sleep(goes - time.monotonic())
         kept, starts, reached = Checkpoints(s.store, 9).steps()[-1], s.starts(), s.step()
         s.workers[1].kill()
-        wait_for(lambda: s.starts() > starts or s.step() >= UPDATES, "going on with one", 120)
+        wait_for(lambda: s.starts() > starts or s.step() >= UPDATES, "going on with one", 500)
         code, text = command.finish()
         assert code == 0, text
         assert any(event.startswith("preempted: ") for event in s.events())

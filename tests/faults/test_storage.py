@@ -17,7 +17,7 @@ def test_storage_away_for_a_minute_costs_no_update_and_no_worker(
 ) -> None:
     cluster.name = "away"
     command = cluster.submit("run.workers=2", f"run.updates={UPDATES}")
-    wait_for(lambda: cluster.step() > 45, "training", 120)
+    wait_for(lambda: cluster.step() > 45, "training", 500)
     steps = Checkpoints(cluster.store, 2).steps()
     assert steps
     cluster.fail_storage("away")
@@ -38,7 +38,7 @@ def test_storage_away_for_a_minute_costs_no_update_and_no_worker(
 def test_writes_that_are_refused_are_tried_again_and_reported(cluster: Scenario) -> None:
     cluster.name = "refused"
     command = cluster.submit("run.workers=2", f"run.updates={UPDATES}")
-    wait_for(lambda: cluster.step() > 45, "training", 120)
+    wait_for(lambda: cluster.step() > 45, "training", 500)
     cluster.proxy.fault = lambda number, line: "slow_down" if line.startswith(("PUT", "POST")) else None
     time.sleep(30)
     cluster.fail_storage(None)

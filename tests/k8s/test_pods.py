@@ -8,10 +8,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from ray.job_submission import JobSubmissionClient
@@ -166,7 +168,8 @@ def printed(log: Path) -> int:
 def end(pod: RunningPod) -> None:
     """Send SIGTERM to all processes of a pod, and SIGKILL after the grace period."""
     for process in pod.host.everything():
-        process.terminate()
+        with suppress(psutil.NoSuchProcess):  # one that ended with another
+            process.terminate()
     until = time.monotonic() + 10
     while pod.host.everything() and time.monotonic() < until:
         time.sleep(0.2)

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import time
-import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -208,17 +207,16 @@ def measure_scale(figures: Figures) -> None:
                 kill=3e-5,
                 drop=0.01,
             )
-            tracemalloc.start()
+            before = psutil.Process().memory_info().rss
             found = [trial for configuration in cluster.run() for trial in configuration.trials.values()]
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
+            held = psutil.Process().memory_info().rss - before
         lost = sum(not trial.ended for trial in found) + trials - len(found)
         figures.figure(f"scale_{trials}_launches", cluster.launches, "of the driver", digits=0)
         figures.figure(f"scale_{trials}_trials_lost", lost, "trials", "0", 0)
         figures.figure(f"scale_{trials}_run_twice", sum(count > 1 for count in cluster.ended.values()), "trials", "0", 0)
         per_decision = 1000 * statistics.fmean(cluster.decisions)
         figures.figure(f"scale_{trials}_a_decision", per_decision, "ms, storage on disk included", "<= 5")
-        figures.figure(f"scale_{trials}_memory_a_trial", peak / trials / 1e3, "kB at the peak")
+        figures.figure(f"scale_{trials}_memory_a_trial", held / trials / 1e3, "kB")
         figures.figure(f"scale_{trials}_requests_a_trial", sum(requests.values()) / trials, "requests to the storage")
 
 

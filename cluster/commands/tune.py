@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SAMPLES = 5
 """Configurations that a dry run shows."""
+SECONDS_BETWEEN_LOOKS = 5.0
+"""At the storage, with ``status --watch``."""
 
 
 class FileOrCommand(click.Group):
@@ -73,6 +75,9 @@ def tune() -> None:
     help="With a preset: what is best. Default: the system's.",
 )
 @click.option("--name", help="With a preset: of the campaign. Default: the preset's, and a digest of what is searched.")
+@click.option(
+    "--start-from", multiple=True, metavar="RUN|CAMPAIGN|preset", help="With a preset: configurations that are tried first."
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="With a preset: any key of a campaign's file.")
 @click.option("--resume", metavar="NAME", help="Go on with a campaign as it is in the storage.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print samples and the cost, start nothing.")
@@ -110,17 +115,16 @@ def run(
     from unbraid.trainers.search.campaign.checks import check_campaign
     from unbraid.trainers.search.campaign.journal import Journal
 
+    local_address = use_local_services(address)  # runs to start from may lie on their S3
     requested = requested_campaign(first, overrides, resume, storage, wishes_of(options))
     campaign = requested.content
     if campaign is None:
-        use_local_services(address)
         campaign = Journal.open(requested.storage, requested.name).campaign()
         check_campaign(campaign)  # it may have been begun by another version
     require_dry_run(gpu, price, dry_run)
     if dry_run:
         click.echo(dry_run_text(campaign, gpu, price))
         return
-    local_address = use_local_services(address)
     run_to_end(campaign, address or os.environ.get("RAY_ADDRESS") or local_address)
 
 
@@ -128,7 +132,9 @@ def wishes_of(options: Mapping[str, Any]) -> Wishes:
     """The options of ``tune run`` that make a campaign of a preset."""
     from unbraid.trainers.search.campaign.command_line import Wishes
 
-    return Wishes(**{name: options[name] for name in ("trials", "seeds", "minutes", "objectives", "name", "settings")})
+    return Wishes(
+        **{name: options[name] for name in ("trials", "seeds", "minutes", "objectives", "name", "start_from", "settings")}
+    )
 
 
 def run_to_end(campaign: Campaign, address: str | None) -> None:
@@ -207,41 +213,61 @@ def campaign_text(campaign: Campaign) -> str:
 
 @tune.command()
 @click.argument("name")
+@click.option("--watch", is_flag=True, help="Show it again every few seconds, until the campaign ends or Ctrl-C.")
 @campaigns_storage_option
-def status(name: str, storage: str) -> None:
+def status(name: str, watch: bool, storage: str) -> None:
     """Show how far a campaign is; needs its storage only.
 
     \b
     Examples:
       unbraid tune status infogan-mnist-weights-small
-      unbraid tune status faces --storage s3://bucket/campaigns
+      unbraid tune status faces --storage s3://bucket/campaigns --watch
     """
-    from unbraid.trainers.search.report.table import campaign_table, spent_text, status_text
+    from unbraid.datasets.untrusted.terminal import erase_lines
 
     journal = _journal(storage, name)
-    content = journal.status()
-    click.echo(f"{journal.store.url}: {status_text(content)}")
-    campaign, configurations = journal.campaign(), journal.read()
-    click.echo(campaign_table(campaign, configurations, float(content.get("seconds", 0.0))))
-    if spent := spent_text(campaign, configurations):
-        click.echo(spent)
+    text = _status_text(journal)
+    click.echo(text)
+    while watch and journal.status().get("status") == "running":
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        before, text = text, _status_text(journal)
+        if text != before:
+            if sys.stdout.isatty():
+                erase_lines(sys.stdout, before.count("\n") + 1)
+            click.echo(text)
     _name_damage(journal)
+
+
+def _status_text(journal: Journal) -> str:
+    from unbraid.trainers.search.report.table import campaign_table, spent_text, status_text
+
+    content, campaign, configurations = journal.status(), journal.campaign(), journal.read()
+    lines = [
+        f"{journal.store.url}: {status_text(content)}",
+        campaign_table(campaign, configurations, float(content.get("seconds", 0.0))),
+        spent_text(campaign, configurations),
+    ]
+    return "\n".join(line for line in lines if line)
 
 
 @tune.command()
 @click.argument("name")
 @click.option("--best", is_flag=True, help="The best configuration; the default.")
 @click.option("--configuration", type=click.IntRange(min=0), help="This one instead, by its number in the table.")
+@click.option("--optuna", type=click.Path(path_type=Path), help="Write all trials to this SQLite file, for optuna-dashboard.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. Default: NAME-best.yaml.")
 @click.option("--force", is_flag=True, help="Write over a file of another content.")
 @campaigns_storage_option
-def export(name: str, best: bool, configuration: int | None, output: Path | None, force: bool, storage: str) -> None:
+def export(
+    name: str, best: bool, configuration: int | None, optuna: Path | None, output: Path | None, force: bool, storage: str
+) -> None:
     """Write a configuration as a preset. Training it gives the score that the campaign found.
 
     \b
     Examples:
       unbraid tune export infogan-mnist-weights-small --best
       unbraid train --config infogan-mnist-weights-small-best.yaml --debug
+      unbraid tune export infogan-mnist-weights-small --optuna study.db   # optuna-dashboard sqlite:///study.db
     """
     from unbraid.datasets.store import FolderStore
     from unbraid.trainers.errors import ConfigError
@@ -250,12 +276,27 @@ def export(name: str, best: bool, configuration: int | None, output: Path | None
     if best and configuration is not None:
         raise ConfigError("--best and --configuration: name one of them")
     journal = _journal(storage, name)
+    if optuna is not None:
+        if best or configuration is not None or output is not None:
+            raise ConfigError("--optuna: writes all trials; leave --best, --configuration and --output out")
+        _export_study(journal, optuna, force)
+        return
     trial, text = export_preset(journal, journal.campaign(), configuration)
     path = output or Path(f"{name}-{'best' if configuration is None else f'{configuration:04d}'}.yaml")
     if path.exists() and path.read_bytes() != text.encode() and not force:
         raise ConfigError(f"{path}: is there already, with other content; --force writes over it, --output names another file")
     FolderStore(path.parent).put(path.name, text.encode())
     click.echo(f"trial {trial} → {path}; unbraid train --config {path} trains it again")
+
+
+def _export_study(journal: Journal, file: Path, force: bool) -> None:
+    from unbraid.trainers.errors import ConfigError
+    from unbraid.trainers.search.report.export import export_study
+
+    if file.exists() and not force:
+        raise ConfigError(f"{file}: is there already; --force writes over it")
+    trials = export_study(journal, journal.campaign(), file)
+    click.echo(f"{trials} configurations → {file}; `optuna-dashboard sqlite:///{file}` shows them")
 
 
 @tune.command()

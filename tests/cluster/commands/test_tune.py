@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -220,3 +221,32 @@ def test_status_tells_what_was_spent_and_the_spread_over_seeds(tmp_path: Path, d
     assert "0.3750 [0.2500, 0.5000]" in result.output
     journal.write_trial(Trial(0, 1, "finished", updates=8, seconds=10800.0))
     assert Plan(campaign, journal.read()).next() is None
+
+
+def test_all_trials_are_exported_for_optunas_dashboard(started: str, tmp_path: Path) -> None:
+    file = tmp_path / "study.db"
+    storage = str(tmp_path / "campaigns")
+    result = unbraid("tune", "export", "tiny", "--storage", storage, "--optuna", str(file))
+    assert result.exit_code == 0, result.output
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{file}")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED"]
+    assert study.best_value == 0.25
+    refused(unbraid("tune", "export", "tiny", "--storage", storage, "--optuna", str(file)), "is there already; --force")
+    refused(unbraid("tune", "export", "tiny", "--storage", storage, "--optuna", "x.db", "--best"), "writes all trials")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".study")]
+
+
+def test_watching_shows_a_campaign_until_it_ends(started: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal.open(str(tmp_path / "campaigns"), "tiny")
+    journal.set_status(status="running")
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        journal.set_status(status="finished" if len(waits) == 2 else "running")
+
+    monkeypatch.setattr("unbraid.cluster.commands.tune.time.sleep", wait)
+    result = unbraid("tune", "status", "tiny", "--storage", str(tmp_path / "campaigns"), "--watch")
+    assert len(waits) == 2
+    assert result.output.count("tiny: running") == 1  # nothing had changed at the second look
+    assert "tiny: finished" in result.output

@@ -47,6 +47,7 @@ class Wishes:
         minutes: of wall time.
         objectives: metrics, each with ``:min`` where less is better.
         name: of the campaign; by default the preset's, and a digest of what is searched.
+        start_from: points to try first, see :attr:`~unbraid.trainers.search.campaign.file.Campaign.start_from`.
         settings: ``key=value`` of the campaign itself.
     """
 
@@ -55,6 +56,7 @@ class Wishes:
     minutes: float | None = None
     objectives: tuple[str, ...] = ()
     name: str | None = None
+    start_from: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
     @property
@@ -116,6 +118,7 @@ def _campaign(preset: str, space: dict[str, Any], fixed: dict[str, Any], seeds: 
         "fixed": fixed,
         "space": space,
         "objectives": objectives,
+        "start_from": list(wishes.start_from),
         "searcher": {"kind": "grid" if is_grid else "tpe"},
         "seeds": {"count": count},
         "seed": int(seeds.get("first", 0)),

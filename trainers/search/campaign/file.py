@@ -50,6 +50,8 @@ class Campaign(Section):
         fixed: values by dotted path, the same for all trials.
         space: dimensions by dotted path, see :mod:`unbraid.trainers.search.campaign.space`.
         objectives: one, or several for a Pareto front. Trials are measured on the validation split alone.
+        start_from: points of the space that are tried first: values by dotted path, or ``preset``, or folder or URL of a run or
+            of a campaign, whose best configurations are taken; what an entry does not say is as in the preset.
         labels: ``report`` forbids objectives that read labels; ``select`` allows them; ``none`` takes no such measure.
         concurrency: trials that run at once; 0 is as many as fit into the cluster's resources.
         keep: number of best configurations that keep their checkpoints; all others keep metrics and one picture.
@@ -63,6 +65,7 @@ class Campaign(Section):
     fixed: dict[str, Any] = Field({})
     space: dict[str, Dimension]
     objectives: Annotated[list[Objective], Field(min_length=1), Decides(("data.test_split",))]
+    start_from: list[dict[str, Any] | str] = Field([])
     labels: Literal["report", "select", "none"] = "report"
     searcher: SearcherConfig = SearcherConfig()
     scheduler: Annotated[SchedulerConfig, Decides(("run.evaluate_at", "run.evaluate_every"))] = NoScheduler()

@@ -233,6 +233,14 @@ def _is_value(dimension: Dimension, value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
+def lies_within(dimension: Dimension, value: Any) -> bool:
+    """Whether a value is one of a dimension's choices, or not beyond its ends."""
+    if isinstance(dimension, Choice):
+        return value in dimension.choice
+    low, high = dimension.extremes
+    return bool(low <= value <= high)
+
+
 def values_of(space: Space, content: Mapping[str, Any]) -> Params:
     """The point of a space at which a configuration is, given as nested mappings; values that it lacks are left out."""
     params: Params = {}

@@ -67,7 +67,7 @@ class Plan:
         if self._only_paused() and (self._is_spent() or (not self._may_grow() and not self._can_release())):
             stopped = list(self._rungs.paused.values())
         for trial in stopped:
-            self._rungs.paused.pop(trial.name)
+            self._rungs.release(trial)
             self.record_end(trial, "stopped", f"by the scheduler after {rung_of(trial)} updates")
         return stopped
 
@@ -111,7 +111,7 @@ class Plan:
         """Record that a trial waits at a rung until the scheduler lets it go on."""
         trial.state = "paused"
         self._running.discard(trial.name)
-        self._rungs.paused[trial.name] = trial
+        self._rungs.pause(trial)
 
     def record_end(self, trial: Trial, state: State, cause: str = "") -> None:
         """Record the final state of a trial."""
@@ -156,7 +156,7 @@ class Plan:
         if resolution is None:
             return None
         trial, descent = resolution.trial, resolution.descent
-        self._rungs.paused.pop(trial.name)
+        self._rungs.release(trial)
         configuration = self.configurations[trial.number]
         if descent is not None and descent not in configuration.descents:
             configuration.descents.append(descent)
@@ -166,7 +166,7 @@ class Plan:
         return any(resolution.goes_on for resolution in self._resolutions())
 
     def _resolutions(self) -> Iterator[Resolution]:
-        self._rungs.closed = not self._may_grow()
+        self._rungs.closed, self._rungs.idle = not self._may_grow(), self._only_paused()
         return self._scheduler.resolve()
 
     def _only_paused(self) -> bool:

@@ -26,9 +26,12 @@ def propose(campaign: Campaign, number: int, known: Sequence[Configuration]) -> 
     Args:
         known: all configurations that were proposed so far.
     """
+    starts = [point for point in campaign.start_from if not isinstance(point, str)]
+    if number < len(starts):
+        return starts[number]
     if campaign.searcher.kind == "grid":
-        points = grid(campaign.space)
-        return points[number] if number < len(points) else None
+        points = [point for point in grid(campaign.space) if point not in starts]
+        return points[number - len(starts)] if number - len(starts) < len(points) else None
     if campaign.searcher.kind == "random" or number < campaign.searcher.startup:
         return sample(campaign.space, RandomSuggester(random.Random(f"{campaign.seed}/{number}")))
     params = sample(campaign.space, study_of(campaign, known, _seed(campaign, number)).ask())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,6 +19,7 @@ from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.ranking import ranked
 from unbraid.trainers.search.campaign.sections import decided_keys
+from unbraid.trainers.search.plan.proposals import study_of
 
 
 def export_preset(journal: Journal, campaign: Campaign, number: int | None = None) -> tuple[str, str]:
@@ -72,3 +75,23 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
             section = section.setdefault(name, {})
         section[key] = value
     return content
+
+
+def export_study(journal: Journal, campaign: Campaign, file: Path) -> int:
+    """Write all configurations of a campaign to an SQLite file as an Optuna study, which optuna-dashboard shows.
+
+    Returns:
+        The number of configurations.
+    """
+    import optuna
+
+    study = study_of(campaign, journal.read())
+    with tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=".study-") as folder:
+        whole = Path(folder) / "study.db"
+        storage = optuna.storages.RDBStorage(f"sqlite:///{whole}")
+        copy = optuna.create_study(storage=storage, study_name=campaign.name, directions=study.directions)
+        copy.add_trials(study.trials)
+        storage.remove_session()
+        storage.engine.dispose()
+        whole.replace(file)
+    return len(study.trials)

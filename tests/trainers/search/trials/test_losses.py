@@ -15,6 +15,7 @@ from unbraid.trainers.search.trials import driver
 from unbraid.trainers.search.trials.driver import run_campaign
 
 
+@pytest.mark.slow
 def test_a_crash_loses_only_its_own_trial_which_continues_from_its_checkpoint(
     address: str, digits_folder: Path, tmp_path: Path
 ) -> None:
@@ -44,6 +45,7 @@ def test_a_crash_loses_only_its_own_trial_which_continues_from_its_checkpoint(
     assert lines[9]["time"] < killed[0] < lines[-1]["time"]  # a trial that had started over would have written it again
 
 
+@pytest.mark.slow
 def test_processes_that_are_refused_or_die_between_trials_cost_no_trial(
     address: str, digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,7 @@ class Campaign(Section):
             of a campaign, whose best configurations are taken; what an entry does not say is as in the preset.
         labels: ``report`` forbids objectives that read labels; ``select`` allows them; ``none`` takes no such measure.
         concurrency: trials that run at once; 0 is as many as fit into the cluster's resources.
-        keep: number of best configurations that keep their checkpoints; all others keep metrics and one picture.
+        keep: number of best configurations that keep their checkpoints; all others keep metrics, report and newest picture.
         seed: of the search's draws, and of the first seed of each configuration; further seeds count up from it.
         failures: how many times a trial is restarted from its checkpoint after its process or node was lost.
         silent_minutes: after which all running trials are started again from their checkpoints, when none of them was heard.

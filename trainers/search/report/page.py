@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from unbraid.datasets.store import Store, discard
+from unbraid.trainers.runs.record import REPORT_KEY
 from unbraid.trainers.search.campaign.checks import label_reading_metrics
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
 from unbraid.trainers.search.campaign.history import Configuration
-from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.journal import READERS, Journal
 from unbraid.trainers.search.campaign.ranking import ranked
+from unbraid.trainers.search.report.findings import findings
 from unbraid.trainers.search.report.plots import campaign_plots, tiled_png
-from unbraid.trainers.search.report.table import duration_text, state_counts, status_text, table_cells, table_heads, value_text
-from unbraid.trainers.search.trials.retention import kept_picture
+from unbraid.trainers.search.report.table import (
+    duration_text,
+    spent_text,
+    state_counts,
+    status_text,
+    table_cells,
+    table_heads,
+    value_text,
+)
+from unbraid.trainers.search.trials.retention import PREVIEWS, newest_preview
 
 SHOWN = 3
 """Best configurations that are highlighted and pictured."""
+MOST_PICTURES, THUMBNAIL = 200, 160
+"""Configurations with a picture in the leaderboard, and its pixels: some 5 kB each."""
 PAGE_KEY, PICTURE_KEY = "report.html", "report.png"
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#222}
@@ -51,7 +65,7 @@ def page(
         f"<h1>{_safe(campaign.name)}</h1>",
         "<ul>" + "".join(f"<li>{_safe(fact)}</li>" for fact in facts) + "</ul>",
         "<h2>Leaderboard</h2>",
-        f'<div class="scroll">{leaderboard(campaign, order)}</div>',
+        f'<div class="scroll">{leaderboard(campaign, order, thumbnails(journal, campaign, order))}</div>',
         '<p class="note">Grey: stopped, failed, or given up after the first seed; the score is not one of full training.</p>',
         *(f'<p class="note">Damaged: {_safe(message)}</p>' for message in journal.damaged),
         "<h2>Plots</h2>",
@@ -72,7 +86,9 @@ def _facts(campaign: Campaign, configurations: Sequence[Configuration], status: 
         label_note(campaign),
         f"{len(configurations)} configurations, {len(trials)} trials ({state_counts(trials)}), {updates:,} updates, "
         f"{duration_text(float(status.get('seconds', 0)))} of wall time, {status_text(status)}",
-        f"seeds a configuration: {campaign.seeds.count}" + (" (scores are medians)" if campaign.seeds.count > 1 else ""),
+        f"seeds a configuration: {campaign.seeds.count}" + (" (medians, and the range)" if campaign.seeds.count > 1 else ""),
+        *filter(None, [spent_text(campaign, configurations)]),
+        *findings(campaign, configurations),
     ]
 
 
@@ -85,17 +101,60 @@ def label_note(campaign: Campaign) -> str:
     return f"no labels were used to select; {shown}"
 
 
-def leaderboard(campaign: Campaign, order: Sequence[Configuration]) -> str:
-    """An HTML table of all configurations, best first."""
-    heads = ["", *table_heads(campaign)]
+def leaderboard(campaign: Campaign, order: Sequence[Configuration], pictures: Mapping[int, bytes]) -> str:
+    """An HTML table of all configurations, best first.
+
+    Args:
+        pictures: a small JPEG of a configuration, by its number.
+    """
+    heads = ["", *(["picture"] if pictures else []), *table_heads(campaign)]
     rows = ["<tr>" + "".join(f"<th>{_safe(head)}</th>" for head in heads) + "</tr>"]
     for place, configuration in enumerate(order, 1):
         trials = "; ".join(t.state + (f" ({t.cause})" if t.cause else "") for t in configuration.trials.values())
-        cells = [str(place), *table_cells(campaign, configuration, trials)]
         kind = ' class="partial"' if configuration.is_partial else ""
         best = ' class="best"' if place <= SHOWN and not configuration.is_partial else ""
-        rows.append(f"<tr{best}>" + "".join(f"<td{kind}>{_safe(cell)}</td>" for cell in cells) + "</tr>")
+        cells = [f"<td{kind}>{_safe(cell)}</td>" for cell in table_cells(campaign, configuration, trials)]
+        if pictures:
+            cells.insert(0, f"<td>{_thumbnail(pictures.get(configuration.number))}</td>")
+        rows.append(f"<tr{best}><td{kind}>{place}</td>{''.join(cells)}</tr>")
     return "<table>" + "\n".join(rows) + "</table>"
+
+
+def thumbnails(journal: Journal, campaign: Campaign, order: Sequence[Configuration]) -> dict[int, bytes]:
+    """A small JPEG of the newest picture of each configuration's best trial, of the best :data:`MOST_PICTURES`."""
+
+    def read(configuration: Configuration) -> bytes | None:
+        trial = configuration.best_trial(campaign)
+        if trial is None:
+            return None
+        run = journal.trial_store(trial.name)
+        key = newest_preview(run.keys(PREVIEWS))
+        return None if key is None else small_jpeg(run.get(key))
+
+    with ThreadPoolExecutor(READERS) as pool:
+        shown = order[:MOST_PICTURES]
+        found = zip(shown, pool.map(read, shown), strict=True)
+        return {configuration.number: picture for configuration, picture in found if picture is not None}
+
+
+def small_jpeg(picture: bytes) -> bytes | None:
+    """A picture of at most :data:`THUMBNAIL` pixels in width and height; None of one that is damaged."""
+    from PIL import Image
+
+    try:
+        image = Image.open(io.BytesIO(picture)).convert("RGB")
+    except OSError:
+        return None
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def _thumbnail(picture: bytes | None) -> str:
+    if picture is None:
+        return ""
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}">'
 
 
 def best_pictures(journal: Journal, campaign: Campaign, order: Sequence[Configuration]) -> list[str]:
@@ -106,7 +165,7 @@ def best_pictures(journal: Journal, campaign: Campaign, order: Sequence[Configur
         if trial is None:
             continue
         run = journal.trial_store(trial.name)
-        key = kept_picture(run.keys())
+        key = REPORT_KEY if run.exists(REPORT_KEY) else newest_preview(run.keys())
         if key is not None:
             values = ", ".join(f"{path} {value_text(value)}" for path, value in configuration.params.items())
             figures.append(_figure(f"Trial {trial.name}: {values}", run.get(key)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import random
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 MIN_FOR_IMPORTANCE = 4
 """Configurations below which importances mean nothing."""
+RESAMPLES, FANOVA_TREES = 20, 32
+"""Of the trials, for the uncertainty of importances; trees of each."""
 WIDTH, HEIGHT = 7.5, 4.6
 """Inches of a plot."""
 TILE = 1000
@@ -65,9 +68,8 @@ def _objective_plots(
     else:
         found.append(_drawn("Optimisation history", plots.plot_optimization_history, study, **target))
     if with_importance and varied:
-        options = {"evaluator": _fanova(), "params": varied, **target}
         with suppress(RuntimeError):  # fANOVA refuses scores that are all the same
-            found.append(_drawn(f"Importance for {metric} (fANOVA)", plots.plot_param_importances, study, **options))
+            found.append(_drawn(f"Importance for {metric} (fANOVA)", _importances, study, varied=varied, objective=objective))
     if len(varied) > 1:
         title = f"Parallel coordinates, {metric}"
         found.append(_drawn(title, plots.plot_parallel_coordinate, study, params=varied, **target))
@@ -104,10 +106,45 @@ def tiled_png(pictures: Sequence[bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _fanova() -> optuna.importance.BaseImportanceEvaluator:
+def importances(study: optuna.Study, varied: Sequence[str], objective: int) -> dict[str, list[float]]:
+    """The importance of each path by fANOVA, of resampled trials: how far the values lie apart is their uncertainty.
+
+    Raises:
+        RuntimeError: when all scores are the same.
+    """
+    import optuna
     from optuna.importance import FanovaImportanceEvaluator
 
-    return FanovaImportanceEvaluator(seed=0)
+    source = random.Random(0)
+    complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    found: dict[str, list[float]] = {path: [] for path in varied}
+    for resample in range(RESAMPLES):
+        chosen = source.choices(complete, k=len(complete)) if resample else complete
+        if any(len({str(trial.params[path]) for trial in chosen}) < 2 for path in varied):
+            continue
+        again = optuna.create_study(directions=study.directions)
+        again.add_trials(chosen)
+        evaluator = FanovaImportanceEvaluator(n_trees=FANOVA_TREES, seed=resample)
+        with suppress(RuntimeError) if resample else nullcontext():
+            values = evaluator.evaluate(again, params=list(varied), target=partial(_value, objective))
+            for path in varied:
+                found[path].append(values[path])
+    return found
+
+
+def _importances(study: optuna.Study, varied: Sequence[str], objective: int) -> None:
+    """Draw importances as bars, with the middle 80 % of resampled trials as a line."""
+    from matplotlib import pyplot
+
+    found = importances(study, varied, objective)
+    order = sorted(found, key=lambda path: found[path][0])
+    middles = [found[path][0] for path in order]
+    ends = [(sorted(found[path])[len(found[path]) // 10], sorted(found[path])[-1 - len(found[path]) // 10]) for path in order]
+    errors = [[max(m - low, 0) for m, (low, _) in zip(middles, ends, strict=True)],
+              [max(high - m, 0) for m, (_, high) in zip(middles, ends, strict=True)]]  # fmt: skip
+    _, panel = pyplot.subplots()
+    panel.barh(order, middles, xerr=errors, color="#7aa6c2", ecolor="#333", capsize=4)
+    panel.set_xlabel(f"share of the score's variance; lines: middle 80 % of {len(found[order[0]])} resamples of the trials")
 
 
 def _drawn(title: str, draw: Callable[..., Any], study: optuna.Study, panels: int = 1, **arguments: Any) -> tuple[str, bytes]:

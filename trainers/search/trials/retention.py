@@ -1,4 +1,4 @@
-"""Retention: the best configurations keep their checkpoints, all other trials keep metrics and one picture."""
+"""Retention: the best configurations keep their checkpoints, all other trials keep metrics, report and newest picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from unbraid.datasets.store import Store, discard
 from unbraid.trainers.runs.aside import ASIDE
-from unbraid.trainers.runs.record import REPORT_KEY
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
@@ -60,15 +59,13 @@ class Retention:
 
 
 def remove_files(run: Store) -> None:
-    """Leave a run's configuration, metrics and one picture, see :func:`kept_picture`."""
+    """Leave a run's configuration, metrics, report and newest picture."""
     keys = run.keys()
-    kept = kept_picture(keys)
+    kept = newest_preview(keys)
     discard(run, [key for key in keys if key.startswith(REMOVED) or (key.startswith(PREVIEWS) and key != kept)])
 
 
-def kept_picture(keys: Sequence[str]) -> str | None:
-    """The key of the picture that a run keeps: its report, else its newest preview; None when it has neither."""
-    if REPORT_KEY in keys:
-        return REPORT_KEY
-    previews = [key for key in keys if key.startswith(PREVIEWS)]
+def newest_preview(keys: Sequence[str]) -> str | None:
+    """The key of a run's newest picture, the first of those of one update by name; None when it has none."""
+    previews = sorted(key for key in keys if key.startswith(PREVIEWS))
     return max(previews, key=lambda key: key.split("/")[-1], default=None)

@@ -55,13 +55,18 @@ def test_a_finished_campaign_is_ranked_from_its_storage(finished: tuple[Journal,
         assert record["evaluation"][METRIC] == trial.scores[METRIC]
 
 
-def test_only_the_best_keeps_checkpoints_and_every_trial_one_picture(finished: tuple[Journal, Campaign]) -> None:
+def test_only_the_best_keeps_checkpoints_and_every_trial_its_report_and_newest_picture(
+    finished: tuple[Journal, Campaign],
+) -> None:
     journal, planned = finished
     best, *others = ranked(journal.read(), planned)
     assert Checkpoints(journal.trial_store(best.trials[0].name), 1).steps()
     for other in others:
         keys = journal.trial_store(other.trials[0].name).keys()
-        assert [key for key in keys if key.endswith(".png")] == ["report.png"]
+        newest, report = sorted(key for key in keys if key.endswith(".png"))
+        assert report == "report.png"
+        assert newest.startswith("preview/")
+        assert newest.endswith("/00000008.png")
         assert not [key for key in keys if key.startswith(("checkpoints/", "tensorboard/"))]
         assert {"metrics.jsonl", "config.yaml", "run.json", "trial.json"} <= set(keys)
 
@@ -102,6 +107,7 @@ def test_the_report_is_one_page_with_plots_and_the_best_pictures(finished: tuple
     for title in ("Optimisation history", f"Importance for {METRIC} (fANOVA)", "Parallel coordinates", "Slices", "Trial 000"):
         assert title in page
     assert page.count("data:image/png;base64,") >= 7
+    assert page.count("data:image/jpeg;base64,") == 4  # one of each configuration
     assert journal.store.get("report.png").startswith(b"\x89PNG")
     assert [key for key in journal.store.keys("tensorboard/") if "0000-s0" in key]
 

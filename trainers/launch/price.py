@@ -81,7 +81,7 @@ def cost_text(flops: float, speed: Speed, card: str, price: float | None) -> str
     """GPU hours, and money where there is a price for one."""
     hours = speed.hours(flops)
     money = "" if price is None else f", {hours * price:,.2f} at {price:g} an hour"
-    return f"{hours:,.2f} {card} hours{money}: {speed.source}"
+    return f"{f'{hours:,.2f}' if hours >= 0.1 else f'{hours:.2g}'} {card} hours{money}: {speed.source}"
 
 
 def _measured(card: str, system: str, storage: str) -> list[Summary]:

@@ -83,8 +83,9 @@ def test_a_campaign_of_seeds_alone_trains_one_configuration(tmp_path: Path) -> N
     assert found.score(campaign.objectives[0]) == pytest.approx(0.1)
 
 
-def test_seeds_and_halving_go_together(tmp_path: Path) -> None:
-    campaign = planned("promotion", trials=14, seeds=2)
+@pytest.mark.parametrize("scheduler", ["promotion", "hyperband", "asha", "median"])
+def test_seeds_and_halving_go_together(scheduler: str, tmp_path: Path) -> None:
+    campaign = planned(scheduler, trials=14, seeds=2)
     _, found = simulated(campaign, tmp_path, 0, kill=0.05)
     assert all(trial.ended for configuration in found for trial in configuration.trials.values())
     best = ranked(found, campaign)[0]

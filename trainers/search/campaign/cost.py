@@ -35,11 +35,10 @@ def campaign_cost(campaign: Campaign, card: str = "", speed: Speed = CPU_SPEED, 
     if flops:
         total_updates *= campaign.resources.workers
         low, high = (extreme(flops) * total_updates for extreme in (min, max))
-        lines.append(
-            f"{min(flops) / 1e9:.1f} to {max(flops) / 1e9:.1f} GFLOP an update, {low / 1e12:.1f} to {high / 1e12:.1f} TFLOP in "
-            "total, without evaluations"
-        )
         ends = (low, high) if high > 1.01 * low else (high,)
+        each = " to ".join(f"{end / total_updates / 1e9:.1f}" for end in ends)
+        whole = " to ".join(f"{end / 1e12:.1f}" for end in ends)
+        lines.append(f"{each} GFLOP an update, {whole} TFLOP in total, without evaluations")
         lines += [cost_text(total, speed, card or "worker", price) for total in ends]
     return lines
 

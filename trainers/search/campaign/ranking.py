@@ -14,8 +14,9 @@ from unbraid.trainers.search.campaign.pareto import Point, fronts
 def ranked(configurations: Sequence[Configuration], campaign: Campaign) -> list[Configuration]:
     """Configurations, best first.
 
-    Those that were trained to the end come first, by score; then partial ones, by the updates that they reached; last, those
-    without a score. With several objectives, the Pareto rank counts before the score of the first objective.
+    Those that were trained to the end with all seeds come first, by score; then those with fewer seeds, which the budget may
+    have cut short; then partial ones, by the updates that they reached; last, those without a score. With several objectives,
+    the Pareto rank counts before the score of the first objective.
     """
     fronts = pareto_ranks(configurations, campaign)
     first = campaign.objectives[0]
@@ -26,7 +27,8 @@ def ranked(configurations: Sequence[Configuration], campaign: Campaign) -> list[
         reached = configuration.updates if configuration.is_partial else campaign.updates
         scored = configuration.scores(campaign) is not None and signed > -math.inf
         front = fronts.get(configuration.number, 0)
-        return (not scored, configuration.is_partial, -reached, front, -signed, configuration.number)
+        fewer_seeds = not configuration.is_partial and len(configuration.trials) < campaign.seeds.count
+        return (not scored, configuration.is_partial, fewer_seeds, -reached, front, -signed, configuration.number)
 
     return sorted(configurations, key=key)
 

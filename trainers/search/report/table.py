@@ -106,6 +106,9 @@ def table_cells(campaign: Campaign, configuration: Configuration, trials: str) -
         "" if score is None else f"{score:.4f}{_spread(configuration, o)}"
         for score, o in zip(scores, campaign.objectives, strict=True)
     ]
+    seeds, wanted = len(configuration.trials), campaign.seeds.count
+    if not configuration.is_partial and seeds < wanted:
+        trials += f" ({seeds} of {wanted} seeds)"
     return [f"{configuration.number:04d}", *shown, f"{configuration.updates:,}", trials, *values]
 
 

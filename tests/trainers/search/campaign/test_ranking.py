@@ -23,3 +23,9 @@ def test_the_pareto_front_is_what_nothing_dominates() -> None:
     points[2].trials[0].rungs = [(8, {"info/share": 0.05, "quality/coverage": -0.2})]
     assert pareto_ranks(points, two) == {0: 0, 1: 0, 2: 1}
     assert ranked(points, two)[-1].number == 2
+
+
+def test_fewer_seeds_than_the_campaign_wants_rank_after_all_seeds() -> None:
+    campaign = parsed(seeds={"count": 2})
+    lucky, whole, stopped = configuration(0, 0.9), configuration(1, 0.3, 0.4), configuration(2, 0.95, state="stopped")
+    assert [c.number for c in ranked([lucky, whole, stopped], campaign)] == [1, 0, 2]

@@ -29,6 +29,10 @@ Score = Callable[[Params, int, int], dict[str, float]]
 """The scores of a trial, by its values, seed and updates."""
 
 
+class Killed(Exception):  # noqa: N818  # an event of the simulation, not an error
+    """The driver was killed between a trial's last report and its end."""
+
+
 @dataclass
 class Member:
     """A trial as its own process and storage know it.
@@ -97,7 +101,12 @@ class Cluster:
             task = self._running.pop(trial_id)
             if self.source.random() < self.drop:
                 session.reconcile(self._running)
-            elif self.source.random() < self.node_loss or not self._report(session, trial_id, task):
+                continue
+            try:
+                goes_on = self.source.random() < self.node_loss or not self._report(session, trial_id, task)
+            except Killed:
+                return False
+            if goes_on:
                 self._train(trial_id, task)  # to its next evaluation; a lost one begins again at its checkpoint
 
     def _start(self, session: Session) -> None:
@@ -143,6 +152,9 @@ class Cluster:
         report = Report(updates=at, scores=scores, seconds=float(at), outcome="finished" if is_last else None)
         with self._decision():
             stops = session.on_report(trial_id, report)
+        if self.source.random() < self.kill:
+            raise Killed
+        with self._decision():
             if stops:
                 session.on_end(trial_id, report)
         self.ended[name] += is_last

@@ -44,6 +44,7 @@ class Plan:
         self._waiting = [trial for trial in self._trials if trial.state == "waiting"]
         self._running: set[str] = set()
         self._comparing: set[int] = set()
+        self._to_stop: list[Trial] = []
         self._exhausted = False
         for trial in self._trials:
             if trial.state in ("running", "paused"):
@@ -62,8 +63,15 @@ class Plan:
         return self._released() or self._new_trial()
 
     def settle(self) -> list[Trial]:
-        """Stop the paused trials that will not go on; returns them, so that they can be recorded."""
-        stopped = [resolution.trial for resolution in self._resolutions() if not resolution.goes_on]
+        """Stop the trials that will not go on: paused ones, and interrupted ones at a rung that stops them.
+
+        Returns:
+            These trials, so that they can be recorded.
+        """
+        for trial in self._to_stop:
+            self.pause(trial)
+        to_stop, self._to_stop = self._to_stop, []
+        stopped = to_stop + [resolution.trial for resolution in self._resolutions() if not resolution.goes_on]
         if self._only_paused() and (self._is_spent() or (not self._may_grow() and not self._can_release())):
             stopped = list(self._rungs.paused.values())
         for trial in stopped:
@@ -87,7 +95,7 @@ class Plan:
     @property
     def over(self) -> bool:
         """Whether nothing runs or waits, and no more work will follow; paused trials are to be settled before."""
-        if self._interrupted or self._waiting or self._comparing or self._running or self._rungs.paused:
+        if self._interrupted or self._waiting or self._to_stop or self._comparing or self._running or self._rungs.paused:
             return False
         if next(iter(self._to_compare()), None) is not None:
             return False
@@ -126,19 +134,17 @@ class Plan:
 
     def _take_back(self, trial: Trial) -> None:
         self._running.discard(trial.name)
-        if self._was_paused(trial):
+        verdict = self._verdict_at_rung(trial)
+        if verdict == "pause":
             self.pause(trial)
         else:
-            self._interrupted.append(trial)
+            (self._to_stop if verdict == "stop" else self._interrupted).append(trial)
 
-    def _was_paused(self, trial: Trial) -> bool:
-        """Whether an interrupted trial is at a rung at which it waits for the scheduler, and has not trained further."""
+    def _verdict_at_rung(self, trial: Trial) -> Verdict:
+        """What an interrupted trial does that is at a rung and has not trained further; others continue."""
         updates = rung_of(trial)
-        return (
-            0 < updates == trial.updates < self.campaign.updates
-            and self._rungs.add(trial, updates)
-            and self._scheduler.judge(trial, updates) == "pause"
-        )
+        is_there = 0 < updates == trial.updates < self.campaign.updates and self._rungs.add(trial, updates)
+        return self._scheduler.judge(trial, updates) if is_there else "continue"
 
     def _train(self, trial: Trial, descent: Descent | None = None) -> Assignment:
         trial.state = "running"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -103,7 +104,7 @@ class Session:
             return None
         try:
             return self._start_next(trial_id)
-        except DataError as error:  # a storage that cannot be written stops the campaign in order
+        except DataError as error:
             self.stop.shared_trouble = str(error)
             return None
 
@@ -147,13 +148,15 @@ class Session:
         Args:
             held: ids of the trials that Tune still runs or is about to.
         """
-        for trial_id in self.running.keys() - set(held):
-            self._give_back(trial_id)
+        with self._stopped_in_order():
+            for trial_id in self.running.keys() - set(held):
+                self._give_back(trial_id)
 
     def on_not_started(self, trial_id: str) -> None:
         """Give back the task of a trial that Tune could not start, for which the trial is not to blame."""
-        if trial_id in self.running:
-            self._give_back(trial_id)
+        with self._stopped_in_order():
+            if trial_id in self.running:
+                self._give_back(trial_id)
 
     def on_report(self, trial_id: str, report: Report) -> bool:
         """Record a report of a trial; whether Tune is to stop the trial now."""
@@ -179,17 +182,15 @@ class Session:
         assignment = self.running.get(trial_id)
         if assignment is None:
             return
-        try:
+        with self._stopped_in_order():
             self._on_end(assignment, trial_id, last, lost)
-        except DataError as error:
-            self.stop.shared_trouble = str(error)
-        finally:
-            self.running.pop(trial_id, None)
-            self.verdicts.pop(trial_id, None)
+        self.running.pop(trial_id, None)
+        self.verdicts.pop(trial_id, None)
 
     def _on_end(self, assignment: Assignment, trial_id: str, last: Report, lost: str) -> None:
         self._stop_at_shared_trouble(last)
-        if self.stop.any and last.outcome is None:
+        has_verdict = self.verdicts.get(trial_id, "continue") != "continue" and not self.stop.shared_trouble
+        if self.stop.any and last.outcome is None and not has_verdict:
             return  # stopped with the launch: it continues in the next one
         if assignment.kind == "compare":
             self.plan.record_centrality(assignment.number, dict(last.centrality or {}))
@@ -234,6 +235,14 @@ class Session:
             trial = self.plan.trial(assignment.number, assignment.seed)
             self.plan.record_end(trial, "failed", f"lost: Ray Tune dropped it {self.dropped[name]} times")
             self.journal.write_trial(trial)
+
+    @contextmanager
+    def _stopped_in_order(self) -> Iterator[None]:
+        """Within, a storage that cannot be written stops the campaign in order."""
+        try:
+            yield
+        except DataError as error:
+            self.stop.shared_trouble = str(error)
 
     def _stop_at_shared_trouble(self, report: Report) -> None:
         if report.shared_trouble:

@@ -68,6 +68,7 @@ def resumed(plan: Plan) -> Plan:
     for trial in plan.trials():
         trial.state = "running" if trial.state == "paused" else trial.state
     again = Plan(plan.campaign, plan.configurations)
+    again.settle()
     for trial in [trial for trial in again.trials() if trial.state == "running"]:
         assert again.next() == Assignment("train", trial.number)
     return again
@@ -301,3 +302,15 @@ def test_a_spent_budget_stops_what_is_paused(kind: str) -> None:
     assert [trial.state for trial in plan.settle()] == ["stopped"] * 3
     assert plan.next() is None
     assert plan.over
+
+
+def test_a_trial_that_was_to_stop_when_the_driver_was_killed_is_stopped_by_the_next_launch() -> None:
+    campaign = planned("asha", 3, grace=2, reduction=2)
+    known = []
+    for number, score in enumerate((0.9, 0.1)):
+        trial = Trial(number, 0, "running", updates=2, rungs=[(2, {"info/share": score})])
+        known.append(Configuration(number, {}, {0: trial}))
+    plan = Plan(campaign, known)
+    assert [trial.number for trial in plan.settle()] == [1]
+    assert plan.trial(1, 0).state == "stopped"
+    assert plan.next() == Assignment("train", 0)

@@ -7,6 +7,7 @@ under runs/benchmarks/campaigns, and continue when the benchmark is run again.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import shutil
@@ -39,6 +40,7 @@ STORAGE = Path("runs/benchmarks/campaigns")
 CORES = 2
 REPEATS = 3
 KILLS = 5
+HISTORIES = 100
 SMALL = {
     "run.log_every": 9,
     "run.preview_every": 0,
@@ -61,10 +63,13 @@ SPACE = {
 
 def planned(name: str, updates: int, trials: int, **more: Any) -> Campaign:
     """A small campaign on MNIST."""
+    fixed = SMALL | {"run.updates": updates}
+    if more.get("scheduler", {}).get("kind") == "pbt":
+        del fixed["run.checkpoint_every"]  # which scheduler.every decides
     content = {
         "name": name,
         "preset": "infogan-mnist-small",
-        "fixed": SMALL | {"run.updates": updates},
+        "fixed": fixed,
         "space": SPACE,
         "objectives": [{"metric": "selection/covered_information"}],
         "budget": {"trials": trials},
@@ -220,6 +225,34 @@ def measure_scale(figures: Figures) -> None:
         figures.figure(f"scale_{trials}_requests_a_trial", sum(requests.values()) / trials, "requests to the storage")
 
 
+def measure_histories(figures: Figures) -> None:
+    """A hundred random histories of lost nodes, killed drivers and trials that Tune drops, over all schedulers."""
+    schedulers: list[dict[str, Any]] = [
+        {"kind": "none"}, {"kind": "asha", "grace": 18}, {"kind": "asha", "grace": 18, "type": "promotion"},
+        {"kind": "hyperband", "grace": 18}, {"kind": "pbt", "every": 54},
+    ]  # fmt: skip
+    lost = twice = hung = 0
+    for history in range(HISTORIES):
+        fresh("history")
+        campaign = planned(
+            "history", 162, 20, space=SIMULATED_SPACE, objectives=[{"metric": "info/share"}],
+            scheduler=schedulers[history % len(schedulers)],
+        )  # fmt: skip
+        journal, source = Journal.claim(campaign, "bench campaign"), random.Random(history)
+        cluster = Cluster(campaign, journal, places=4, score=bowl, source=source, node_loss=0.1, kill=0.05, drop=0.05)
+        try:
+            found = [trial for configuration in cluster.run() for trial in configuration.trials.values()]
+        except AssertionError:
+            hung += 1
+            continue
+        lost += sum(not trial.ended for trial in found) + 20 - len(found)
+        twice += sum(count > 1 for count in cluster.ended.values())
+    figures.figure("histories", HISTORIES, "of 20 trials, faults by seed", digits=0)
+    figures.figure("histories_trials_lost", lost, "trials", "0", 0)
+    figures.figure("histories_run_twice", twice, "trials", "0", 0)
+    figures.figure("histories_that_hang", hung, "campaigns", "0", 0)
+
+
 @contextmanager
 def counted_requests() -> Iterator[Counter[str]]:
     """Count the calls of a folder's methods, each of which is a request where the storage is S3."""
@@ -291,11 +324,12 @@ def _ended_again(ended: dict[str, float]) -> int:
 def main() -> None:
     """All figures."""
     figures = Figures("campaign", "0 to 2, 100 to 102")
+    logging.getLogger("unbraid.trainers.search.trials").setLevel(logging.ERROR)  # simulated losses
     use_local_services()
     STORAGE.mkdir(parents=True, exist_ok=True)
     parts = {
         "cores": measure_cores, "reuse": measure_reuse, "kills": measure_kills, "search": measure_search,
-        "codes": read_codes, "scale": measure_scale,
+        "codes": read_codes, "scale": measure_scale, "histories": measure_histories,
     }  # fmt: skip
     for name, part in parts.items():
         if figures.wants(name):

@@ -105,7 +105,7 @@ def _cost_text(config: SystemConfig, gpu: str, price: float | None) -> str:
     if flops is None:
         return f"{config.run.updates:,} updates; their arithmetic is counted only for images of a known size"
     speed = speed_of(gpu, config.system, [config.with_absolute_folders().run.storage])
-    return cost_text(flops * config.run.updates * config.run.workers, speed, gpu, price)
+    return cost_text(flops * config.run.updates, speed, gpu, price)
 
 
 def train_run(config: SystemConfig, debug: bool, address: str | None, start_from: int | None = None, stage: str = "") -> None:

@@ -29,7 +29,7 @@ CPU_FLOPS = 1e11
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast one worker computes.
+    """How fast one card computes.
 
     Attributes:
         flops: a second.
@@ -40,7 +40,7 @@ class Speed:
     source: str
 
     def hours(self, flops: float) -> float:
-        """Hours of one worker for so much arithmetic."""
+        """Hours of one card for so much arithmetic."""
         return flops / self.flops / 3600
 
 
@@ -48,7 +48,7 @@ CPU_SPEED = Speed(CPU_FLOPS, f"{CPU_FLOPS / 1e9:.0f} GFLOP/s, about two CPU core
 
 
 def update_flops(config: SystemConfig) -> float | None:
-    """FLOPs of one update of one worker; None of a system that cannot be built from its configuration alone."""
+    """FLOPs of one update, all workers together; None of a system that cannot be built from its configuration alone."""
     try:
         return step_flops(build_system(config, torch.device("meta"), World()), config)
     except (TrainingError, DataError):
@@ -68,7 +68,7 @@ def speed_of(card: str, system: str, storages: Iterable[str]) -> Speed:
     for run in sorted(measured, key=lambda run: run.started, reverse=True):
         flops = update_flops(run.config)
         if flops:
-            reached = flops * run.rate
+            reached = flops * run.rate / (run.config.run.workers * (run.config.run.gpus or 1))
             return Speed(reached, f"{reached / 1e12:.2f} TFLOP/s, as run {run.name} reached on it ({run.rate:.1f} updates/s)")
     peak = PEAK_TFLOPS.get(card.lower())
     if peak is None:

@@ -15,18 +15,21 @@ PRESET = "infogan-mnist-small"
 CARD = "NVIDIA H100 80GB HBM3"
 
 
-def run_of(storage: Path, name: str, device: str, rate: float, started: float, preset: str = PRESET) -> None:
+def run_of(
+    storage: Path, name: str, device: str, rate: float, started: float, preset: str = PRESET, overrides: tuple[str, ...] = ()
+) -> None:
     """What a run leaves behind that was trained there."""
     store = open_run(str(storage), name, create=True)
-    write_config(store, resolve(preset))
+    write_config(store, resolve(preset, overrides))
     write_run(store, {"status": "finished", "device": device, "started": started})
     line = {"step": 9, "time": 1.0, "speed/updates_per_second": rate, "speed/images_per_second": 64 * rate}
     store.put("metrics.jsonl", json.dumps(line).encode() + b"\n")
 
 
 def test_the_newest_run_of_the_system_on_the_card_decides(tmp_path: Path) -> None:
-    run_of(tmp_path, "old", CARD, 10.0, 1.0)
-    run_of(tmp_path, "new", CARD, 40.0, 2.0)
+    one = ("run.workers=1",)
+    run_of(tmp_path, "old", CARD, 10.0, 1.0, overrides=one)
+    run_of(tmp_path, "new", CARD, 40.0, 2.0, overrides=one)
     run_of(tmp_path, "elsewhere", "Tesla T4", 5.0, 3.0)
     run_of(tmp_path, "other-system", CARD, 5.0, 3.0, "cdd-mnist-cdcb-small")
     speed = speed_of("h100", "infogan", [str(tmp_path), str(tmp_path / "nothing")])
@@ -36,6 +39,17 @@ def test_the_newest_run_of_the_system_on_the_card_decides(tmp_path: Path) -> Non
     assert "as run new reached" in speed.source
     assert speed.hours(40 * flops * 3600) == 1.0
     assert "elsewhere" in speed_of("t4", "infogan", [str(tmp_path)]).source
+
+
+def test_a_cards_speed_is_its_share_of_what_all_workers_reach_together(tmp_path: Path) -> None:
+    """An update is of the global batch, however many workers make it, and a worker may have a part of a card."""
+    flops = update_flops(resolve(PRESET))
+    assert flops is not None
+    assert update_flops(resolve(PRESET, ["run.workers=4"])) == flops
+    run_of(tmp_path, "four", CARD, 40.0, 1.0, overrides=("run.workers=4", "run.gpus=1"))
+    assert speed_of("h100", "infogan", [str(tmp_path)]).flops == 10 * flops
+    run_of(tmp_path, "quarter", CARD, 40.0, 2.0, overrides=("run.workers=1", "run.gpus=0.25"))
+    assert speed_of("h100", "infogan", [str(tmp_path)]).flops == 160 * flops
 
 
 def test_a_damaged_run_is_passed_over(tmp_path: Path) -> None:

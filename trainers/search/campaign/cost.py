@@ -16,7 +16,7 @@ def campaign_cost(campaign: Campaign, card: str = "", speed: Speed = CPU_SPEED, 
 
     Args:
         card: that hours are of; empty for a few CPU cores.
-        speed: of one worker.
+        speed: of one such card.
         price: of an hour of one card.
     """
     trials, updates = campaign.max_trials, campaign.updates
@@ -33,7 +33,6 @@ def campaign_cost(campaign: Campaign, card: str = "", speed: Speed = CPU_SPEED, 
         )
     flops = flops_per_update(campaign)
     if flops:
-        total_updates *= campaign.resources.workers
         low, high = (extreme(flops) * total_updates for extreme in (min, max))
         ends = (low, high) if high > 1.01 * low else (high,)
         each = " to ".join(f"{end / total_updates / 1e9:.1f}" for end in ends)

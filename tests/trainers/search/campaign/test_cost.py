@@ -35,3 +35,7 @@ def test_a_system_that_needs_other_runs_has_a_cost_in_updates_only(monkeypatch: 
 
     monkeypatch.setattr("unbraid.trainers.launch.price.build_system", build)
     assert campaign_cost(parsed()) == ["at most 4 trials of 8 updates: 32 updates"]
+
+
+def test_more_workers_make_the_same_updates() -> None:
+    assert campaign_cost(parsed(resources={"workers": 2})) == campaign_cost(parsed())

@@ -327,7 +327,8 @@ def main() -> None:
     """All figures."""
     if AGAIN not in os.environ:  # Ray reads its token when it is imported, and the modules above import it
         use_local_services()
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.campaign", *sys.argv[1:]], os.environ | {AGAIN: "1"})  # noqa: S606
+        again = [sys.executable, "-m", "benchmarks.campaign", *sys.argv[1:]]
+        sys.exit(subprocess.run(again, env=os.environ | {AGAIN: "1"}, check=False).returncode)
     figures = Figures("campaign", "0 to 2, 100 to 102")
     logging.getLogger("unbraid.trainers.search.trials").setLevel(logging.ERROR)  # simulated losses
     use_local_services()

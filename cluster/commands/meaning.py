@@ -113,7 +113,7 @@ def requested_campaign(
     elif wishes.any:
         raise ConfigError(
             f"{first}: is a campaign's file, which says trials, seeds and objectives itself: change it by budget.trials=30, "
-            "seeds.count=5; --trials, --seeds, --minutes, --objective, --name and --set make a campaign of a preset"
+            "seeds.count=5; --trials, --seeds, --minutes, --objective, --name, --start-from and --set are for presets"
         )
     else:
         campaign = read_campaign(first, overrides)

@@ -29,7 +29,7 @@ Score = Callable[[Params, int, int], dict[str, float]]
 """The scores of a trial, by its values, seed and updates."""
 
 
-class Killed(Exception):  # noqa: N818  # an event of the simulation, not an error
+class DriverKilledError(Exception):
     """The driver was killed between a trial's last report and its end."""
 
 
@@ -104,7 +104,7 @@ class Cluster:
                 continue
             try:
                 goes_on = self.source.random() < self.node_loss or not self._report(session, trial_id, task)
-            except Killed:
+            except DriverKilledError:
                 return False
             if goes_on:
                 self._train(trial_id, task)  # to its next evaluation; a lost one begins again at its checkpoint
@@ -153,7 +153,7 @@ class Cluster:
         with self._decision():
             stops = session.on_report(trial_id, report)
         if self.source.random() < self.kill:
-            raise Killed
+            raise DriverKilledError
         with self._decision():
             if stops:
                 session.on_end(trial_id, report)

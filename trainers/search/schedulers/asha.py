@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from unbraid.trainers.search.campaign.history import Trial
 from unbraid.trainers.search.campaign.sections import Asha
-from unbraid.trainers.search.schedulers.scheduler import Resolution, Rungs, Verdict
+from unbraid.trainers.search.schedulers.scheduler import PausesNothing, Resolution, Rungs, Verdict
 
 
-class AshaStopping:
+class AshaStopping(PausesNothing):
     """At each rung a trial stops unless it is among the best 1/``reduction`` of those that have reached the rung so far.
 
     Nothing pauses, so early trials are compared with few others and go on; what is decided depends on the order of reports.
@@ -23,10 +23,6 @@ class AshaStopping:
         """Stop or continue."""
         share = max(1, len(self._rungs.at(updates)) // self._config.reduction)
         return "continue" if self._rungs.place(updates, trial.name) < share else "stop"
-
-    def resolve(self) -> Iterator[Resolution]:
-        """Nothing: no trial is paused."""
-        yield from ()
 
 
 class AshaPromotion:

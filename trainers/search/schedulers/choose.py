@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Trial
 from unbraid.trainers.search.campaign.sections import Asha, HyperbandConfig, Median, Pbt
@@ -11,19 +9,15 @@ from unbraid.trainers.search.schedulers.asha import AshaPromotion, AshaStopping
 from unbraid.trainers.search.schedulers.hyperband import Hyperband
 from unbraid.trainers.search.schedulers.median import MedianStopping
 from unbraid.trainers.search.schedulers.population import Population
-from unbraid.trainers.search.schedulers.scheduler import Resolution, Rungs, Scheduler, Verdict
+from unbraid.trainers.search.schedulers.scheduler import PausesNothing, Rungs, Scheduler, Verdict
 
 
-class NoScheduling:
+class NoScheduling(PausesNothing):
     """Every trial trains to its end."""
 
     def judge(self, trial: Trial, updates: int) -> Verdict:
         """Continue."""
         return "continue"
-
-    def resolve(self) -> Iterator[Resolution]:
-        """Nothing: no trial is paused."""
-        yield from ()
 
 
 def scheduler_of(campaign: Campaign, rungs: Rungs) -> Scheduler:

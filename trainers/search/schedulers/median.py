@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
 
 from unbraid.trainers.search.campaign.history import Trial
 from unbraid.trainers.search.campaign.pareto import number
 from unbraid.trainers.search.campaign.sections import Median
-from unbraid.trainers.search.schedulers.scheduler import Resolution, Rungs, Verdict
+from unbraid.trainers.search.schedulers.scheduler import PausesNothing, Rungs, Verdict
 
 
-class MedianStopping:
+class MedianStopping(PausesNothing):
     """A trial stops when its best score so far is worse than the median of the other trials' mean scores so far."""
 
     def __init__(self, config: Median, rungs: Rungs) -> None:
@@ -27,10 +26,6 @@ class MedianStopping:
             return "continue"
         best = max(number(self._rungs.at(at)[trial.name][0]) for at in self._until(trial.name, updates))
         return "stop" if best < statistics.median(others) else "continue"
-
-    def resolve(self) -> Iterator[Resolution]:
-        """Nothing: no trial is paused."""
-        yield from ()
 
     def _mean(self, name: str, updates: int) -> float:
         return statistics.fmean(number(self._rungs.at(at)[name][0]) for at in self._until(name, updates))

@@ -34,12 +34,20 @@ class Scheduler(Protocol):
     """Decides from the scores of all trials. It keeps nothing that does not follow from the campaign's history."""
 
     def judge(self, trial: Trial, updates: int) -> Verdict:
-        """What a trial does after its evaluation at these updates, which :attr:`rungs` holds."""
+        """What a trial does after its evaluation at these updates, which :class:`Rungs` has taken."""
         ...
 
     def resolve(self) -> Iterator[Resolution]:
         """What becomes of the paused trials of which that is decided now, the most urgent first."""
         ...
+
+
+class PausesNothing:
+    """The part of a scheduler that has no paused trials."""
+
+    def resolve(self) -> Iterator[Resolution]:
+        """Nothing: no trial is paused."""
+        yield from ()
 
 
 class Rungs:

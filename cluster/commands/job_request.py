@@ -14,8 +14,9 @@ from unbraid.cluster.commands.data import data
 from unbraid.cluster.commands.eval import evaluate
 from unbraid.cluster.commands.meaning import requested_campaign, requested_runs
 from unbraid.cluster.commands.train import train
-from unbraid.cluster.commands.tune import run as tune_run
-from unbraid.cluster.commands.tune import tune, wishes_of
+from unbraid.cluster.commands.tune import tune
+from unbraid.cluster.commands.tune.run import run as tune_run
+from unbraid.cluster.commands.tune.run import wishes_of
 from unbraid.cluster.jobs.listing import list_tree
 from unbraid.cluster.jobs.request import KINDS, JobRequest, submission_id
 from unbraid.cluster.jobs.server import require_no_password
@@ -79,7 +80,7 @@ def _train_request(parameters: dict[str, Any], command: tuple[str, ...], tree: P
 
 def _tune_request(arguments: tuple[str, ...], tree: Path | None, same_machine: bool) -> JobRequest:
     first = arguments[0] if arguments else ""
-    if first in tune.commands and first != "run":
+    if first in tune.short_helps and first != "run":
         raise click.UsageError(f"tune {first} reads the storage and needs no cluster: leave `submit` out")
     parameters = tune_run.make_context("tune", list(arguments[1:] if first == "run" else arguments)).params
     if parameters["dry_run"] or parameters["address"]:

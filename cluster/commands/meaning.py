@@ -95,7 +95,7 @@ def requested_campaign(
     from unbraid.trainers.config.presets import preset_names
     from unbraid.trainers.search.campaign.command_line import campaign_of_words
     from unbraid.trainers.search.campaign.reading import campaign_names, read_campaign
-    from unbraid.trainers.search.campaign.starts import with_starts
+    from unbraid.trainers.search.campaign.starts import check_starts
 
     if resume is not None:
         changes = (*((first,) if first else ()), *overrides, *(("a preset's options",) if wishes.any else ()))
@@ -119,5 +119,5 @@ def requested_campaign(
         campaign = read_campaign(first, overrides)
     if storage is not None:
         campaign = campaign.model_copy(update={"storage": absolute(storage)})
-    campaign = with_starts(campaign)
+    check_starts(campaign)
     return RequestedCampaign(campaign.name, campaign.storage, campaign)

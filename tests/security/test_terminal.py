@@ -150,10 +150,11 @@ def test_reports_of_packing_still_rewrite_their_line_on_a_terminal(monkeypatch: 
 
 def test_the_table_of_a_campaign_still_moves_up_on_a_terminal() -> None:
     screen = Terminal()
-    table = LiveTable(parsed(), lambda: 1.0, cast(TextIO, PrintableStream(screen)))
-    table([], last=True)
+    campaign = parsed()
+    table = LiveTable(lambda: 1.0, cast(TextIO, PrintableStream(screen)))
+    table(campaign, [], last=True)
     height = screen.getvalue().count("\n")
-    table([], last=True)
+    table(campaign, [], last=True)
     assert f"\x1b[{height}F\x1b[J" in screen.getvalue()
 
 

@@ -245,7 +245,7 @@ def test_watching_shows_a_campaign_until_it_ends(started: str, tmp_path: Path, m
         waits.append(seconds)
         journal.set_status(status="finished" if len(waits) == 2 else "running")
 
-    monkeypatch.setattr("unbraid.cluster.commands.tune.time.sleep", wait)
+    monkeypatch.setattr("unbraid.cluster.commands.tune.status.time.sleep", wait)
     result = unbraid("tune", "status", "tiny", "--storage", str(tmp_path / "campaigns"), "--watch")
     assert len(waits) == 2
     assert result.output.count("tiny: running") == 1  # nothing had changed at the second look

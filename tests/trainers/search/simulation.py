@@ -20,11 +20,14 @@ from unbraid.datasets.store import FolderStore
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration, trial_name
 from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.requests import Inbox, Kind, Request
 from unbraid.trainers.search.campaign.space import Params
 from unbraid.trainers.search.plan.plan import Plan
 from unbraid.trainers.search.trials.reports import Report
 from unbraid.trainers.search.trials.session import Session
 
+KINDS: tuple[Kind, ...] = ("change", "stop", "repeat", "pin", "unpin")
+"""What persons ask."""
 Score = Callable[[Params, int, int], dict[str, float]]
 """The scores of a trial, by its values, seed and updates."""
 
@@ -53,6 +56,7 @@ class Cluster:
         node_loss: probability that a stretch of training is lost with its node.
         kill: probability, at each event, that the driver is killed and started again.
         drop: probability that Tune ends a trial without a word.
+        asks: probability, at each event, that a person asks something of the campaign.
         launches: of the driver.
         members: the trials, by name.
         ended: how many times each trial was trained to its end.
@@ -67,6 +71,7 @@ class Cluster:
     node_loss: float = 0.0
     kill: float = 0.0
     drop: float = 0.0
+    asks: float = 0.0
     now: float = 0.0
     launches: int = 0
     members: dict[str, Member] = field(default_factory=dict)
@@ -87,7 +92,7 @@ class Cluster:
         self.launches += 1
         configurations = self.journal.read()
         self.journal.repair(configurations)
-        session = Session(self.campaign, Plan(self.campaign, configurations), self.journal, lambda plan: None)
+        session = Session(Plan(self.journal.campaign(), configurations), self.journal, lambda plan: None)
         self._events, self._running = [], {}
         while True:
             self._start(session)
@@ -102,12 +107,23 @@ class Cluster:
             if self.source.random() < self.drop:
                 session.reconcile(self._running)
                 continue
+            self._ask(session)
             try:
                 goes_on = self.source.random() < self.node_loss or not self._report(session, trial_id, task)
             except DriverKilledError:
                 return False
             if goes_on:
                 self._train(trial_id, task)  # to its next evaluation; a lost one begins again at its checkpoint
+
+    def _ask(self, session: Session) -> None:
+        """Let a person ask something of a random trial."""
+        trials = session.plan.trials()
+        if not trials or self.source.random() >= self.asks:
+            return
+        trial, kind = self.source.choice(trials), self.source.choice(KINDS)
+        words = [f"loss.info_categorical=log({self.source.uniform(0.05, 0.5)},10)"] if kind == "change" else []
+        Inbox(self.journal.store).put(Request(kind, words=words, targets=[] if words else [trial.name]))
+        session.do_requests()
 
     def _start(self, session: Session) -> None:
         """Start trials until there is no room or no work."""

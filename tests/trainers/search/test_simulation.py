@@ -14,6 +14,7 @@ from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.ranking import ranked
+from unbraid.trainers.search.campaign.requests import Inbox
 
 SCHEDULERS: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"},
@@ -54,6 +55,30 @@ def test_no_trial_is_lost_or_run_twice_in_a_history_of_faults(scheduler: str, se
         assert cluster.ended[name] <= 1
     if scheduler != "median":
         assert any(trial.state == "finished" for trial in trials.values())
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_persons_ask_and_when_the_campaign_ends_and_nothing_is_trained_twice(
+    scheduler: str, seed: int, tmp_path: Path
+) -> None:
+    cluster, found = simulated(planned(scheduler), tmp_path, seed, node_loss=0.1, kill=0.06, drop=0.05, asks=0.7)
+    inbox = Inbox(cluster.journal.store)
+    assert inbox.waiting() == {}
+    done = [answer.request.kind for answer in inbox.answers() if not answer.refused]
+    assert inbox.answers()
+    trials = {trial.name: trial for configuration in found for trial in configuration.trials.values()}
+    assert len(trials) >= 12
+    assert all(trial.ended for trial in trials.values())
+    assert {name for name, trial in trials.items() if trial.state == "finished"} <= {
+        name for name, member in cluster.members.items() if member.updates == 8
+    }
+    assert all(count <= 1 + done.count("repeat") for count in cluster.ended.values())
+    final = cluster.journal.campaign()
+    assert final.revision == (0 if scheduler == "pbt" else done.count("change"))
+    for configuration in found:
+        low = final.at(configuration.revision).space["loss.info_categorical"].extremes[0]
+        assert configuration.descents or configuration.params["loss.info_categorical"] >= low
 
 
 @pytest.mark.parametrize("scheduler", ["hyperband", "pbt"])

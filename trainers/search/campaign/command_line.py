@@ -89,9 +89,9 @@ def campaign_of_words(preset: str, words: Sequence[str], wishes: Wishes) -> Camp
         if path == "run.seed":
             seeds = _seeds(text, wishes)
             continue
-        dimension = _dimension(path, text)
+        dimension = dimension_of(path, text)
         if dimension is None:
-            fixed[path] = _parsed(path, text)
+            fixed[path] = parsed(path, text)
         else:
             space[path] = dimension
     if wishes.seeds is not None:
@@ -154,12 +154,12 @@ def _seeds(text: str, wishes: Wishes) -> dict[str, int]:
     raise ConfigError(f"run.seed={text}: expected one seed, or consecutive ones such as run.seed=0..4")
 
 
-def _dimension(path: str, text: str) -> dict[str, Any] | None:
+def dimension_of(path: str, text: str) -> dict[str, Any] | None:
     """The dimension that a value describes; None for a plain value."""
     if found := _SPAN.fullmatch(text.strip()):
         return {"integer": [int(found[1]), int(found[2])]}
     if found := _RANGE.fullmatch(text.strip()):
-        bounds = [_parsed(path, part) for part in found["bounds"].split(",")]
+        bounds = [parsed(path, part) for part in found["bounds"].split(",")]
         if len(bounds) != 2:
             raise ConfigError(f"{path}={text}: expected two bounds, such as {path}={found['kind']}(0.1,10)")
         return {_KINDS[found["kind"]]: bounds}
@@ -170,7 +170,7 @@ def _dimension(path: str, text: str) -> dict[str, Any] | None:
         return None
     if not all(part.strip() for part in parts):
         raise ConfigError(f"{path}={text}: a choice is empty; expected such as {path}=a|b|c")
-    return {"choice": [_parsed(path, part) for part in parts]}
+    return {"choice": [parsed(path, part) for part in parts]}
 
 
 def _choices(text: str) -> list[str]:
@@ -186,7 +186,7 @@ def _choices(text: str) -> list[str]:
     return parts
 
 
-def _parsed(path: str, text: str) -> Any:
+def parsed(path: str, text: str) -> Any:
     try:
         return parse_scalars(text)
     except yaml.YAMLError as error:

@@ -27,15 +27,28 @@ from unbraid.trainers.search.campaign.sections import (
     SeedsConfig,
     hyperband_rungs,
 )
-from unbraid.trainers.search.campaign.space import KINDS, Dimension, Params, grid, ordered
+from unbraid.trainers.search.campaign.space import KINDS, Dimension, Params, grid, ordered, size
 
 CENTRALITY = "selection/centrality"
 """The mean agreement between the models of a configuration's seeds, see :mod:`unbraid.trainers.search.plan.centrality`."""
+PRESET = "preset"
+"""The entry of ``start_from`` that means the preset's own values."""
 SAME_WEIGHTS = ("loss.", "optim.", "augment.")
 """Sections of a configuration that leave the shapes of all weights as they are, so that members can copy each other's."""
 
 MEMBER_CHECKPOINTS = 3
 """Of a population's member: that of a generation stays until all members that exploit it have copied it."""
+
+
+class Former(Section):
+    """What a campaign searched before it was changed.
+
+    Attributes:
+        space, fixed: as of :class:`Campaign`.
+    """
+
+    space: dict[str, Dimension]
+    fixed: dict[str, Any]
 
 
 class Campaign(Section):
@@ -58,6 +71,7 @@ class Campaign(Section):
         seed: of the search's draws, and of the first seed of each configuration; further seeds count up from it.
         failures: how many times a trial is restarted from its checkpoint after its process or node was lost.
         silent_minutes: after which all running trials are started again from their checkpoints, when none of them was heard.
+        former: what was searched before, oldest first; written by ``unbraid tune change`` and not by hand.
     """
 
     name: Annotated[str, AfterValidator(a_name), Decides(("run.name",))]
@@ -78,6 +92,7 @@ class Campaign(Section):
     failures: Annotated[int, EXECUTION, Decides(("run.max_failures",))] = Field(3, ge=0)
     silent_minutes: Annotated[float, EXECUTION] = Field(30.0, gt=0)
     storage: Annotated[str, EXECUTION, Decides(("run.storage",))] = "campaigns"
+    former: list[Former] = Field([])
 
     @field_validator("space", mode="before")
     @classmethod
@@ -197,15 +212,24 @@ class Campaign(Section):
             return hyperband_rungs(self.updates, scheduler.grace, scheduler.reduction)
         return tuple(range(scheduler.every, self.updates, scheduler.every))
 
-    @property
+    @cached_property
     def max_trials(self) -> int:
-        """The number of trials that the budget, or the grid, allows."""
-        trials = self.budget.trials
-        if self.searcher.kind == "grid":
-            every = len(grid(self.space)) * self.seeds.count
-            return every if trials is None else min(trials, every)
-        assert trials is not None
-        return trials
+        """The number of trials that the budget, or a space of choices and whole numbers, allows."""
+        trials, points = self.budget.trials, None if isinstance(self.scheduler, Pbt) else size(self.space)
+        allowed = [count for count in (trials, None if points is None else points * self.seeds.count) if count is not None]
+        return min(allowed)
+
+    @property
+    def revision(self) -> int:
+        """How often the space was changed since the campaign began."""
+        return len(self.former)
+
+    def at(self, revision: int) -> Campaign:
+        """The campaign as it was before its later changes; configurations keep what they were trained with."""
+        if revision == self.revision:
+            return self
+        then = self.former[revision]
+        return self.model_copy(update={"space": then.space, "fixed": then.fixed, "former": self.former[:revision]})
 
     @property
     def trials_storage(self) -> str:

@@ -11,13 +11,17 @@ from typing import Literal
 from pydantic import JsonValue
 
 from unbraid.datasets.untrusted.documents import Count, Name
+from unbraid.trainers.config.schema import differences
+from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.search.campaign.file import CENTRALITY, Campaign
 from unbraid.trainers.search.campaign.sections import Objective
-from unbraid.trainers.search.campaign.space import Params
+from unbraid.trainers.search.campaign.space import Params, holds, lies_within, values_of
 
 State = Literal["waiting", "running", "paused", "finished", "stopped", "failed"]
 """``paused`` and ``stopped`` are by the scheduler; ``failed`` has a cause; the last three are final."""
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
+BY_HAND = "by hand"
+"""Cause of the end of a trial that a person has stopped; one that still runs and has it is to be stopped."""
 Scores = Mapping[str, float]
 """Measures by name."""
 
@@ -48,6 +52,7 @@ class Trial:
         updates: made so far.
         rungs: (updates, scores) of each evaluation, ascending.
         seconds: of training, all launches together.
+        pinned: whether the scheduler lets it train to its end, and it keeps its checkpoints.
     """
 
     number: int
@@ -57,6 +62,7 @@ class Trial:
     updates: int = 0
     rungs: list[tuple[int, Scores]] = field(default_factory=list)
     seconds: float = 0.0
+    pinned: bool = False
 
     @property
     def name(self) -> str:
@@ -84,6 +90,8 @@ class Configuration:
         centrality: of each seed's model, its mean agreement with the other models; None before they were compared, empty where
             the comparison failed.
         given_up: whether it gets no further seeds.
+        revision: of the campaign's space for which it was proposed.
+        asked: whether a person asked for it, and the searcher did not propose it.
     """
 
     number: int
@@ -92,6 +100,17 @@ class Configuration:
     centrality: dict[int, float] | None = None
     given_up: bool = False
     descents: list[Descent] = field(default_factory=list)
+    revision: int = 0
+    asked: bool = False
+    _point: tuple[Campaign | None, Params | None] = field(default=(None, None), repr=False, compare=False)
+
+    def point(self, campaign: Campaign) -> Params | None:
+        """Its values as a point of the campaign's present space; None where it lies outside of it."""
+        if self.revision == campaign.revision:
+            return self.params
+        if self._point[0] is not campaign:
+            self._point = campaign, present_point(campaign, self.revision, self.params)
+        return self._point[1]
 
     @property
     def params(self) -> Params:
@@ -130,7 +149,7 @@ class Configuration:
         """Whether its models must be compared with each other next: centrality is an objective and all seeds have finished."""
         if CENTRALITY not in campaign.metrics or self.centrality is not None or self.is_partial:
             return False
-        return self.ended and len(self.trials) == campaign.seeds.count
+        return self.ended and len(self.trials) >= campaign.seeds.count
 
     @property
     def is_partial(self) -> bool:
@@ -161,6 +180,18 @@ class Configuration:
         first = campaign.objectives[0]
         order = sorted(scored, key=lambda trial: first.sign * trial.scores.get(first.metric, -math.inf * first.sign))
         return order[(len(order) - 1) // 2]
+
+
+def present_point(campaign: Campaign, revision: int, params: Params) -> Params | None:
+    """A point of an earlier space as the point of the present one that gives the very same trials; None where there is none."""
+    try:
+        then = campaign.at(revision).trial_config(params, 0, "")
+        point = values_of(campaign.space, then.model_dump(mode="json"))
+        if not holds(campaign.space, point) or not all(lies_within(campaign.space[path], point[path]) for path in point):
+            return None
+        return None if differences(then, campaign.trial_config(point, 0, "")) else point
+    except ConfigError:
+        return None
 
 
 def trial_name(number: int, seed: int) -> str:

@@ -16,29 +16,37 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ConfigDict, JsonValue
-from typing_extensions import TypedDict  # pydantic reads none but this one before Python 3.12
 
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.passwords import without_password
-from unbraid.datasets.store import Store, open_below, open_store
+from unbraid.datasets.store import Store, discard, open_below, open_store
 from unbraid.datasets.store.lease import Lease
-from unbraid.datasets.untrusted.documents import Count, DocumentError, Name, Seconds, Text, parse_json
-from unbraid.trainers.config.schema import absolute, differences, effects
+from unbraid.datasets.untrusted.documents import DocumentError, parse_json
+from unbraid.trainers.config.schema import absolute
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.aside import set_aside
-from unbraid.trainers.runs.record import measures_of, provenance, read_config, read_run_or_none, scan_metrics
+from unbraid.trainers.runs.record import (
+    RUN_KEY,
+    measures_of,
+    provenance,
+    read_config,
+    read_run_or_none,
+    scan_metrics,
+    write_run,
+)
+from unbraid.trainers.search.campaign.continuing import continued
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.history import Configuration, Descent, Trial, trial_name
+from unbraid.trainers.search.campaign.history import Configuration, Trial, trial_name
 from unbraid.trainers.search.campaign.reading import parse_stored
-from unbraid.trainers.search.campaign.space import Space, holds, values_of
+from unbraid.trainers.search.campaign.records import CampaignRecord, ConfigurationRecord, all_held
+from unbraid.trainers.search.campaign.space import Params, holds, values_of
 
 FILE_KEY = "campaign.yaml"
 STATUS_KEY = "campaign.json"
@@ -57,32 +65,8 @@ _TRIAL_KEY = re.compile(rf"{TRIALS}(?P<name>[0-9]{{4,9}}-s[0-9]{{1,9}})/(trial\.
 _CONFIGURATION_KEY = re.compile(rf"{CONFIGURATIONS}[0-9]{{4,9}}\.json")
 
 
-class CampaignRecord(TypedDict, total=False):
-    """The content of ``campaign.json``; fields of provenance are kept as they are."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # the name is pydantic's
-
-    command: Text
-    started: Seconds
-    seconds: Seconds
-    status: Name
-    message: Text
-    versions: dict[Name, Text | None]
-
-
 Value = TypeVar("Value")
 Kind = TypeVar("Kind")
-
-
-@dataclass(frozen=True)
-class _ConfigurationRecord:
-    """The content of an object below ``configurations/``."""
-
-    number: Count
-    params: dict[Name, JsonValue]
-    centrality: dict[int, float] | None
-    given_up: bool
-    descents: list[Descent] = field(default_factory=list)
 
 
 class Journal:
@@ -126,27 +110,39 @@ class Journal:
             ConfigError: when a campaign of that name has a file with other results.
         """
         journal = cls(open_below(campaign.storage, campaign.name))
-        if journal.store.exists(FILE_KEY):
-            _require_same_trials(journal.campaign(), campaign)
+        if journal.exists:
+            continued(journal.campaign(), campaign)
         return journal
 
+    @property
+    def exists(self) -> bool:
+        """Whether the campaign has begun."""
+        return self.store.exists(FILE_KEY)
+
     @classmethod
-    def claim(cls, campaign: Campaign, command: str) -> Journal:
+    def claim(cls, campaign: Campaign, command: str, starts: Sequence[Params] = ()) -> Journal:
         """The journal of a new campaign, or of an existing one that this file continues.
 
         Whoever calls this has the right to write there.
 
         Args:
             command: that starts it, for the record.
+            starts: the points that a new campaign tries first.
 
         Raises:
             ConfigError: when a campaign of that name has a file with other results.
             DataError: when the storage cannot be written.
         """
         open_below(campaign.storage, campaign.name, create=True)
-        journal = cls.check(campaign)
+        journal = cls(open_below(campaign.storage, campaign.name))
         store = journal.store
-        store.put(FILE_KEY, yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False).encode())
+        if journal.exists:
+            campaign = continued(journal.campaign(), campaign)
+        else:  # it exists with its file: its starts come before
+            discard(store, store.keys(CONFIGURATIONS))
+            for number, point in enumerate(starts):
+                journal.write_configuration(Configuration(number, point, asked=True))
+        journal.write_campaign(campaign)
         if not store.exists(STATUS_KEY):
             journal.set_status(command=command, started=time.time(), seconds=0.0, **provenance())
         return journal
@@ -165,6 +161,19 @@ class Journal:
         campaign = parse_stored(self.store.get(FILE_KEY), f"{self.store.url}/{FILE_KEY}")
         self._campaign = campaign.model_copy(update={"storage": self.store.url.rpartition("/")[0]})
         return self._campaign
+
+    def write_campaign(self, campaign: Campaign) -> None:
+        """Write the campaign's file."""
+        self.require_lease()
+        self.store.put(FILE_KEY, yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False).encode())
+        self._campaign = campaign
+
+    def renew(self, trial: Trial) -> None:
+        """Let the run of a trial that had ended go on from its newest checkpoint."""
+        self.require_lease()
+        run = self.trial_store(trial.name)
+        if run.exists(RUN_KEY):
+            write_run(run, {"status": "stopped", "message": ""})
 
     def status(self) -> CampaignRecord:
         """The content of ``campaign.json``; empty before the first launch, and where it is damaged."""
@@ -189,6 +198,8 @@ class Journal:
             "centrality": configuration.centrality,
             "given_up": configuration.given_up,
             "descents": [asdict(descent) for descent in configuration.descents],
+            "revision": configuration.revision,
+            "asked": configuration.asked,
         }
         self.store.put(_configuration_key(configuration.number), json.dumps(content, indent=2).encode())
 
@@ -273,15 +284,20 @@ class Journal:
 
     def _read_configuration(self, number: int) -> Configuration:
         key = _configuration_key(number)
-        content = self._read_or(None, key, _ConfigurationRecord)
-        space = None if self._campaign is None else self._campaign.space
-        if content is not None and (content.number != number or (space is not None and not _all_held(space, content))):
+        content = self._read_or(None, key, ConfigurationRecord)
+        if content is not None and (content.number != number or not all_held(self._campaign, content)):
             self._damaged[key] = f"{self.store.url}/{key}: is not of this campaign's configuration {number}"
             content = None
         if content is None:
             return self._recovered(number)
         return Configuration(
-            number, dict(content.params), centrality=content.centrality, given_up=content.given_up, descents=content.descents
+            number,
+            dict(content.params),
+            centrality=content.centrality,
+            given_up=content.given_up,
+            descents=content.descents,
+            revision=content.revision,
+            asked=content.asked,
         )
 
     def _recovered(self, number: int) -> Configuration:
@@ -293,8 +309,12 @@ class Journal:
             config = read_config(self.trial_store(trial_name(number, 0)))
         except (ConfigError, DataError):
             return lost
-        params = values_of(self._campaign.space, config.model_dump(mode="json"))
-        return Configuration(number, params) if holds(self._campaign.space, params) else lost
+        for revision in range(self._campaign.revision, -1, -1):
+            space = self._campaign.at(revision).space
+            params = values_of(space, config.model_dump(mode="json"))
+            if holds(space, params):
+                return Configuration(number, params, revision=revision)
+        return lost
 
     def _without_gaps(self, found: Mapping[int, Configuration]) -> list[Configuration]:
         """Configurations by number; missing ones are recovered, and one far from all others is left out."""
@@ -329,7 +349,8 @@ class Journal:
         metrics = scan_metrics(store)
         if metrics.damaged:
             self._damaged[f"{TRIALS}{trial.name}/metrics"] = metrics.damaged[0]
-        trial.state = "running"
+        if trial.state != "waiting":
+            trial.state = "running"
         trial.updates = max((int(line["step"]) for line in metrics.lines), default=0)
         trial.rungs = [(int(line["step"]), measures_of(line)) for line in metrics.lines if measures_of(line)]
         run = read_run_or_none(store) if is_damaged else None
@@ -339,26 +360,5 @@ class Journal:
             trial.state, trial.cause, trial.seconds = "failed", run.get("message", ""), run.get("seconds", 0.0)
 
 
-def _all_held(space: Space, record: _ConfigurationRecord) -> bool:
-    """Whether the values of a record, those that were copied too, are points of a space."""
-    return all(holds(space, params) for params in (record.params, *(descent.params for descent in record.descents)))
-
-
 def _configuration_key(number: int) -> str:
     return f"{CONFIGURATIONS}{number:04d}.json"
-
-
-def _require_same_trials(stored: Campaign, given: Campaign) -> None:
-    """See that a campaign's file changes nothing that decides its results.
-
-    Raises:
-        ConfigError: naming each key that would, with both values.
-    """
-    may_change = effects(Campaign)
-    changed = {key: values for key, values in differences(stored, given).items() if key not in may_change}
-    if changed:
-        listing = "\n".join(f"  {key}: {before!r} there, {now!r} in the file" for key, (before, now) in changed.items())
-        raise ConfigError(
-            f"campaign {given.name!r} in {given.storage} was started from another file:\n{listing}\n"
-            f"give this one another name, or take these changes back (only {', '.join(may_change)} may change)"
-        )

@@ -15,8 +15,9 @@ def ranked(configurations: Sequence[Configuration], campaign: Campaign) -> list[
     """Configurations, best first.
 
     Those that were trained to the end with all seeds come first, by score; then those with fewer seeds, which the budget may
-    have cut short; then partial ones, by the updates that they reached; last, those without a score. With several objectives,
-    the Pareto rank counts before the score of the first objective.
+    have cut short; then partial ones, by the updates that they reached; last, those without a score. Those that lie outside of
+    a space that was changed come after all that lie within. With several objectives, the Pareto rank counts before the score
+    of the first objective.
     """
     fronts = pareto_ranks(configurations, campaign)
     first = campaign.objectives[0]
@@ -28,7 +29,8 @@ def ranked(configurations: Sequence[Configuration], campaign: Campaign) -> list[
         scored = configuration.scores(campaign) is not None and signed > -math.inf
         front = fronts.get(configuration.number, 0)
         fewer_seeds = not configuration.is_partial and len(configuration.trials) < campaign.seeds.count
-        return (not scored, configuration.is_partial, fewer_seeds, -reached, front, -signed, configuration.number)
+        outside = configuration.point(campaign) is None
+        return (outside, not scored, configuration.is_partial, fewer_seeds, -reached, front, -signed, configuration.number)
 
     return sorted(configurations, key=key)
 

@@ -16,7 +16,7 @@ from unbraid.trainers.config.schema import absolute, check_keys
 from unbraid.trainers.config.words import explain, meant, nearest
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.search.campaign.checks import check_campaign
-from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.file import PRESET, Campaign
 
 CAMPAIGNS = resources.files("unbraid.trainers") / "campaigns"
 
@@ -109,7 +109,8 @@ def _validated(content: dict[str, Any], where: str) -> Campaign:
         raise ConfigError("\n".join(f"{where}: {line}" for line in explain(error).splitlines())) from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
-    return campaign.model_copy(update={"storage": absolute(campaign.storage)})
+    starts = [absolute(entry) if isinstance(entry, str) and entry != PRESET else entry for entry in campaign.start_from]
+    return campaign.model_copy(update={"storage": absolute(campaign.storage), "start_from": starts})
 
 
 def override_of(override: str) -> Any:

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Protocol, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -15,6 +15,8 @@ from unbraid.trainers.config.section import Section
 
 Params = dict[str, Any]
 """A point of the space: a value for each active dimension, by dotted path."""
+MOST_COUNTED = 20_000
+"""Points of a space that are listed; a larger one is not searched to its end."""
 MAX_CORNERS = 4096
 """Of a space with more corners, :func:`corners` yields the points that differ from its middle in two dimensions."""
 
@@ -271,6 +273,24 @@ def _two_off_the_middle(space: Space, names: list[str], middle: list[Any]) -> It
             yield (*middle[:i], a, *middle[i + 1 : j], b, *middle[j + 1 :])
 
 
+def is_finite(space: Space, names: Iterable[str]) -> bool:
+    """Whether each of these dimensions is a choice or a whole number."""
+    return all(isinstance(space[name], Choice | Integer) for name in names)
+
+
+def size(space: Space) -> int | None:
+    """The number of points of a space of choices and whole numbers; None for any other, and beyond :data:`MOST_COUNTED`."""
+    count = 1
+    for dimension in space.values():
+        if isinstance(dimension, Choice):
+            count *= len(dimension.choice)
+        elif isinstance(dimension, Integer):
+            count *= dimension.integer[1] - dimension.integer[0] + 1
+        else:
+            return None
+    return len(grid(space)) if count <= MOST_COUNTED else None
+
+
 def grid(space: Space) -> list[Params]:
     """All points of a space of choices and integers, in order.
 
@@ -298,9 +318,14 @@ def _distinct(space: Space, names: list[str], points: Iterator[tuple[Any, ...]])
         for name, value in zip(names, values, strict=True):
             if is_active(space[name], params):
                 params[name] = value
-        if repr(params) not in seen:
-            seen.add(repr(params))
+        if key_of(params) not in seen:
+            seen.add(key_of(params))
             yield params
+
+
+def key_of(params: Params) -> str:
+    """Text that two points have in common only when they are equal."""
+    return json.dumps(params, sort_keys=True)
 
 
 def _require_ordered(bounds: tuple[float, float]) -> None:

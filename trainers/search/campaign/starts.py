@@ -3,39 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from unbraid.datasets.errors import DataError
-from unbraid.datasets.store import open_store
+from unbraid.datasets.store import open_below, open_store
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.config.schema import SystemConfig, absolute
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.record import CONFIG_KEY, read_config
 from unbraid.trainers.search.campaign.checks import corner_config
-from unbraid.trainers.search.campaign.file import Campaign
+from unbraid.trainers.search.campaign.file import PRESET, Campaign
 from unbraid.trainers.search.campaign.journal import FILE_KEY, Journal
 from unbraid.trainers.search.campaign.ranking import ranked
 from unbraid.trainers.search.campaign.space import Params, holds, is_active, lies_within, values_of
 
 OF_A_CAMPAIGN = 3
 """Best configurations that are taken from another campaign."""
-PRESET = "preset"
-"""The entry that means the preset's own values."""
 
 
-def with_starts(campaign: Campaign) -> Campaign:
-    """The campaign with each entry of ``start_from`` as a whole point of its space, each once.
+def starting_points(campaign: Campaign) -> list[Params]:
+    """The points that the entries of ``start_from`` are, each once.
 
     Raises:
-        ConfigError: naming the entry that is no such point, or that cannot be read.
+        ConfigError: naming the entry that is no point of the space, or that cannot be read.
     """
     points: list[Params] = []
     for entry in campaign.start_from:
-        for where, values in _values(campaign, entry):
-            point = _point(campaign, where, values)
-            if point not in points:
-                points.append(point)
-    return campaign.model_copy(update={"start_from": points})
+        points += [point for point in points_of(campaign, entry) if point not in points]
+    if campaign.budget.trials is not None and len(points) > campaign.budget.trials:
+        raise ConfigError(f"start_from: has {len(points)} points, and budget.trials={campaign.budget.trials} allows fewer")
+    return points
+
+
+def check_starts(campaign: Campaign) -> None:
+    """Check the entries of ``start_from`` of a campaign that is new; one that has begun has its points in the storage.
+
+    Args, Raises: as of :func:`starting_points`.
+    """
+    if not campaign.start_from:
+        return
+    with suppress(DataError):  # a storage that is not reached from here
+        if Journal(open_below(campaign.storage, campaign.name)).exists:
+            return
+    starting_points(campaign)
+
+
+def points_of(campaign: Campaign, entry: Mapping[str, Any] | str) -> list[Params]:
+    """The points that one entry of ``start_from`` is.
+
+    Args, Raises: as of :func:`starting_points`.
+    """
+    is_said = not isinstance(entry, str)
+    return [as_point(campaign, f"start_from: {where}", values, is_said) for where, values in _values(campaign, entry)]
 
 
 def _values(campaign: Campaign, entry: Mapping[str, Any] | str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -73,15 +93,26 @@ def _of_run(campaign: Campaign, entry: str, config: SystemConfig) -> Mapping[str
     return values_of(campaign.space, config.model_dump(mode="json"))
 
 
-def _point(campaign: Campaign, where: str, values: Mapping[str, Any]) -> Params:
-    """A whole point: what the values do not say is as in the preset."""
+def as_point(campaign: Campaign, where: str, values: Mapping[str, Any], is_said: bool = True) -> Params:
+    """A whole point: what the values do not say is as in the preset.
+
+    Args:
+        where: the values are from, for messages.
+        is_said: whether a person has named these values, so that one of no dimension is a mistake.
+
+    Raises:
+        ConfigError: when they are no point of the space.
+    """
+    unknown = [path for path in values if path not in campaign.space]
+    if is_said and unknown:
+        raise ConfigError(f"{where}: {', '.join(unknown)} is not searched; searched are {', '.join(campaign.space)}")
     of_preset = values_of(campaign.space, resolve(campaign.preset).model_dump(mode="json"))
     known = of_preset | {path: value for path, value in values.items() if path in campaign.space}
     point = {path: known[path] for path, dimension in campaign.space.items() if path in known and is_active(dimension, known)}
     if not holds(campaign.space, point):
         missing = [path for path in campaign.space if path not in point]
-        raise ConfigError(f"start_from: {where}: is no point of the space; expected values for {', '.join(missing) or 'it'}")
+        raise ConfigError(f"{where}: is no point of the space; expected values for {', '.join(missing) or 'it'}")
     outside = [f"{path}={point[path]}" for path in point if not lies_within(campaign.space[path], point[path])]
     if outside:
-        raise ConfigError(f"start_from: {where}: {', '.join(outside)} lies outside of the space; widen it, or leave this out")
+        raise ConfigError(f"{where}: {', '.join(outside)} lies outside of the space; widen it, or leave this out")
     return point

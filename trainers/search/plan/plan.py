@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.history import FINAL, Configuration, Descent, State, Trial, median_score
-from unbraid.trainers.search.plan.proposals import propose
+from unbraid.trainers.search.campaign.history import BY_HAND, FINAL, Configuration, Descent, State, Trial, median_score
+from unbraid.trainers.search.campaign.space import Params
+from unbraid.trainers.search.plan.proposals import is_exhausted, propose
 from unbraid.trainers.search.schedulers.choose import scheduler_of
 from unbraid.trainers.search.schedulers.scheduler import Resolution, Rungs, Verdict, rung_of
 
@@ -32,6 +33,9 @@ class Plan:
 
     Args:
         configurations: of earlier launches; their interrupted trials are in state ``running``.
+
+    Attributes:
+        campaign: as it is now; :meth:`change` gives it another space or budget.
     """
 
     def __init__(self, campaign: Campaign, configurations: list[Configuration]) -> None:
@@ -45,7 +49,8 @@ class Plan:
         self._running: set[str] = set()
         self._comparing: set[int] = set()
         self._to_stop: list[Trial] = []
-        self._exhausted = False
+        self._stopped_by_hand: list[Trial] = []
+        self._exhausted = (-1, False)
         for trial in self._trials:
             if trial.state in ("running", "paused"):
                 self._take_back(trial)
@@ -77,7 +82,61 @@ class Plan:
         for trial in stopped:
             self._rungs.release(trial)
             self.record_end(trial, "stopped", f"by the scheduler after {rung_of(trial)} updates")
-        return stopped
+        by_hand, self._stopped_by_hand = self._stopped_by_hand, []
+        for trial in by_hand:
+            self.record_end(trial, "stopped", BY_HAND)
+        return stopped + by_hand
+
+    def change(self, campaign: Campaign) -> None:
+        """Go on with another space or budget; what was tried stays, and keeps the values that it was trained with."""
+        self.campaign = campaign
+        self._exhausted = (-1, False)
+
+    def campaign_of(self, configuration: Configuration) -> Campaign:
+        """The campaign as it was when a configuration was proposed, which says how its trials are trained."""
+        return self.campaign.at(configuration.revision)
+
+    def ask(self, params: Params) -> Configuration:
+        """Add a configuration that a person asks for, which is trained next."""
+        configuration = Configuration(len(self.configurations), params, revision=self.campaign.revision, asked=True)
+        self.configurations.append(configuration)
+        self._waiting.append(self._added(configuration, 0))
+        return configuration
+
+    def add_seed(self, configuration: Configuration) -> Trial:
+        """Train another seed of a configuration, also beyond those that the campaign gives it."""
+        configuration.centrality = None
+        trial = self._added(configuration, len(configuration.trials))
+        self._waiting.append(trial)
+        return trial
+
+    def repeat(self, trial: Trial) -> None:
+        """Train a trial that has failed or was stopped further; a stopped one to its end, whatever the scheduler says."""
+        trial.pinned = trial.pinned or trial.state == "stopped"
+        trial.state, trial.cause = "waiting", ""
+        self.configurations[trial.number].given_up = False
+        self.configurations[trial.number].centrality = None
+        self._waiting.append(trial)
+
+    def stop(self, trial: Trial) -> None:
+        """Stop a trial. One that runs keeps its state until its process has ended; a later launch would not start it again."""
+        trial.cause = BY_HAND
+        if trial.name in self._running:
+            return
+        if trial.name in self._rungs.paused:
+            self._rungs.release(trial)
+        for queue in (self._interrupted, self._waiting, self._to_stop):
+            if trial in queue:
+                queue.remove(trial)
+        self.record_end(trial, "stopped", BY_HAND)
+
+    def pin(self, trial: Trial, pinned: bool) -> None:
+        """Let a trial train to its end whatever the scheduler says, or leave that to the scheduler again."""
+        trial.pinned = pinned
+        if pinned and trial.name in self._rungs.paused:
+            self._rungs.release(trial)
+            trial.state = "waiting"
+            self._waiting.append(trial)
 
     def give_back(self, assignment: Assignment) -> None:
         """Take back a piece of work that could not be started; :meth:`next` will return it again."""
@@ -95,7 +154,15 @@ class Plan:
     @property
     def over(self) -> bool:
         """Whether nothing runs or waits, and no more work will follow; paused trials are to be settled before."""
-        if self._interrupted or self._waiting or self._to_stop or self._comparing or self._running or self._rungs.paused:
+        if (
+            self._stopped_by_hand
+            or self._interrupted
+            or self._waiting
+            or self._to_stop
+            or self._comparing
+            or self._running
+            or self._rungs.paused
+        ):
             return False
         if next(iter(self._to_compare()), None) is not None:
             return False
@@ -113,7 +180,8 @@ class Plan:
         """Record an evaluation of a trial; it replaces those of the same and later updates. Returns what the trial does now."""
         trial.updates = max(trial.updates, updates)
         trial.rungs = [rung for rung in trial.rungs if rung[0] < updates] + [(updates, scores)]
-        return self._scheduler.judge(trial, updates) if self._rungs.add(trial, updates) else "continue"
+        decides = self._rungs.add(trial, updates) and not trial.pinned
+        return self._scheduler.judge(trial, updates) if decides else "continue"
 
     def pause(self, trial: Trial) -> None:
         """Record that a trial waits at a rung until the scheduler lets it go on."""
@@ -134,6 +202,9 @@ class Plan:
 
     def _take_back(self, trial: Trial) -> None:
         self._running.discard(trial.name)
+        if trial.cause == BY_HAND:
+            self._stopped_by_hand.append(trial)
+            return
         verdict = self._verdict_at_rung(trial)
         if verdict == "pause":
             self.pause(trial)
@@ -144,6 +215,7 @@ class Plan:
         """What an interrupted trial does that is at a rung and has not trained further; others continue."""
         updates = rung_of(trial)
         is_there = 0 < updates == trial.updates < self.campaign.updates and self._rungs.add(trial, updates)
+        is_there = is_there and not trial.pinned
         return self._scheduler.judge(trial, updates) if is_there else "continue"
 
     def _train(self, trial: Trial, descent: Descent | None = None) -> Assignment:
@@ -187,12 +259,24 @@ class Plan:
 
     def _may_grow(self) -> bool:
         """Whether further trials may follow: the budget has room, and there are values or seeds left to try."""
-        if len(self._trials) >= self.campaign.max_trials:
+        if not self._has_room():
             return False
-        return not self._exhausted or self._seed_wanted() is not None
+        return not self._is_exhausted() or self._seed_wanted() is not None
+
+    def _has_room(self) -> bool:
+        """Whether the budget allows another trial."""
+        most = self.campaign.budget.trials
+        return most is None or len(self._trials) < most
+
+    def _is_exhausted(self) -> bool:
+        """Whether the space has no further point; asked once for each number of configurations."""
+        count = len(self.configurations)
+        if self._exhausted[0] != count:
+            self._exhausted = count, is_exhausted(self.campaign, self.configurations)
+        return self._exhausted[1]
 
     def _new_trial(self) -> Assignment | None:
-        if len(self._trials) >= self.campaign.max_trials:
+        if not self._has_room():
             return None
         self._give_up_unpromising()
         return self._next_seed() or self._new_configuration()
@@ -202,11 +286,11 @@ class Plan:
         return None if configuration is None else self._train(self._added(configuration, len(configuration.trials)))
 
     def _seed_wanted(self) -> Configuration | None:
-        """The first configuration that may get another seed: its first seed has ended, and it was not given up."""
+        """The first configuration that may get another seed: its first seed has ended, it is in the space and not given up."""
         if self.campaign.seeds.count == 1:
             return None
         waiting = (c for c in self.configurations if len(c.trials) < self.campaign.seeds.count and not c.given_up)
-        return next((configuration for configuration in waiting if configuration.trials[0].ended), None)
+        return next((c for c in waiting if c.trials[0].ended and c.point(self.campaign) is not None), None)
 
     def _give_up_unpromising(self) -> None:
         """Give up configurations whose first seed is not promising; for good, even if others turn out worse later."""
@@ -231,14 +315,12 @@ class Plan:
         return better < max(1, self.campaign.seeds.promising * len(firsts))
 
     def _new_configuration(self) -> Assignment | None:
-        if self._exhausted:
-            return None
         number = len(self.configurations)
-        params = propose(self.campaign, number, self.configurations)
+        params = None if self._is_exhausted() else propose(self.campaign, number, self.configurations)
         if params is None:
-            self._exhausted = True
+            self._exhausted = number, True
             return None
-        configuration = Configuration(number, params)
+        configuration = Configuration(number, params, revision=self.campaign.revision)
         self.configurations.append(configuration)
         return self._train(self._added(configuration, 0))
 

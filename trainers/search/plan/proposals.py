@@ -14,31 +14,73 @@ from typing import TYPE_CHECKING, Any
 
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration
-from unbraid.trainers.search.campaign.space import Choice, Integer, LogUniform, Params, RandomSuggester, Uniform, grid, sample
+from unbraid.trainers.search.campaign.sections import Pbt
+from unbraid.trainers.search.campaign.space import (
+    Choice,
+    Integer,
+    LogUniform,
+    Params,
+    RandomSuggester,
+    Uniform,
+    grid,
+    is_finite,
+    key_of,
+    sample,
+    size,
+)
 
 if TYPE_CHECKING:
     import optuna
 
+MOST_DRAWS = 1000
+"""Random points that are tried before a space counts as exhausted."""
+
 
 def propose(campaign: Campaign, number: int, known: Sequence[Configuration]) -> Params | None:
-    """Values for configuration ``number``; None when the grid has no more points.
+    """Values for configuration ``number``; None when all points of a space of choices and whole numbers are known.
+
+    No point is proposed twice, except to a population, whose members change their values later.
 
     Args:
-        known: all configurations that were proposed so far.
+        known: all configurations so far.
     """
-    starts = [point for point in campaign.start_from if not isinstance(point, str)]
-    if number < len(starts):
-        return starts[number]
     if campaign.searcher.kind == "grid":
-        points = [point for point in grid(campaign.space) if point not in starts]
-        return points[number - len(starts)] if number - len(starts) < len(points) else None
-    if campaign.searcher.kind == "random" or number < campaign.searcher.startup:
-        return sample(campaign.space, RandomSuggester(random.Random(f"{campaign.seed}/{number}")))
-    params = sample(campaign.space, study_of(campaign, known, _seed(campaign, number)).ask())
-    # once TPE has converged it proposes the same point again and again
-    if any(params == configuration.params for configuration in known):
-        params = sample(campaign.space, RandomSuggester(random.Random(f"{campaign.seed}/{number}")))
-    return params
+        return _first_untried(campaign, known)
+    params = _drawn(campaign, number)
+    if campaign.searcher.kind == "tpe" and number >= campaign.searcher.startup:
+        params = sample(campaign.space, study_of(campaign, known, _seed(campaign, number)).ask())
+        if any(params == configuration.params for configuration in known):  # once it has converged it says the same again
+            params = _drawn(campaign, number)
+    if isinstance(campaign.scheduler, Pbt) or not is_finite(campaign.space, params):
+        return params
+    tried = _keys(campaign, known)
+    for attempt in range(1, MOST_DRAWS):
+        if key_of(params) not in tried:
+            return params
+        params = _drawn(campaign, number, attempt)
+    return _first_untried(campaign, known) if size(campaign.space) is not None else None
+
+
+def is_exhausted(campaign: Campaign, known: Sequence[Configuration]) -> bool:
+    """Whether :func:`propose` has nothing more to propose, as far as that can be known without asking it."""
+    points = None if isinstance(campaign.scheduler, Pbt) else size(campaign.space)
+    return points is not None and len(known) >= points and _first_untried(campaign, known) is None
+
+
+def _first_untried(campaign: Campaign, known: Sequence[Configuration]) -> Params | None:
+    tried = _keys(campaign, known)
+    return next((point for point in grid(campaign.space) if key_of(point) not in tried), None)
+
+
+def _keys(campaign: Campaign, known: Sequence[Configuration]) -> set[str]:
+    """The known points of the campaign's present space."""
+    return {key_of(point) for configuration in known if (point := configuration.point(campaign)) is not None}
+
+
+def _drawn(campaign: Campaign, number: int, attempt: int = 0) -> Params:
+    """A random point, the same each time."""
+    text = f"{campaign.seed}/{number}" + (f"/{attempt}" if attempt else "")
+    return sample(campaign.space, RandomSuggester(random.Random(text)))
 
 
 def silence_optuna() -> None:
@@ -50,7 +92,7 @@ def silence_optuna() -> None:
 
 
 def study_of(campaign: Campaign, known: Sequence[Configuration], seed: int = 0) -> optuna.Study:
-    """All configurations as an Optuna study, from which its samplers learn, and of which its importances and plots are made.
+    """All configurations within the space as an Optuna study; its samplers learn from it, importances and plots are made of it.
 
     A partial configuration is a pruned trial with its score at the updates that it reached; a failed one is a pruned trial
     without a score, which the sampler takes for worse than all others.
@@ -66,17 +108,19 @@ def study_of(campaign: Campaign, known: Sequence[Configuration], seed: int = 0) 
     directions = [maximize if objective.mode == "max" else minimize for objective in campaign.objectives]
     study: optuna.Study = optuna.create_study(directions=directions, sampler=sampler)
     for configuration in known:
-        study.add_trial(_frozen(campaign, configuration))
+        point = configuration.point(campaign)
+        if point is not None:
+            study.add_trial(_frozen(campaign, configuration, point))
     return study
 
 
-def _frozen(campaign: Campaign, configuration: Configuration) -> optuna.trial.FrozenTrial:
-    """A configuration as a trial of Optuna's study."""
+def _frozen(campaign: Campaign, configuration: Configuration, point: Params) -> optuna.trial.FrozenTrial:
+    """A configuration, which lies at a point of the space, as a trial of Optuna's study."""
     import optuna
 
     return optuna.trial.create_trial(
-        params={path: _as_category(campaign, path, value) for path, value in configuration.params.items()},
-        distributions={path: _distribution(campaign, path) for path in configuration.params},
+        params={path: _as_category(campaign, path, value) for path, value in point.items()},
+        distributions={path: _distribution(campaign, path) for path in point},
         user_attrs={"number": configuration.number},
         **_result(campaign, configuration),
     )

@@ -51,13 +51,13 @@ def agreements_with_truth(campaign: Campaign, configurations: Sequence[Configura
 def gain_over_random(campaign: Campaign, configurations: Sequence[Configuration]) -> list[str]:
     """After how many updates the search passed the best of the random configurations that it began with."""
     objective, startup = campaign.objectives[0], campaign.searcher.startup
-    starts = len(campaign.start_from)
     if campaign.searcher.kind != "tpe":
         return []
     scores = {
         c.number: objective.sign * s for c in configurations if (s := c.score(objective)) is not None and not c.is_partial
     }
-    drawn = [number for number in scores if starts <= number < startup]
+    asked = {c.number for c in configurations if c.asked}
+    drawn = [number for number in scores if number < startup and number not in asked]
     if not drawn or not any(number >= startup for number in scores):
         return []
     best = max(scores[number] for number in drawn)

@@ -7,14 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from unbraid.datasets.store import Store
 from unbraid.datasets.untrusted.terminal import erase_lines
 from unbraid.trainers.runs.progress import aligned
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import FINAL, Configuration, State, Trial
 from unbraid.trainers.search.campaign.ranking import ranked
+from unbraid.trainers.search.campaign.requests import Inbox
 from unbraid.trainers.search.campaign.sections import Objective
 
 ROWS = 12
+ANSWERS = 3
+"""That ``tune status`` shows."""
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -41,11 +45,12 @@ def summary(campaign: Campaign, configurations: Sequence[Configuration], seconds
     """
     trials = [trial for configuration in configurations for trial in configuration.trials.values()]
     ended = [trial for trial in trials if trial.ended]
+    planned = max(campaign.max_trials, len(trials))
     over, running = len(ended), sum(trial.state == "running" for trial in trials)
-    text = f"{campaign.name}: {over} of {campaign.max_trials} trials over" + (f" ({state_counts(ended)})" if ended else "")
+    text = f"{campaign.name}: {over} of {planned} trials over" + (f" ({state_counts(ended)})" if ended else "")
     text += f", {running} running, {duration_text(seconds)}"
-    if 0 < over < campaign.max_trials:
-        text += f", about {duration_text(seconds / over * (campaign.max_trials - over))} left"
+    if 0 < over < planned:
+        text += f", about {duration_text(seconds / over * (planned - over))} left"
     history = best_so_far(campaign, configurations)
     if len(history) > 1:
         text += f"\nbest {campaign.metrics[0]} so far {sparkline(history)} {history[-1]:.4g}"
@@ -106,6 +111,8 @@ def table_cells(campaign: Campaign, configuration: Configuration, trials: str) -
         "" if score is None else f"{score:.4f}{_spread(configuration, o)}"
         for score, o in zip(scores, campaign.objectives, strict=True)
     ]
+    if configuration.point(campaign) is None:
+        trials += " (outside)"
     seeds, wanted = len(configuration.trials), campaign.seeds.count
     if not configuration.is_partial and seeds < wanted:
         trials += f" ({seeds} of {wanted} seeds)"
@@ -124,6 +131,13 @@ def spent_text(campaign: Campaign, configurations: Sequence[Configuration]) -> s
     return f"spent: {hours:.2f}{most} GPU hours{money}"
 
 
+def requests_text(store: Store) -> list[str]:
+    """Lines on what persons have asked of a campaign: the newest answers, and what waits for one."""
+    inbox = Inbox(store)
+    answers = [f"{a.request.text}: {'refused: ' if a.refused else ''}{a.outcome}" for a in inbox.answers()[-ANSWERS:]]
+    return answers + [f"waiting: {request.text}, by {request.by}" for request in inbox.waiting().values()]
+
+
 def _spread(configuration: Configuration, objective: Objective) -> str:
     """The lowest and the highest score of a configuration's seeds; empty where it has one."""
     scores = [t.scores[objective.metric] for t in configuration.trials.values() if objective.metric in t.scores]
@@ -131,7 +145,8 @@ def _spread(configuration: Configuration, objective: Objective) -> str:
 
 
 def _state_text(trial: Trial) -> str:
-    return trial.cause.partition(":")[0] if trial.state == "failed" else trial.state
+    text = trial.cause.partition(":")[0] if trial.state == "failed" else trial.state
+    return text + (" (pinned)" if trial.pinned else "")
 
 
 class LiveTable:
@@ -144,21 +159,20 @@ class LiveTable:
 
     SECONDS_BETWEEN = 30.0
 
-    def __init__(self, campaign: Campaign, seconds: Callable[[], float], stream: TextIO) -> None:
-        self._campaign = campaign
+    def __init__(self, seconds: Callable[[], float], stream: TextIO) -> None:
         self._seconds = seconds
         self._stream = stream
         self._printed = 0.0
         self._height = 0
 
-    def __call__(self, configurations: Sequence[Configuration], last: bool = False) -> None:
+    def __call__(self, campaign: Campaign, configurations: Sequence[Configuration], last: bool = False) -> None:
         """Print the table if it is time to; ``last`` prints it in any case."""
         now = time.monotonic()
         terminal = self._stream.isatty()
         if not last and now - self._printed < (1.0 if terminal else self.SECONDS_BETWEEN):
             return
         self._printed = now
-        text = campaign_table(self._campaign, configurations, self._seconds())
+        text = campaign_table(campaign, configurations, self._seconds())
         if terminal and self._height:
             erase_lines(self._stream, self._height)
         self._height = text.count("\n") + 1

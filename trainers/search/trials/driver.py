@@ -65,7 +65,8 @@ def run_campaign(
     configurations = journal.read()
     journal.repair(configurations)
     plan = Plan(campaign, configurations)
-    session = Session(campaign, plan, journal, on_progress)
+    session = Session(plan, journal, on_progress)
+    session.do_requests()
     if not plan.over:
         os.environ.update(_ENVIRONMENT)
         join(address, runtime_env=_runtime_env(), logging_level=logging.ERROR, log_to_driver=False)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from unbraid.datasets.store import Store, discard
 from unbraid.trainers.runs.aside import ASIDE
-from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.ranking import ranked
 from unbraid.trainers.search.campaign.sections import Pbt
+from unbraid.trainers.search.plan.plan import Plan
 
 PREVIEWS = "preview/"
 REMOVED = ("checkpoints/", f"{ASIDE}/", "figures/", "tensorboard/")
@@ -23,24 +23,23 @@ class Retention:
     campaign.
     """
 
-    def __init__(self, journal: Journal, campaign: Campaign, configurations: Sequence[Configuration]) -> None:
+    def __init__(self, journal: Journal, plan: Plan) -> None:
         self._journal = journal
-        self._campaign = campaign
-        self._configurations = configurations
-        self._done_with_files = {c.number for c in configurations if self._is_done(c)}
+        self._plan = plan
+        self._done_with_files = {c.number for c in plan.configurations if self._is_done(c)}
 
     def apply(self, changed: Iterable[Configuration]) -> None:
         """Remove what is not needed since these configurations have changed."""
         self._done_with_files |= {configuration.number for configuration in changed if self._is_done(configuration)}
-        if isinstance(self._campaign.scheduler, Pbt) and not all(c.ended for c in self._configurations):
+        if isinstance(self._plan.campaign.scheduler, Pbt) and not all(c.ended for c in self._plan.configurations):
             return  # a member that has ended may still be copied
-        done = [self._configurations[number] for number in sorted(self._done_with_files)]
+        done = [self._plan.configurations[number] for number in sorted(self._done_with_files)]
         done = [configuration for configuration in done if self._is_done(configuration)]  # one may have got another seed
-        best = ranked(done, self._campaign)[: self._campaign.keep]
+        best = ranked(done, self._plan.campaign)[: self._plan.campaign.keep]
         for configuration in done:
             kept = self._kept(configuration) if configuration in best else []
             for trial in configuration.trials.values():
-                if trial.ended and trial not in kept and trial.name in self._journal.trials_with_files:
+                if trial.ended and not trial.pinned and trial not in kept and trial.name in self._journal.trials_with_files:
                     remove_files(self._journal.trial_store(trial.name))
                     self._journal.trials_with_files.discard(trial.name)
             if configuration not in best:
@@ -48,13 +47,13 @@ class Retention:
 
     def _is_done(self, configuration: Configuration) -> bool:
         """Whether files of a configuration may be removed: where models are compared with each other, only after that."""
-        return configuration.is_complete(self._campaign) if self._campaign.compares_models else configuration.ended
+        return configuration.is_complete(self._plan.campaign) if self._plan.campaign.compares_models else configuration.ended
 
     def _kept(self, configuration: Configuration) -> list[Trial]:
         """The trials of one of the best configurations that keep their files: its best one, and all while others may follow."""
-        if not configuration.is_complete(self._campaign):
+        if not configuration.is_complete(self._plan.campaign):
             return list(configuration.trials.values())
-        best = configuration.best_trial(self._campaign)
+        best = configuration.best_trial(self._plan.campaign)
         return [] if best is None else [best]
 
 

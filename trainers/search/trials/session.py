@@ -13,16 +13,20 @@ from typing import Any
 from unbraid.datasets.errors import DataError
 from unbraid.trainers.errors import RunError
 from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.history import Trial, trial_name
+from unbraid.trainers.search.campaign.history import BY_HAND, Trial, trial_name
 from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.plan.by_hand import is_to_stop
 from unbraid.trainers.search.plan.plan import Assignment, Plan
 from unbraid.trainers.search.schedulers.scheduler import Verdict
+from unbraid.trainers.search.trials.asked import do_requests
 from unbraid.trainers.search.trials.reports import Report
 from unbraid.trainers.search.trials.retention import Retention
 
 ProgressCallback = Callable[[Plan], None]
 SECONDS_BETWEEN_CALLBACKS = 2.0
 """When nothing is reported."""
+SECONDS_BETWEEN_REQUESTS = 10.0
+"""Between two looks at what persons ask of the campaign."""
 MOST_DROPS = 20
 """How often a task runs again after Tune has ended it without a word; then its trial has failed."""
 
@@ -67,7 +71,6 @@ class Session:
         dropped: how often Tune ended a trial that nobody had ended, by the trial's name.
     """
 
-    campaign: Campaign
     plan: Plan
     journal: Journal
     on_progress: ProgressCallback
@@ -80,8 +83,13 @@ class Session:
         self._earlier_seconds = float(self.journal.status().get("seconds", 0.0))
         self._started = time.monotonic()
         self._called_back = 0.0
-        self._retention = Retention(self.journal, self.campaign, self.plan.configurations)
-        self._heard = time.monotonic()
+        self._retention = Retention(self.journal, self.plan)
+        self._heard = self._looked = time.monotonic()
+
+    @property
+    def campaign(self) -> Campaign:
+        """The campaign as it is now."""
+        return self.plan.campaign
 
     @property
     def is_over(self) -> bool:
@@ -126,7 +134,7 @@ class Session:
         self._heard = time.monotonic()
         self.on_progress(self.plan)
         return {
-            "campaign": self.campaign.model_dump(mode="json"),
+            "campaign": self.plan.campaign_of(configuration).model_dump(mode="json"),
             "kind": assignment.kind,
             "number": assignment.number,
             "seed": assignment.seed,
@@ -141,6 +149,12 @@ class Session:
             self.journal.write_trial(trial)
         if stopped:
             self._retention.apply([self.plan.configurations[trial.number] for trial in stopped])
+
+    def do_requests(self) -> None:
+        """Do what persons have asked of the campaign since."""
+        with self._stopped_in_order():
+            for done in do_requests(self.plan, self.journal):
+                self._retention.apply([self.plan.configurations[trial.number] for trial in done.trials])
 
     def reconcile(self, held: Iterable[str]) -> None:
         """Give back the tasks of trials that Tune has dropped without a word, so that they run again.
@@ -162,15 +176,16 @@ class Session:
         """Record a report of a trial; whether Tune is to stop the trial now."""
         self._heard = time.monotonic()
         self._stop_at_shared_trouble(report)
-        assignment = self.running.get(trial_id)
+        assignment, by_hand = self.running.get(trial_id), False
         if assignment is not None and assignment.kind == "train":
             trial = self.plan.trial(assignment.number, assignment.seed)
             trial.seconds = max(trial.seconds, report.seconds)
             trial.updates = max(trial.updates, report.updates)
             if report.scores is not None:
                 self.verdicts[trial_id] = self.plan.record_scores(trial, report.updates, report.scores)
+            by_hand = is_to_stop(trial)
         self.on_progress(self.plan)
-        return report.is_last or self.verdicts.get(trial_id, "continue") != "continue"
+        return report.is_last or by_hand or self.verdicts.get(trial_id, "continue") != "continue"
 
     def on_end(self, trial_id: str, last: Report, lost: str = "") -> None:
         """Record that Tune has ended a trial.
@@ -210,6 +225,8 @@ class Session:
             self.plan.record_end(trial, "failed", last.cause)
         elif lost:
             self.plan.record_end(trial, "failed", lost)
+        elif is_to_stop(trial):
+            self.plan.record_end(trial, "stopped", BY_HAND)
         elif verdict == "stop":
             self.plan.record_end(trial, "stopped", f"by the scheduler after {trial.updates} updates")
         elif verdict == "pause":
@@ -262,6 +279,9 @@ class Session:
             self._heard = now
             self.stop.silent = True
             log.warning("no trial was heard for %g minutes; all go on from their checkpoints", self.campaign.silent_minutes)
+        if now - self._looked > SECONDS_BETWEEN_REQUESTS:
+            self._looked = now
+            self.do_requests()
         if now - self._called_back > SECONDS_BETWEEN_CALLBACKS:
             self._called_back = now
             self.on_progress(self.plan)

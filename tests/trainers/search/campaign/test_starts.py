@@ -9,46 +9,59 @@ from tests.trainers.search.campaigns import campaign, configuration, parsed
 from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.open import open_run
-from unbraid.trainers.runs.record import write_config
-from unbraid.trainers.search.campaign.file import Campaign
-from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.campaign.starts import with_starts
-from unbraid.trainers.search.plan.plan import Plan
+from unbraid.trainers.runs.record import CONFIG_KEY, write_config
+from unbraid.trainers.search.campaign.history import Configuration, Trial
+from unbraid.trainers.search.campaign.journal import FILE_KEY, Journal
+from unbraid.trainers.search.campaign.starts import check_starts, starting_points
+from unbraid.trainers.search.plan.plan import Assignment, Plan
 
 OF_PRESET = {"loss.info_categorical": 1.0, "optim.lr_generator": 1e-3}
 
 
-def started(*entries: Any, **change: Any) -> Campaign:
-    return with_starts(parsed(start_from=list(entries), **change))
+def started(*entries: Any, **change: Any) -> list[dict[str, Any]]:
+    return starting_points(parsed(start_from=list(entries), **change))
 
 
-def first_params(planned: Campaign, count: int) -> list[dict[str, Any]]:
-    plan = Plan(planned, [])
-    for _ in range(count):
-        plan.next()
-    return [configuration.params for configuration in plan.configurations]
-
-
-def test_values_and_the_preset_are_tried_first_each_once() -> None:
-    planned = started({"loss.info_categorical": 0.5}, "preset", dict(OF_PRESET))
-    assert planned.start_from == [OF_PRESET | {"loss.info_categorical": 0.5}, OF_PRESET]
-    params = first_params(planned, 3)
-    assert params[:2] == planned.start_from
-    assert params[2] not in planned.start_from
-    assert with_starts(planned).start_from == planned.start_from  # as the storage holds it
+def test_values_and_the_preset_are_tried_first_each_once(tmp_path: Path, digits_folder: Path) -> None:
+    entries = [{"loss.info_categorical": 0.5}, "preset", dict(OF_PRESET)]
+    planned = campaign(str(digits_folder), tmp_path, start_from=entries)
+    points = starting_points(planned)
+    assert points == [OF_PRESET | {"loss.info_categorical": 0.5}, OF_PRESET]
+    plan = Plan(planned, Journal.claim(planned, "test", points).read())
+    assert [plan.next() for _ in range(3)] == [Assignment("train", number) for number in range(3)]
+    assert [configuration.params for configuration in plan.configurations][:2] == points
+    assert [configuration.asked for configuration in plan.configurations] == [True, True, False]
 
 
 def test_a_grid_is_tried_whole_after_them_and_nothing_twice() -> None:
-    space = {"codes.continuous": {"choice": [0, 1, 2]}}
-    planned = started({"codes.continuous": 2}, space=space, searcher={"kind": "grid"}, budget={})
-    assert [params["codes.continuous"] for params in first_params(planned, 4)] == [2, 0, 1]
+    planned = parsed(space={"codes.continuous": {"choice": [0, 1, 2]}}, searcher={"kind": "grid"}, budget={})
+    plan = Plan(planned, [Configuration(0, {"codes.continuous": 2}, {0: Trial(0, 0)}, asked=True)])
+    for _ in range(4):
+        plan.next()
+    assert [c.params["codes.continuous"] for c in plan.configurations] == [2, 0, 1]
+
+
+def test_a_campaign_that_has_begun_goes_on_though_its_starts_have_changed_or_are_gone(
+    tmp_path: Path, digits_folder: Path
+) -> None:
+    store = open_run(str(tmp_path), "a-run", create=True)
+    write_config(store, resolve("infogan-mnist-small", ["loss.info_categorical=0.25"]))
+    planned = campaign(str(digits_folder), tmp_path / "campaigns", start_from=[str(tmp_path / "a-run")])
+    journal = Journal.claim(planned, "test", starting_points(planned))
+    write_config(store, resolve("infogan-mnist-small", ["loss.info_categorical=7"]))
+    check_starts(planned)
+    assert Journal.claim(planned, "test", []).read()[0].params["loss.info_categorical"] == 0.25
+    store.delete(CONFIG_KEY)
+    check_starts(planned)
+    journal.store.delete(FILE_KEY)
+    with pytest.raises(ConfigError, match="a-run"):
+        check_starts(planned)
 
 
 def test_a_run_and_the_best_of_a_campaign_are_taken(tmp_path: Path, digits_folder: Path) -> None:
     store = open_run(str(tmp_path), "a-run", create=True)
     write_config(store, resolve("infogan-mnist-small", ["loss.info_categorical=0.25"]))
-    (of_run,) = started(str(tmp_path / "a-run")).start_from
-    assert isinstance(of_run, dict)
+    (of_run,) = started(str(tmp_path / "a-run"))
     assert of_run["loss.info_categorical"] == 0.25
     other = campaign(str(digits_folder), tmp_path, objectives=[{"metric": "info/share"}], budget={"trials": 9})
     journal = Journal.claim(other, "test")
@@ -56,8 +69,12 @@ def test_a_run_and_the_best_of_a_campaign_are_taken(tmp_path: Path, digits_folde
         one = configuration(number, score)
         journal.write_configuration(one)
         journal.write_trial(one.trials[0])
-    found = started(str(tmp_path / "tiny")).start_from
-    assert [point["loss.info_categorical"] for point in found if isinstance(point, dict)] == [2.0, 4.0, 3.0]
+    assert [point["loss.info_categorical"] for point in started(str(tmp_path / "tiny"))] == [2.0, 4.0, 3.0]
+
+
+def test_more_starts_than_the_budget_allows_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"has 2 points, and budget\.trials=1 allows fewer"):
+        started({"loss.info_categorical": 0.5}, "preset", budget={"trials": 1})
 
 
 @pytest.mark.parametrize(
@@ -65,6 +82,7 @@ def test_a_run_and_the_best_of_a_campaign_are_taken(tmp_path: Path, digits_folde
     [
         ({"loss.info_categorical": 50.0}, "loss.info_categorical=50.0 lies outside of the space"),
         ({"loss.info_categorical": "much"}, "is no point of the space"),
+        ({"loss.info_categoricel": 1.0}, "loss.info_categoricel is not searched; searched are loss.info_categorical"),
         ("nowhere", "expected values, `preset`, or the folder or URL of a run or a campaign"),
     ],
 )

@@ -30,7 +30,10 @@ def test_draws_of_a_configuration_do_not_depend_on_other_draws() -> None:
 
 def test_a_grid_proposes_each_point_and_then_none() -> None:
     grid = parsed(searcher={"kind": "grid"}, space={"codes.continuous": {"choice": [0, 2]}}, budget={})
-    assert [propose(grid, number, []) for number in range(3)] == [{"codes.continuous": 0}, {"codes.continuous": 2}, None]
+    known: list[Configuration] = []
+    while (point := propose(grid, len(known), known)) is not None:
+        known.append(Configuration(len(known), point))
+    assert [c.params for c in known] == [{"codes.continuous": 0}, {"codes.continuous": 2}]
 
 
 def test_tpe_comes_nearer_to_the_best_than_random_draws() -> None:

@@ -35,13 +35,13 @@ def test_a_live_table_that_is_not_on_a_terminal_is_printed_once_in_a_while(monke
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     stream = io.StringIO()
-    table = LiveTable(parsed(), lambda: now - 1000, stream)
+    table = LiveTable(lambda: now - 1000, stream)
     printed = []
     for passed in (0.0, 10.0, 25.0):
         now += passed
-        table([configuration(0, 0.1)])
+        table(parsed(), [configuration(0, 0.1)])
         printed.append(stream.getvalue().count("tiny:"))
-    table([configuration(0, 0.1)], last=True)
+    table(parsed(), [configuration(0, 0.1)], last=True)
     assert [*printed, stream.getvalue().count("tiny:")] == [1, 1, 2, 3]
 
 

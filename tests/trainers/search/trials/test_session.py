@@ -20,7 +20,7 @@ from unbraid.trainers.search.trials.tune_adapters import SessionCallback, Sessio
 
 def session_of(data: Path, storage: Path, **change: Any) -> Session:
     planned = campaign(str(data), storage, **change)
-    return Session(planned, Plan(planned, []), Journal.claim(planned, "test"), lambda plan: None)
+    return Session(Plan(planned, []), Journal.claim(planned, "test"), lambda plan: None)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_launch_without_a_sign_of_life_begins_again(session: Session) -> None:
     session.on_report("a", Report(updates=3))
     assert not session.should_stop()
     quiet = session.campaign.model_copy(update={"silent_minutes": 0.0})
-    session.campaign = quiet
+    session.plan.change(quiet)
     assert session.should_stop()
     assert session.stop.silent
     assert not session.is_over
@@ -133,7 +133,7 @@ def test_a_population_copies_what_the_journal_holds_and_only_once_a_generation(d
         session.journal.trial_store(f"{number:04d}-s0").put("metrics.jsonl", line.encode() + b"\n")
     read = session.journal.read()
     assert read[0].descents == [Descent(**copied)]
-    later = Session(session.campaign, Plan(session.campaign, read), session.journal, lambda plan: None)
+    later = Session(Plan(session.campaign, read), session.journal, lambda plan: None)
     again = [later.start_next(f"third {number}", room=9) for number in range(4)]
     assert [task and task["descent"] for task in again] == [copied, None, None, None]
     assert session.journal.read()[0].descents == [Descent(**copied)]
@@ -224,7 +224,7 @@ def test_a_status_that_cannot_be_written_is_an_error_where_nothing_else_was_mock
 
 def test_a_configuration_that_was_given_up_is_written_to_the_journal(digits_folder: Path, tmp_path: Path) -> None:
     planned = campaign(str(digits_folder), tmp_path, seeds={"count": 2, "promising": 0.5}, budget={"trials": 8})
-    session = Session(planned, Plan(planned, []), Journal.claim(planned, "test"), lambda plan: None)
+    session = Session(Plan(planned, []), Journal.claim(planned, "test"), lambda plan: None)
     for name in ("a", "b"):
         session.start_next(name, room=9)
     for name, score in (("a", 0.1), ("b", 0.9)):
@@ -239,7 +239,7 @@ def test_a_configuration_that_was_given_up_is_written_to_the_journal(digits_fold
 def test_a_comparison_of_models_is_written_to_the_journal(digits_folder: Path, tmp_path: Path) -> None:
     central = {"objectives": [{"metric": "selection/centrality"}], "seeds": {"count": 2}, "budget": {"trials": 2}}
     planned = campaign(str(digits_folder), tmp_path, **central)
-    session = Session(planned, Plan(planned, []), Journal.claim(planned, "test"), lambda plan: None)
+    session = Session(Plan(planned, []), Journal.claim(planned, "test"), lambda plan: None)
     for name in ("a", "b"):
         assert session.start_next(name, room=9) is not None
         session.on_end(name, evaluated(0.1, outcome="finished"))
@@ -254,7 +254,7 @@ def test_a_comparison_of_models_is_written_to_the_journal(digits_folder: Path, t
 def test_the_minutes_of_all_launches_count(session: Session) -> None:
     assert not session.should_stop()
     session.journal.set_status(seconds=61.0)
-    later = Session(session.campaign, session.plan, session.journal, lambda plan: None)
+    later = Session(session.plan, session.journal, lambda plan: None)
     assert later.should_stop()
     assert later.stop.out_of_time
     later.close()

@@ -1,4 +1,4 @@
-"""``unbraid tune``: search configurations by campaigns."""
+"""``unbraid tune run``: run a campaign, or go on with it; `run` may be left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -15,7 +14,6 @@ import click
 from unbraid.cluster.commands.meaning import requested_campaign
 from unbraid.cluster.commands.options import (
     campaign_storage_option,
-    campaigns_storage_option,
     gpu_option,
     price_option,
     ray_address_option,
@@ -28,40 +26,12 @@ from unbraid.trainers.config.schema import absolute
 if TYPE_CHECKING:
     from unbraid.trainers.search.campaign.command_line import Wishes
     from unbraid.trainers.search.campaign.file import Campaign
-    from unbraid.trainers.search.campaign.journal import Journal
 
 SAMPLES = 5
 """Configurations that a dry run shows."""
-SECONDS_BETWEEN_LOOKS = 5.0
-"""At the storage, with ``status --watch``."""
 
 
-class FileOrCommand(click.Group):
-    """Reads ``tune FILE`` as ``tune run FILE``: a first word that is no command's name is what to run."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=FileOrCommand)
-def tune() -> None:
-    """Search configurations. `tune FILE` or `tune PRESET` with ranges starts a campaign, or goes on with it.
-
-    \b
-    Examples:
-      unbraid tune infogan-mnist run.seed=0..4             five seeds of a preset: medians and their spread
-      unbraid tune infogan-mnist 'loss.info_continuous=log(0.03,3)' --trials 30
-      unbraid tune infogan-mnist-weights-small --dry-run   what it would try, and what that costs
-      unbraid tune infogan-mnist-weights-small             run it; Ctrl-C and the same again go on
-      unbraid tune --resume NAME                           go on with what is in the storage
-      unbraid tune status NAME                             how far it is; needs its storage only
-      unbraid tune export NAME --best                      the best configuration as a preset
-    """
-
-
-@tune.command()
+@click.command()
 @click.argument("first", required=False, metavar="FILE|PRESET")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--trials", type=click.IntRange(min=1), help="With a preset: trainings, seeds included.")
@@ -146,6 +116,7 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     from unbraid.trainers.launch.preflight import check_inputs
     from unbraid.trainers.search.campaign.checks import check_trials, corner_config
     from unbraid.trainers.search.campaign.journal import Journal
+    from unbraid.trainers.search.campaign.starts import starting_points
     from unbraid.trainers.search.report.page import PAGE_KEY, write_report
     from unbraid.trainers.search.report.table import LiveTable
     from unbraid.trainers.search.trials.driver import run_campaign
@@ -153,24 +124,25 @@ def run_to_end(campaign: Campaign, address: str | None) -> None:
     corner = corner_config(campaign)
     check_inputs(corner)
     check_trials(campaign)
-    Journal.check(campaign)
+    starts = [] if Journal.check(campaign).exists else starting_points(campaign)
     busy = f"campaign {campaign.name} is being run by {HOLDER}: stop that one, or give this one another name"
     store = open_below(campaign.storage, campaign.name, create=True)
     with Lease.acquire(store, busy, os.environ.get(JOB_VARIABLE, ""), click.echo) as lease:
-        journal = Journal.claim(campaign, without_password(" ".join(sys.argv[1:])))
+        journal = Journal.claim(campaign, without_password(" ".join(sys.argv[1:])), starts)
         journal.lease = lease
+        campaign = journal.campaign()
         click.echo(f"{campaign_text(campaign)}\n→ {journal.store.url}/campaign.yaml")
         started, earlier = time.monotonic(), float(journal.status().get("seconds", 0.0))
-        table = LiveTable(campaign, lambda: earlier + time.monotonic() - started, sys.stdout)
+        table = LiveTable(lambda: earlier + time.monotonic() - started, sys.stdout)
         try:
             with reading(corner.data.url, lease.job):
-                plan, stop = run_campaign(journal, campaign, address, lambda plan: table(plan.configurations))
+                plan, stop = run_campaign(journal, campaign, address, lambda plan: table(plan.campaign, plan.configurations))
         except KeyboardInterrupt:  # before trials run, or a second time while they are stopped
             _exit_interrupted()
-        table(plan.configurations, last=True)
+        table(plan.campaign, plan.configurations, last=True)
         if stop.shared_trouble:
             raise RunError(f"the campaign has stopped: {stop.shared_trouble}\nOnce that is repaired, the same command goes on.")
-        write_report(journal, campaign)
+        write_report(journal, plan.campaign)
     click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
     if stop.interrupted:
         _exit_interrupted()
@@ -190,11 +162,18 @@ def dry_run_text(campaign: Campaign, gpu: str | None, price: float | None) -> st
     from unbraid.trainers.launch.price import CPU_SPEED, speed_of
     from unbraid.trainers.search.campaign.checks import corner_config
     from unbraid.trainers.search.campaign.cost import campaign_cost
+    from unbraid.trainers.search.campaign.history import Configuration
+    from unbraid.trainers.search.campaign.starts import starting_points
     from unbraid.trainers.search.plan.proposals import propose
 
-    samples = [params for number in range(SAMPLES) if (params := propose(campaign, number, [])) is not None]
+    starts = starting_points(campaign)
+    known = [Configuration(number, point) for number, point in enumerate(starts)]
+    while len(known) < SAMPLES and (params := propose(campaign, len(known), known)) is not None:
+        known.append(Configuration(len(known), params))
     lines = [campaign_text(campaign), "", "configurations such as"]
-    lines += [yaml.safe_dump(params, default_flow_style=True, width=120).strip() for params in samples]
+    lines += [
+        yaml.safe_dump(params, default_flow_style=True, width=120).strip() for params in [c.params for c in known[:SAMPLES]]
+    ]
     corner = corner_config(campaign)
     storages = (campaign.trials_storage, absolute("runs"))
     speed = CPU_SPEED if gpu is None else speed_of(gpu, corner.system, storages)
@@ -209,137 +188,3 @@ def campaign_text(campaign: Campaign) -> str:
     lines += [f"searched: {path} {dimension.text}" for path, dimension in campaign.space.items()]
     lines += [f"fixed: {path} = {json.dumps(value)}" for path, value in campaign.fixed.items()]
     return "\n".join(lines + [f"objective: {o.metric} ({o.mode})" for o in campaign.objectives])
-
-
-@tune.command()
-@click.argument("name")
-@click.option("--watch", is_flag=True, help="Show it again every few seconds, until the campaign ends or Ctrl-C.")
-@campaigns_storage_option
-def status(name: str, watch: bool, storage: str) -> None:
-    """Show how far a campaign is; needs its storage only.
-
-    \b
-    Examples:
-      unbraid tune status infogan-mnist-weights-small
-      unbraid tune status faces --storage s3://bucket/campaigns --watch
-    """
-    from unbraid.datasets.untrusted.terminal import erase_lines
-
-    journal = _journal(storage, name)
-    text = _status_text(journal)
-    click.echo(text)
-    while watch and journal.status().get("status") == "running":
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-        before, text = text, _status_text(journal)
-        if text != before:
-            if sys.stdout.isatty():
-                erase_lines(sys.stdout, before.count("\n") + 1)
-            click.echo(text)
-    _name_damage(journal)
-
-
-def _status_text(journal: Journal) -> str:
-    from unbraid.trainers.search.report.table import campaign_table, spent_text, status_text
-
-    content, campaign, configurations = journal.status(), journal.campaign(), journal.read()
-    lines = [
-        f"{journal.store.url}: {status_text(content)}",
-        campaign_table(campaign, configurations, float(content.get("seconds", 0.0))),
-        spent_text(campaign, configurations),
-    ]
-    return "\n".join(line for line in lines if line)
-
-
-@tune.command()
-@click.argument("name")
-@click.option("--best", is_flag=True, help="The best configuration; the default.")
-@click.option("--configuration", type=click.IntRange(min=0), help="This one instead, by its number in the table.")
-@click.option("--optuna", type=click.Path(path_type=Path), help="Write all trials to this SQLite file, for optuna-dashboard.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. Default: NAME-best.yaml.")
-@click.option("--force", is_flag=True, help="Write over a file of another content.")
-@campaigns_storage_option
-def export(
-    name: str, best: bool, configuration: int | None, optuna: Path | None, output: Path | None, force: bool, storage: str
-) -> None:
-    """Write a configuration as a preset. Training it gives the score that the campaign found.
-
-    \b
-    Examples:
-      unbraid tune export infogan-mnist-weights-small --best
-      unbraid train --config infogan-mnist-weights-small-best.yaml --debug
-      unbraid tune export infogan-mnist-weights-small --optuna study.db   # optuna-dashboard sqlite:///study.db
-    """
-    from unbraid.datasets.store import FolderStore
-    from unbraid.trainers.errors import ConfigError
-    from unbraid.trainers.search.report.export import export_preset
-
-    if best and configuration is not None:
-        raise ConfigError("--best and --configuration: name one of them")
-    journal = _journal(storage, name)
-    if optuna is not None:
-        if best or configuration is not None or output is not None:
-            raise ConfigError("--optuna: writes all trials; leave --best, --configuration and --output out")
-        _export_study(journal, optuna, force)
-        return
-    trial, text = export_preset(journal, journal.campaign(), configuration)
-    path = output or Path(f"{name}-{'best' if configuration is None else f'{configuration:04d}'}.yaml")
-    if path.exists() and path.read_bytes() != text.encode() and not force:
-        raise ConfigError(f"{path}: is there already, with other content; --force writes over it, --output names another file")
-    FolderStore(path.parent).put(path.name, text.encode())
-    click.echo(f"trial {trial} → {path}; unbraid train --config {path} trains it again")
-
-
-def _export_study(journal: Journal, file: Path, force: bool) -> None:
-    from unbraid.trainers.errors import ConfigError
-    from unbraid.trainers.search.report.export import export_study
-
-    if file.exists() and not force:
-        raise ConfigError(f"{file}: is there already; --force writes over it")
-    trials = export_study(journal, journal.campaign(), file)
-    click.echo(f"{trials} configurations → {file}; `optuna-dashboard sqlite:///{file}` shows them")
-
-
-@tune.command()
-@click.argument("name")
-@campaigns_storage_option
-def report(name: str, storage: str) -> None:
-    """Draw the report of a campaign, finished or not.
-
-    \b
-    Example:
-      unbraid tune report infogan-mnist-weights-small
-    """
-    from unbraid.trainers.search.report.page import PAGE_KEY, write_report
-
-    journal = _journal(storage, name)
-    write_report(journal, journal.campaign())
-    click.echo(f"report: {journal.store.url}/{PAGE_KEY}")
-    _name_damage(journal)
-
-
-@tune.command()
-def campaigns() -> None:
-    """List the campaigns that come with unbraid.
-
-    \b
-    Example:
-      unbraid tune campaigns
-    """
-    from unbraid.trainers.search.campaign.reading import CAMPAIGNS, campaign_names
-
-    for name in campaign_names():
-        first = (CAMPAIGNS / f"{name}.yaml").read_text().splitlines()[0]
-        click.echo(f"{name:32} {first.lstrip('# ')}")
-
-
-def _name_damage(journal: Journal) -> None:
-    """Print one line for each record of a campaign that could not be read."""
-    for message in journal.damaged:
-        click.echo(f"damaged: {message}", err=True)
-
-
-def _journal(storage: str, name: str) -> Journal:
-    from unbraid.trainers.search.campaign.journal import Journal
-
-    use_local_services()
-    return Journal.open(storage, name)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.trainers.errors import ConfigError
-from unbraid.trainers.launch.ray_internals import connection_options
+from unbraid.trainers.launch.ray_internals import CHECK_ALIVE, authorization, connection_options
 
 log = logging.getLogger("unbraid")
 LISTEN_SECONDS = 8.0
@@ -123,10 +123,29 @@ def _require_grpc(address: str, place: str) -> None:
     channel = grpc.insecure_channel(place, options=[("grpc.enable_http_proxy", 0)])
     try:
         grpc.channel_ready_future(channel).result(timeout=SPEAK_SECONDS)
+        _require_token(address, channel)
     except grpc.FutureTimeoutError:
         raise _no_cluster(address, "something listens there that is no control store of Ray") from None
     finally:
         channel.close()
+
+
+def _require_token(address: str, channel: Any) -> None:
+    """See that a control store accepts this process's token, or wants none; Ray's own client waits for ever otherwise."""
+    import grpc
+
+    shown = tuple(authorization().items())
+    call = channel.unary_unary(CHECK_ALIVE, request_serializer=bytes, response_deserializer=bytes)
+    try:
+        call(b"", timeout=SPEAK_SECONDS, metadata=shown)
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.UNAUTHENTICATED:
+            return  # ray:// has no such call; what else is wrong, joining will say
+        which = "refuses this process's token" if shown else "wants a token"
+        raise ConfigError(
+            f"{address}: the cluster {which}: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, a file) "
+            "to the cluster's, before this process begins"
+        ) from None
 
 
 def _no_cluster(address: str, why: object) -> ConfigError:

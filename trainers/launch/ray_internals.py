@@ -31,6 +31,8 @@ ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 Without it, Ray takes 127.0.0.1 for this machine's address on the network, and listens on all interfaces.
 """
+CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+"""The call of a control store that asks which of no nodes are alive."""
 LONGEST_FOLDER = 43
 """Characters. A socket's path may have 107; Ray's hold a session's name and ``sockets/plasma_store`` besides, 64 characters."""
 
@@ -50,6 +52,16 @@ def ray_folder(name: str) -> Path:
     if len(str(folder)) <= LONGEST_FOLDER:
         return folder
     return private_folder(Path("/tmp") / f"unbraid-{os.getuid()}") / name  # noqa: S108  # TMPDIR is too long for sockets
+
+
+def authorization() -> dict[str, str]:
+    """Return the header by which this process shows a cluster its token; empty where Ray sends none.
+
+    Ray reads RAY_AUTH_MODE when it is imported; a variable that is set later has no effect in this process.
+    """
+    from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
+
+    return {name.lower(): value for name, value in get_auth_headers_if_auth_enabled({}).items()}
 
 
 def connection_options(address: str | None) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """An address at which no Ray cluster can be joined is one error within seconds."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -10,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from unbraid.cluster.cli import main
+from unbraid.cluster.local.services import LocalServices
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.launch import joining
 from unbraid.trainers.launch.joining import fitted, require_answer
@@ -53,6 +57,28 @@ def test_what_listens_and_is_no_ray_is_told(web_server: str, monkeypatch: pytest
     monkeypatch.setattr(joining, "SPEAK_SECONDS", 1.0)
     with pytest.raises(ConfigError, match=f"no Ray cluster answers at {web_server} .something listens there that is no"):
         require_answer(web_server)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RAY_AUTH_MODE": "disabled"}, "wants a token"),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}, "refuses this process's token"),
+    ],
+)
+def test_a_head_whose_token_is_missing_or_wrong_is_one_error_within_seconds(
+    variables: dict[str, str], message: str, services: LocalServices, digits_folder: object, tmp_path: object
+) -> None:
+    address = str(services.ray_address())
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= variables | {"UNBRAID_LOCAL_DIR": f"{tmp_path}/none"}  # local services would hand their token over
+    command = [sys.executable, "-m", "unbraid.cluster.cli", "train", "infogan-mnist-small", "--address", address]
+    command += [f"data.url={digits_folder}", f"run.storage={tmp_path}"]
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert f"Error: {address}: the cluster {message}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    require_answer(address)  # with the token
 
 
 def test_a_head_that_is_just_starting_is_waited_for(web_server: str) -> None:

@@ -50,6 +50,12 @@ def test_the_control_stores_private_names_exist() -> None:
     assert isinstance(autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION, int)  # type: ignore[attr-defined]
 
 
+def test_the_private_names_of_tokens_exist() -> None:
+    from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
+
+    assert list(inspect.signature(get_auth_headers_if_auth_enabled).parameters) == ["user_headers"]
+
+
 def test_the_private_names_that_keep_a_cluster_to_this_user_exist() -> None:
     from ray import init
     from ray._private import ray_constants

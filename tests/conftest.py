@@ -14,6 +14,7 @@ from hypothesis import settings
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from tests.trainers.systems.infogan.test_system import TINY
 from tests.trainers.systems.pairs import cdd_config, pack_coloured_digits
 from tests.trainers.systems.people import pack_people, run, stage_config
 from tests.unmeasured import without_measures
@@ -23,6 +24,7 @@ from unbraid.datasets.shards.index import Index, write_index
 from unbraid.datasets.shards.tar import write_shard
 from unbraid.datasets.sources.source import image_field, label_field
 from unbraid.datasets.store import Store, open_store
+from unbraid.trainers.config.overrides import resolve
 from unbraid.trainers.launch.ray_internals import ON_LOOPBACK
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # this environment's programs first
@@ -104,6 +106,15 @@ def trained_dpig(people_url: str, tmp_path_factory: pytest.TempPathFactory) -> P
     storage = tmp_path_factory.mktemp("runs")
     for stage in ("appearance", "pose", "mapping"):
         run(stage_config(stage, people_url, storage, "run.updates=6"))
+    return storage
+
+
+@pytest.fixture(scope="session")
+def trained_infogan(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Storage with a run ``info`` of InfoGAN, with a code of ten classes and a continuous one, after a few updates."""
+    storage = tmp_path_factory.mktemp("infogan-runs")
+    where = [f"run.storage={storage}", f"data.url={digits_folder}", "run.updates=6", "run.log_every=1"]
+    run(resolve("infogan-mnist-reference", [*TINY, "run.name=info", *where]))
     return storage
 
 

@@ -106,7 +106,8 @@ def test_a_wheel_holds_the_code_and_its_presets_under_one_name_and_nothing_else(
     code = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     settings = [*(ROOT / "trainers/presets").glob("*.yaml"), *(ROOT / "trainers/campaigns").glob("*.yaml")]
     expected = {f"unbraid/{path.relative_to(ROOT)}": path.read_bytes() for path in [*code, *settings]}
-    assert contents(wheel) == expected | {"unbraid/__init__.py": (ROOT / "unbraid/__init__.py").read_bytes()}
+    own = {f"unbraid/{name}.py": (ROOT / f"unbraid/{name}.py").read_bytes() for name in ("__init__", "api")}
+    assert contents(wheel) == expected | own
 
 
 def test_a_wheel_built_from_the_source_distribution_is_the_same(wheel: Path, source_distribution: Path, tmp_path: Path) -> None:

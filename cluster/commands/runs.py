@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def runs() -> None:
-    """Runs in a storage: list, show, compare, delete. Needs no cluster.
+    """Runs in a storage: list, show, compare, pull, open, delete. Needs no cluster.
 
     \b
     Examples:
       unbraid runs list --storage s3://bucket/runs
+      unbraid runs pull s3://bucket/runs/mine
       unbraid runs compare mine yours
     """
 
@@ -135,6 +138,66 @@ def compare(names: tuple[str, ...], storage: str) -> None:
         click.echo(f"and {len(alone)} settings that only some of them have; the config.yaml of each has them all")
     for run in found:
         _name_damage(run)
+
+
+@runs.command()
+@click.argument("run")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--only",
+    metavar="PART[,PART...]",
+    help="Of report, pictures, metrics, checkpoint (the newest), tensorboard.  [default: all but older checkpoints]",
+)
+@runs_storage_option
+def pull(run: str, folder: Path | None, only: str | None, storage: str) -> None:
+    """Copy RUN from its storage into FOLDER, by default one of its name here. What is there already is not copied again.
+
+    The copy is a run like any other: show, eval, generate, export and train take it.
+
+    \b
+    Examples:
+      unbraid runs pull s3://bucket/runs/mine
+      unbraid runs pull mine ./looks --only report,pictures --storage s3://bucket/runs
+    """
+    use_local_services()
+    from unbraid.trainers.runs.open import find_run
+    from unbraid.trainers.runs.pull import pull_run
+
+    store = find_run(run, storage)
+    place = folder or Path(store.url.rstrip("/").rpartition("/")[2])
+    copied = pull_run(store, place, None if only is None else only.split(","), click.echo)
+    click.echo(f"{place}: {copied.objects:,} objects, {copied.bytes / 1e6:,.1f} MB; {copied.known:,} were there already")
+
+
+@runs.command("open")
+@click.argument("run")
+@runs_storage_option
+def open_report(run: str, storage: str) -> None:
+    """Show the report of RUN in the desktop's viewer, wherever the run lies; print where it is.
+
+    \b
+    Example:
+      unbraid runs open mine --storage s3://bucket/runs
+    """
+    use_local_services()
+    from unbraid.datasets.store import FolderStore
+    from unbraid.trainers.runs.open import find_run
+    from unbraid.trainers.runs.pull import pull_run
+    from unbraid.trainers.runs.record import REPORT_KEY
+
+    store = find_run(run, storage)
+    if not store.exists(REPORT_KEY):
+        raise ConfigError(
+            f"{store.url}: has no report yet; it is drawn when the run ends, `unbraid runs show` tells how far it is"
+        )
+    if isinstance(store, FolderStore):
+        path = store.root / REPORT_KEY
+    else:
+        path = Path(tempfile.mkdtemp(prefix="unbraid-report-"))
+        pull_run(store, path, ["report"], lambda line: None)
+        path /= REPORT_KEY
+    click.echo(str(path.absolute()))
+    click.launch(str(path.absolute()))
 
 
 def _cut(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -140,6 +140,14 @@ def generates(addition: Addition) -> None:
     assert "drawn.png: " in addition.unbraid("generate", NAME, RUN, "--counts", "4", "--output", "drawn.png")
 
 
+def is_used(addition: Addition) -> None:
+    """``unbraid export`` writes its model, and ``unbraid.load`` gives one that draws."""
+    assert "unbraid.load(" in addition.unbraid("export", RUN, "exported")
+    lines = ("import numpy, unbraid", "model = unbraid.load('exported')", "image = numpy.zeros((16, 16), numpy.uint8)")
+    output = addition.python("-c", "; ".join((*lines, "print(model.recount([image] * 3, 2))")))
+    assert "Images(3 of 16x16, grey)" in output
+
+
 def is_searched(addition: Addition) -> None:
     """``unbraid tune`` takes a campaign over it, which chooses by a measure and by the agreement of models."""
     (addition.folder / "campaign.yaml").write_text(CAMPAIGN)
@@ -168,6 +176,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     trains,
     measures_again,
     generates,
+    is_used,
     is_searched,
     is_tested,
     keeps_the_contracts,

@@ -240,7 +240,7 @@ class Checkpoints:
             DamagedError: when one of its files is missing, or not what was written.
             DataError: when the storage cannot be read.
         """
-        key = f"{_folder(step)}/{STATE}"
+        key = f"{folder_of(step)}/{STATE}"
         where = f"{self.store.url}/{key}"
         try:
             manifest = read_manifest(self.store, step)
@@ -274,10 +274,10 @@ class Checkpoints:
                     torch.save(state, file)
                 with path.open("rb") as file:
                     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                self._fast_retry.put_file(f"{_folder(step)}/{STATE}", path)
+                self._fast_retry.put_file(f"{folder_of(step)}/{STATE}", path)
                 guard()
                 manifest = Manifest(step, path.stat().st_size, sha256, time.time())
-                self._fast_retry.put(f"{_folder(step)}/{MANIFEST}", json.dumps(asdict(manifest)).encode())
+                self._fast_retry.put(f"{folder_of(step)}/{MANIFEST}", json.dumps(asdict(manifest)).encode())
                 self._remove_old()
             except (DataError, OSError, RuntimeError) as error:
                 raise CheckpointError(self._explain(step, error)) from error
@@ -334,7 +334,7 @@ def read_manifest(store: Store, step: int) -> Manifest:
     Raises:
         DocumentError: when it is not one, or that of another step.
     """
-    key = f"{_folder(step)}/{MANIFEST}"
+    key = f"{folder_of(step)}/{MANIFEST}"
     manifest = parse_json(store.get(key), Manifest, f"{store.url}/{key}")
     if manifest.step != step:
         raise DocumentError(f"{store.url}/{key}: is of step {manifest.step}")
@@ -363,8 +363,9 @@ def _loaded(content: bytes, where: str) -> dict[str, Any]:
 
 def _objects(step: int) -> tuple[str, str]:
     """The keys of a checkpoint in the order in which they are deleted: without its manifest it does not exist."""
-    return f"{_folder(step)}/{MANIFEST}", f"{_folder(step)}/{STATE}"
+    return f"{folder_of(step)}/{MANIFEST}", f"{folder_of(step)}/{STATE}"
 
 
-def _folder(step: int) -> str:
+def folder_of(step: int) -> str:
+    """The beginning of the keys of a checkpoint."""
     return f"{FOLDER}/step-{step:08d}"

@@ -91,6 +91,23 @@ def value_table(
     return rendered(figure)
 
 
+def animation(picture: Tensor, columns: int, kind: str, gap: int = GAP, milliseconds: int = 90) -> bytes:
+    """Show the columns of a grid one after the other, there and back.
+
+    Args:
+        picture: (3, H, W) uint8, a grid of equal columns with ``gap`` pixels between them.
+        kind: ``gif`` or ``webp``.
+        milliseconds: of each column.
+    """
+    width = (picture.shape[2] + gap) // columns - gap
+    strips = [picture[:, :, i * (width + gap) :][:, :, :width].permute(1, 2, 0).contiguous() for i in range(columns)]
+    frames = [Image.fromarray(strip.numpy()) for strip in strips]
+    frames += frames[-2:0:-1]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, lossless=True)
+    return buffer.getvalue()
+
+
 def png(picture: Tensor) -> bytes:
     """Encode a picture (3, H, W) uint8 as PNG."""
     buffer = io.BytesIO()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.generate.pictures import device, picture_options, with_data, write_picture
+from unbraid.cluster.commands.generate.pictures import (
+    count_option,
+    device,
+    moving_options,
+    picture_options,
+    with_data,
+    write_many,
+    write_picture,
+)
 from unbraid.cluster.local.services import use_local_services
 from unbraid.models.domains import DOMAINS
 
@@ -18,7 +26,9 @@ if TYPE_CHECKING:
     from unbraid.models.random import RandomSource
     from unbraid.trainers.paired.pairs import Pairs
     from unbraid.trainers.systems.cdd.config import Config
+    from unbraid.trainers.systems.cdd.inference import CDD
     from unbraid.trainers.systems.cdd.model import Model
+    from unbraid.trainers.use.images import Images
 
 
 @click.group()
@@ -52,11 +62,13 @@ direction = click.option(
 @direction
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1, 64), help="Translations of each image.")
 @click.option("--image", "files", multiple=True, type=click.Path(path_type=Path), help="Your own image; may repeat.")
-def translate(domain: str, samples: int, files: tuple[Path, ...], **options: Any) -> None:
+@count_option
+def translate(domain: str, samples: int, files: tuple[Path, ...], number: int | None, **options: Any) -> None:
     """Translate images with several draws of E. The image is on the left, then comes a column for each draw.
 
     \b
     Examples:
+      unbraid generate cdd translate RUN --count 5000 --samples 1 --output ./translated
       unbraid generate cdd translate RUN --from y --samples 12 --seed 3
       unbraid generate cdd translate RUN --from x --image facade.png --image other.jpg
     """
@@ -66,6 +78,9 @@ def translate(domain: str, samples: int, files: tuple[Path, ...], **options: Any
     def draw(model: Model, images: Tensor, random: RandomSource) -> Tensor:
         return translation_sheet(model, images, domain, samples, random)
 
+    if number is not None:
+        write_many(_translated(options, domain, samples, files, number), number, options["output"] or Path("translate"))
+        return
     if not files:
         _draw("translate", options, options["rows"], lambda m, pairs, random: draw(m, pairs.images[domain], random))
         return
@@ -121,14 +136,21 @@ def transfer(domain: str, references: int, **options: Any) -> None:
 @pair_options
 @click.option("--domain", default="x", show_default=True, type=click.Choice(DOMAINS), help="Of the images.")
 @click.option(
-    "--moving", default="both", show_default=True, type=click.Choice(["exclusive", "shared", "both"]), help="Part that changes."
+    "--moving",
+    "part",
+    default="both",
+    show_default=True,
+    type=click.Choice(["exclusive", "shared", "both"]),
+    help="Part that changes.",
 )
 @click.option("--columns", default=8, show_default=True, type=click.IntRange(2, 64), help="Steps of each row.")
-def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
+@moving_options
+def interpolate(domain: str, part: Any, columns: int, **options: Any) -> None:
     """Go from one image of a domain to another in steps. E, S or both change in equal steps.
 
     \b
     Examples:
+      unbraid generate cdd interpolate RUN --columns 30 --webp
       unbraid generate cdd interpolate RUN --moving exclusive
       unbraid generate cdd interpolate RUN --moving shared --domain y
     """
@@ -139,9 +161,9 @@ def interpolate(domain: str, moving: Any, columns: int, **options: Any) -> None:
     def draw(model: Model, pairs: Pairs, random: RandomSource) -> Tensor:
         if len(pairs) < 2:
             raise click.ClickException("the held-out split has one pair only: interpolation needs two")
-        return interpolation_sheet(model, pairs, domain, moving, columns)
+        return interpolation_sheet(model, pairs, domain, part, columns)
 
-    _draw("interpolate", options, 2 * rows, draw)
+    _draw("interpolate", options | {"columns": columns + 2}, 2 * rows, draw)
 
 
 @cdd.command()
@@ -185,17 +207,47 @@ def _draw(command: str, options: dict[str, Any], count: int, draw: Callable[[Mod
     model, config = _load(options)
     config = with_data(config, options["url"])
     pairs = held_out(config, model.device, config.data.reported_split, count)
-    write_picture(draw(model, pairs, _random(options, model)), options["output"], command)
+    picture = draw(model, pairs, _random(options, model))
+    write_picture(picture, options["output"], command, options.get("moving"), options.get("columns", 1))
+
+
+def _translated(options: dict[str, Any], domain: str, samples: int, files: tuple[Path, ...], count: int) -> Iterator[Images]:
+    """Translations of files, or of the images of the split that the run reports, until there are enough of them."""
+    from unbraid.models.domains import OTHER
+    from unbraid.trainers.data import EvaluationData
+    from unbraid.trainers.use.images import pixels_of
+
+    model = _trained(options)
+    config = with_data(model.config, options["url"])
+    left, number = count, 0
+    while left > 0:
+        data = EvaluationData(config, model.device, config.data.reported_split)
+        batches = [pixels_of(files, model.networks.image.shape)] if files else (b[domain] for b in data.held_out(batch=64))
+        for batch in batches:
+            images = batch[: -(-left // samples)]
+            drawn = model.translate(images, to=OTHER[domain], samples=samples, seed=options["seed"] + number)[:left]
+            left, number = left - len(drawn), number + 1
+            yield drawn
+            if left <= 0:
+                break
+
+
+def _trained(options: dict[str, Any]) -> CDD:
+    from unbraid.trainers.systems.cdd.inference import CDD
+    from unbraid.trainers.use.run import open_trained
+
+    use_local_services()
+    model = open_trained(options["run"], options["storage"], str(device()), ("cdd",))
+    assert isinstance(model, CDD)
+    return model
 
 
 def _load(options: dict[str, Any]) -> tuple[Model, Config]:
-    from unbraid.trainers.evaluate import open_model
     from unbraid.trainers.systems.cdd.config import Config
 
-    use_local_services()
-    model, config = open_model(options["run"], options["storage"], device(), ("cdd",))
-    assert isinstance(config, Config)
-    return model, config
+    model = _trained(options)
+    assert isinstance(model.config, Config)
+    return model.networks, model.config
 
 
 def _random(options: dict[str, Any], model: Model) -> RandomSource:

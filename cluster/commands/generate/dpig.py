@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.generate.pictures import device, picture_options, seed_option, with_data, write_picture
+from unbraid.cluster.commands.generate.pictures import (
+    count_option,
+    device,
+    moving_options,
+    picture_options,
+    seed_option,
+    with_data,
+    write_many,
+    write_picture,
+)
 from unbraid.cluster.commands.options import runs_storage_option
 from unbraid.cluster.local.services import use_local_services
 from unbraid.models.dpig.specs import FACTORS
@@ -67,32 +76,52 @@ def reconstruct(**options: Any) -> None:
     "--factor", default="all", show_default=True, type=click.Choice([*FACTORS, "all"]), help="Factor to draw from noise."
 )
 @click.option("--columns", default=10, show_default=True, type=click.IntRange(1, 64), help="Draws of each image.")
-def sample(factor: str, columns: int, **options: Any) -> None:
+@count_option
+def sample(factor: str, columns: int, number: int | None, **options: Any) -> None:
     """Draw one factor of real people from noise, or all factors.
 
     \b
     Examples:
       unbraid generate dpig sample RUN
       unbraid generate dpig sample RUN --factor background --people 4
+      unbraid generate dpig sample RUN --count 10000 --output ./people
     """
+    from unbraid.trainers.errors import ConfigError
     from unbraid.trainers.systems.dpig import uses
 
+    if number is not None:
+        if factor != "all":
+            raise ConfigError("--count: draws people from noise in all factors; leave --factor out")
+        folder, model = options["output"] or Path("sample"), _trained(options)
+        write_many(model.stream(number, seed=options["seed"]), number, folder)
+        return
     _draw("sample", options, lambda model, people, source: uses.sample(model, people, factor, columns, source))
 
 
 @dpig.command()
 @people_options
-def transfer(**options: Any) -> None:
+@click.option("--image", "files", multiple=True, type=click.Path(path_type=Path), help="Your own photograph; may repeat.")
+@click.option(
+    "--keypoints", "poses", multiple=True, type=click.Path(path_type=Path), help="JSON file of each photograph's keypoints."
+)
+@click.option("--target", type=click.Path(path_type=Path), help="JSON file of poses.  [default: those of held-out people]")
+@click.option("--resize", is_flag=True, help="Resize photographs of another size, and their keypoints with them.")
+def transfer(files: tuple[Path, ...], poses: tuple[Path, ...], target: Path | None, resize: bool, **options: Any) -> None:
     """Draw each person in the pose of the next. Rows are the person, the pose, the result and the next person.
 
-    RUN may be of PG² (pg2-people-small, pg2-market1501).
+    With --image, each photograph is drawn in several poses, one a column. A file of keypoints is what OpenPose writes, or a
+    list of 18 [row, column, found]. RUN may be of PG² (pg2-people-small, pg2-market1501).
 
     \b
-    Example:
+    Examples:
       unbraid generate dpig transfer RUN
+      unbraid generate dpig transfer RUN --image me.jpg --keypoints me_keypoints.json --resize
     """
     from unbraid.trainers.systems.dpig import uses
 
+    if files or poses or target:
+        _transfer_own(files, poses, target, resize, options)
+        return
     _draw("transfer", options, lambda model, people, source: uses.transfer(model, people), POSING)
 
 
@@ -116,26 +145,28 @@ def swap(factor: str, **options: Any) -> None:
 @click.option("--factor", multiple=True, type=click.Choice(FACTORS), help="Factor to change; may repeat.  [default: all]")
 @click.option("--columns", default=8, show_default=True, type=click.IntRange(2, 64), help="Steps of each row.")
 @click.option("--real", is_flag=True, help="Between images of real people, whose embeddings are inverted to noise.")
-def interpolate(factor: tuple[str, ...], columns: int, real: bool, **options: Any) -> None:
+@moving_options
+def interpolate(factor: tuple[str, ...], columns: int, real: bool, moving: str | None, **options: Any) -> None:
     """Go from one person to another in small steps.
 
     \b
     Examples:
+      unbraid generate dpig interpolate RUN --columns 30 --gif
       unbraid generate dpig interpolate RUN --factor pose
       unbraid generate dpig interpolate RUN --real --people 8
     """
     from unbraid.trainers.systems.dpig import uses
 
     def draw(model: Model, people: People, source: RandomSource) -> Tensor:
-        moving = factor or model.factors
+        changing = factor or model.factors
         if not real:
-            return uses.interpolate(model, len(people), moving, columns, source)
-        picture, left = uses.interpolate_people(model, people, moving, columns)
+            return uses.interpolate(model, len(people), changing, columns, source)
+        picture, left = uses.interpolate_people(model, people, changing, columns)
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in left.items())
         click.echo(f"share of the embeddings that no noise gives: {shares}")
         return picture
 
-    _draw("interpolate", options, draw)
+    _draw("interpolate", options | {"moving": moving, "columns": columns + 2 * real}, draw)
 
 
 @dpig.command()
@@ -212,10 +243,51 @@ def _draw(
     model, config = _load(options["run"], options["storage"], systems)
     config = with_data(config, options["url"])
     people = shown_people(EvaluationData(config, model.device, config.data.reported_split), options["count"])
-    write_picture(draw(model, people, RandomSource(options["seed"], model.device)), options["output"], command)
+    picture = draw(model, people, RandomSource(options["seed"], model.device))
+    write_picture(picture, options["output"], command, options.get("moving"), options.get("columns", 1))
 
 
-def _load(run: str, storage: str, systems: tuple[str, ...] = FACTORED) -> tuple[Model, Any]:
-    from unbraid.trainers.evaluate import open_model
+def _load(run: str, storage: str, systems: tuple[str, ...] = FACTORED) -> tuple[Any, Any]:
+    """The networks of a run or of an export, and its configuration."""
+    from unbraid.trainers.use.run import open_trained
 
-    return open_model(run, storage, device(), systems)
+    model = open_trained(run, storage, str(device()), systems)
+    return model.networks, model.config
+
+
+def _trained(options: dict[str, Any], systems: tuple[str, ...] = FACTORED) -> Any:
+    """The model of a run or of an export, as its users hold it."""
+    from unbraid.trainers.use.run import open_trained
+
+    use_local_services()
+    return open_trained(options["run"], options["storage"], str(device()), systems)
+
+
+def _transfer_own(
+    files: tuple[Path, ...], poses: tuple[Path, ...], target: Path | None, resize: bool, options: dict[str, Any]
+) -> None:
+    """Draw the photographs of a command in several poses, a row each: the photograph, then a column for each pose."""
+    import torch
+
+    from unbraid.trainers.data import EvaluationData
+    from unbraid.trainers.errors import ConfigError
+    from unbraid.trainers.systems.dpig.people import shown_people
+    from unbraid.trainers.systems.dpig.trained import read_keypoints
+    from unbraid.trainers.use.images import Images, pixels_of
+
+    if len(files) != len(poses) or not files:
+        raise ConfigError(
+            f"--image is given {len(files)} times and --keypoints {len(poses)} times; give one file for each image"
+        )
+    model = _trained(options, POSING)
+    config = with_data(model.config, options["url"])
+    if target is not None:
+        there = read_keypoints(target)
+    else:
+        there = shown_people(EvaluationData(config, model.device, config.data.reported_split), options["count"]).keypoints.cpu()
+    rows = []
+    for file, pose in zip(files, poses, strict=True):
+        drawn = model.transfer([file] * len(there), [pose] * len(there), there, resize=resize)
+        rows += [pixels_of(file, config.image_shape, resize), drawn.tensor]
+    columns = 1 + len(there)
+    write_picture(Images(torch.cat(rows), columns).picture(columns), options["output"], "transfer")

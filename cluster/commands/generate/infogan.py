@@ -1,28 +1,38 @@
-"""``unbraid generate infogan``: show what each code does, and how much the codes tell while training."""
+"""``unbraid generate infogan``: draw by codes, show what each code does, and read codes from images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.generate.pictures import device, seed_option, write_picture
+from unbraid.cluster.commands.generate.pictures import count_option, moving_options, seed_option, write_many, write_picture
 from unbraid.cluster.commands.options import runs_storage_option
 from unbraid.cluster.local.services import use_local_services
 
-output_option = click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="PNG to write.  [default: COMMAND.png]"
+if TYPE_CHECKING:
+    from unbraid.trainers.systems.infogan.inference import InfoGAN
+
+output_option = click.option("--output", type=click.Path(path_type=Path), help="File to write.  [default: COMMAND.png]")
+set_option = click.option("--set", "words", multiple=True, metavar="CODE=VALUE", help="A number, or LOW..HIGH; may repeat.")
+rows_option = click.option(
+    "--rows", default=5, show_default=True, type=click.IntRange(1, 64), help="Draws of what does not vary."
 )
 
 
 @click.group()
 def infogan() -> None:
-    """Show what each code does, and how much the codes tell while training.
+    """Draw by codes, show what each code does, and read codes from images.
+
+    RUN is a run of infogan, by name, folder or URL, or an export of one.
 
     \b
     Examples:
-      unbraid generate infogan traverse RUN --code continuous_0 --range -2 2
+      unbraid generate infogan sample RUN --set categorical_0=3 --set continuous_1=-2..2
+      unbraid generate infogan sample RUN --count 10000 --output ./drawn
+      unbraid generate infogan traverse RUN --code continuous_0 --gif
+      unbraid generate infogan read RUN --image seven.png --resize
       unbraid generate infogan information RUN RUN_PLAIN
     """
 
@@ -32,18 +42,48 @@ def infogan() -> None:
 @runs_storage_option
 @output_option
 @seed_option
+@set_option
+@count_option
+@click.option("--columns", default=10, show_default=True, type=click.IntRange(1, 64), help="Of the picture, and as many rows.")
+def sample(
+    run: str,
+    storage: str,
+    output: Path | None,
+    seed: int,
+    words: tuple[str, ...],
+    number: int | None,
+    columns: int,
+) -> None:
+    """Draw images. What is not set of the codes is drawn from their priors.
+
+    \b
+    Examples:
+      unbraid generate infogan sample RUN
+      unbraid generate infogan sample RUN --set categorical_0=3 --set continuous_1=-2..2 --seed 1
+      unbraid generate infogan sample RUN --count 10000 --output ./drawn
+    """
+    from unbraid.trainers.systems.infogan.inference import parse_values
+
+    values = parse_values(words)
+    model = _open(run, storage)
+    if number is not None:
+        write_many(model.stream(number, seed=seed, **values), number, output or Path("sample"))
+        return
+    write_picture(model.sample(columns**2, seed=seed, **values).picture(columns), output, "sample")
+
+
+@infogan.command()
+@click.argument("run")
+@runs_storage_option
+@output_option
+@seed_option
+@set_option
+@moving_options
+@rows_option
 @click.option("--code", "codes", multiple=True, help="Name of a code, such as categorical_0; may repeat.  [default: all]")
-@click.option("--rows", default=5, show_default=True, type=click.IntRange(1, 64), help="Draws of what does not vary.")
-@click.option("--columns", default=11, show_default=True, type=click.IntRange(2, 64), help="Steps of a continuous code.")
-@click.option(
-    "--range",
-    "limits",
-    nargs=2,
-    type=float,
-    default=(-2.0, 2.0),
-    show_default=True,
-    help="Of a continuous code; its prior is -1 1.",
-)
+@click.option("--from", "low", type=float, default=-2.0, show_default=True, help="Of a continuous code; its prior is -1 to 1.")
+@click.option("--to", "high", type=float, default=2.0, show_default=True, help="Of a continuous code.")
+@click.option("--steps", default=11, show_default=True, type=click.IntRange(2, 256), help="Of a continuous code.")
 def traverse(run: str, storage: str, output: Path | None, seed: int, codes: tuple[str, ...], **options: Any) -> None:
     """Vary one code along the columns and hold the rest of each row, as figures 2 to 6 of the paper do.
 
@@ -52,16 +92,96 @@ def traverse(run: str, storage: str, output: Path | None, seed: int, codes: tupl
     \b
     Examples:
       unbraid generate infogan traverse RUN
-      unbraid generate infogan traverse RUN --code continuous_1 --rows 8 --range -1 1 --seed 3
+      unbraid generate infogan traverse RUN --code continuous_1 --rows 8 --from -1 --to 1 --seed 3
+      unbraid generate infogan traverse RUN --code continuous_1 --set categorical_0=3 --steps 40 --webp
     """
-    from unbraid.models.random import RandomSource
-    from unbraid.trainers.evaluate import open_model
-    from unbraid.trainers.systems.infogan.uses import traverse as drawn
+    from unbraid.trainers.errors import ConfigError
+    from unbraid.trainers.systems.infogan.inference import parse_values
+    from unbraid.trainers.systems.infogan.uses import below_each_other
 
-    use_local_services()
-    model, _ = open_model(run, storage, device(), ("infogan",))
-    picture = drawn(model, codes, options["rows"], options["columns"], options["limits"], RandomSource(seed, model.device))
-    write_picture(picture, output, "traverse")
+    values = parse_values(options["words"])
+    model = _open(run, storage)
+    grids = [
+        model.traverse(
+            code, rows=options["rows"], steps=options["steps"], low=options["low"], high=options["high"], seed=seed, **values
+        )
+        for code in codes or model.codes
+    ]
+    columns = {grid.columns for grid in grids}
+    if options["moving"] and len(columns) > 1:
+        raise ConfigError("--gif, --webp: these codes have different numbers of steps; name one with --code")
+    write_picture(below_each_other([g.picture() for g in grids]), output, "traverse", options["moving"], max(columns))
+
+
+@infogan.command()
+@click.argument("run")
+@runs_storage_option
+@output_option
+@seed_option
+@set_option
+@moving_options
+@rows_option
+@click.option("--steps", default=9, show_default=True, type=click.IntRange(2, 256), help="Of each row.")
+def interpolate(run: str, storage: str, output: Path | None, seed: int, rows: int, steps: int, **options: Any) -> None:
+    """Go from one draw to another in equal steps of noise and continuous codes; each row keeps its categorical codes.
+
+    \b
+    Examples:
+      unbraid generate infogan interpolate RUN --rows 8
+      unbraid generate infogan interpolate RUN --set categorical_0=3 --steps 30 --gif
+    """
+    from unbraid.trainers.systems.infogan.inference import parse_values
+
+    values = parse_values(options["words"])
+    images = _open(run, storage).interpolate(rows=rows, steps=steps, seed=seed, **values)
+    write_picture(images.picture(steps), output, "interpolate", options["moving"], steps)
+
+
+@infogan.command()
+@click.argument("run")
+@runs_storage_option
+@output_option
+@click.option("--code", default="categorical_0", show_default=True, help="Name of a categorical code.")
+@click.option("--images", default=2000, show_default=True, type=click.IntRange(1, 100_000), help="Held-out images to read.")
+@click.option("--data", "url", help="Packed set to take images from.  [default: the run's]")
+def sort(run: str, storage: str, output: Path | None, code: str, images: int, url: str | None) -> None:
+    """Sort real images by what Q reads: a row for each class of a code, the surest first.
+
+    \b
+    Examples:
+      unbraid generate infogan sort RUN
+      unbraid generate infogan sort RUN --code categorical_1 --data s3://bucket/other
+    """
+    from unbraid.cluster.commands.generate.pictures import with_data
+    from unbraid.trainers.systems.infogan.uses import sorted_by
+
+    model = _open(run, storage)
+    write_picture(sorted_by(model, with_data(model.config, url), code, images), output, "sort")
+
+
+@infogan.command()
+@click.argument("run")
+@runs_storage_option
+@output_option
+@click.option("--image", "files", multiple=True, required=True, type=click.Path(path_type=Path), help="A file; may repeat.")
+@click.option("--resize", is_flag=True, help="Resize and convert images of another size or mode.")
+def read(run: str, storage: str, output: Path | None, files: tuple[Path, ...], resize: bool) -> None:
+    """Read the codes of images: a table, and a picture of each image beside what is drawn with the codes that were read.
+
+    \b
+    Example:
+      unbraid generate infogan read RUN --image seven.png --image nine.jpg --resize
+    """
+    from unbraid.trainers.systems.infogan.uses import reading_picture
+    from unbraid.trainers.use.images import Images, pixels_of
+
+    model = _open(run, storage)
+    images = Images(pixels_of(files, model.networks.sizes.image.shape, resize))
+    reading = model.read(images)
+    table = reading.table()
+    table.insert(0, "image", [str(file) for file in files])
+    click.echo(table.to_string(index=False, float_format=lambda number: f"{number:.3f}"))
+    write_picture(reading_picture(model, images, reading), output, "read")
 
 
 @infogan.command()
@@ -82,3 +202,13 @@ def information(runs: tuple[str, ...], storage: str, output: Path | None, code: 
 
     use_local_services()
     write_picture(information_curves(runs, storage, code), output, "information")
+
+
+def _open(run: str, storage: str) -> InfoGAN:
+    from unbraid.trainers.systems.infogan.inference import InfoGAN
+    from unbraid.trainers.use.run import open_trained
+
+    use_local_services()
+    model = open_trained(run, storage, systems=("infogan",))
+    assert isinstance(model, InfoGAN)
+    return model

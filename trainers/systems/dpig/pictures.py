@@ -37,6 +37,9 @@ def exchange_sheet(model: Model, factors: Factors, images: Tensor, factor: str) 
 class Posing(Protocol):
     """A model that draws people in other poses."""
 
+    @property
+    def device(self) -> torch.device: ...
+
     def posed(self, condition: People, target: People) -> Tensor:
         """N people in the poses of N others, (N, 3, H, W) about in [-1, 1]."""
         ...

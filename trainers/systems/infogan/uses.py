@@ -7,41 +7,60 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unbraid.models.infogan.codes import sample_codes
-from unbraid.models.random import RandomSource
+from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.config.words import nearest
+from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.open import find_run
 from unbraid.trainers.runs.pictures import rendered, sheet
 from unbraid.trainers.runs.record import read_config, read_metrics
 from unbraid.trainers.systems.infogan.config import Config
-from unbraid.trainers.systems.infogan.model import Model
-from unbraid.trainers.systems.infogan.pictures import traversal
+from unbraid.trainers.systems.infogan.inference import InfoGAN, Reading
+from unbraid.trainers.systems.infogan.pictures import SORTED_COLUMNS
+from unbraid.trainers.use.images import Images
 
+DRAWN_BESIDE = 8
+"""Images that are drawn with the codes that were read from one."""
 FEW = 20
 """Points of a curve that are drawn as points too: a single one is no line."""
 
 
-def traverse(
-    model: Model, codes: Sequence[str], rows: int, columns: int, limits: tuple[float, float], source: RandomSource
-) -> Tensor:
-    """Images whose rows vary one code, several codes below each other: (3, H, W) uint8.
+def sorted_by(model: InfoGAN, config: SystemConfig, code: str, count: int) -> Tensor:
+    """Held-out images by the class that Q reads, a row for each class, the surest first: (3, H, W) uint8.
 
     Args:
-        codes: names; empty means all.
-        rows: draws of noise and of the other codes, the same for all codes.
-        columns: equal steps of a continuous code between ``limits``; a categorical code has a column for each value.
+        config: names the set.
+        code: a categorical one.
+        count: of images that are read.
 
     Raises:
-        ConfigError: when the run has no such code.
+        ConfigError: when the model has no such code.
     """
-    spec = model.codes
-    for name in codes:
-        if name not in spec.names:
-            raise ConfigError(f"--code {name}: the run's codes are {', '.join(spec.names)}{nearest(name, spec.names)}")
-    base = sample_codes(spec, source, rows)
-    grids = [sheet(*traversal(model, base, name, columns, limits)) for name in codes or spec.names]
-    return below_each_other(grids)
+    spec = model.networks.codes
+    classes = {f"categorical_{i}": classes for i, classes in enumerate(spec.categorical)}
+    if code not in classes:
+        raise ConfigError(
+            f"--code {code}: the run's categorical codes are {', '.join(classes) or 'none'}{nearest(code, classes)}"
+        )
+    data = EvaluationData(config, model.device, config.data.reported_split)
+    images = torch.cat([batch["image"].cpu() for batch in data.held_out(count)])
+    sure = torch.from_numpy(model.read(images).probabilities[code])
+    rows = []
+    for value in range(classes[code]):
+        mine = (sure.argmax(1) == value).nonzero()[:, 0]
+        best = mine[sure[mine, value].argsort(descending=True)[:SORTED_COLUMNS]]
+        blank = torch.ones(SORTED_COLUMNS - len(best), *images.shape[1:])
+        rows.append(torch.cat([images[best].float() / 255, blank]))
+    return sheet(torch.cat(rows).expand(-1, 3, -1, -1), SORTED_COLUMNS)
+
+
+def reading_picture(model: InfoGAN, images: Images, reading: Reading) -> Tensor:
+    """Each row: an image, then draws with the codes that were read from it and other noise: (3, H, W) uint8."""
+    rows = []
+    for row in range(len(images)):
+        drawn = model.sample(DRAWN_BESIDE, seed=0, **reading.codes(row))
+        rows.append(torch.cat([images.tensor[row : row + 1], drawn.tensor]))
+    return Images(torch.cat(rows), 1 + DRAWN_BESIDE).picture()
 
 
 def below_each_other(pictures: Sequence[Tensor], gap: int = 8) -> Tensor:

@@ -108,3 +108,14 @@ def test_another_kind_of_run_or_set_is_refused(trained_cdd: Path, trained_dpig: 
     result = unbraid("generate", "cdd", "translate", "cdd", "--storage", str(trained_cdd), "--data", larger)
     assert "(3, 64, 64)" in result.output and "run is for images of (3, 32, 32)" in result.output
     assert result.exit_code == 1
+
+
+def test_translations_are_written_one_by_one_and_interpolations_move(trained_cdd: Path, tmp_path: Path) -> None:
+    where = ["cdd", "--storage", str(trained_cdd)]
+    result = unbraid("generate", "cdd", "translate", *where, "--count", "130", "--samples", "2", "--output", "many")
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "many").iterdir())) == 130
+    result = unbraid("generate", "cdd", "interpolate", *where, "--columns", "4", "--rows", "2", "--gif")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "interpolate.gif") as moving:
+        assert getattr(moving, "n_frames", 1) == 10

@@ -133,3 +133,33 @@ def test_a_set_of_nobody_known_is_one_error_of_reidentify(people_url: str, tmp_p
     assert result.output.startswith("Error: ")
     assert "is neither a packed set nor a folder in Market-1501's layout" in result.output
     assert not (tmp_path / "reidentify.json").exists()
+
+
+def test_own_photographs_are_posed_and_people_drawn_one_by_one(trained_dpig: Path, people_url: str, tmp_path: Path) -> None:
+    people = next(iter(read_split(people_url, "train", 1, 1)))
+    picture = Image.fromarray(people["image"][0].permute(1, 2, 0).numpy())
+    picture.resize((32, 64)).save("me.png")
+    points = [[2 * float(x), 2 * float(y), 1.0] for y, x, _ in people["keypoints"][0].tolist()]
+    Path("me.json").write_text(json.dumps({"people": [{"pose_keypoints_2d": [n for point in points for n in point]}]}))
+    where = ["generate", "dpig", "transfer", "mapping", "--storage", str(trained_dpig), "--people", "2"]
+    mine = ["--image", "me.png", "--keypoints", "me.json"]
+    result = unbraid(*where, *mine, "--resize")
+    assert result.exit_code == 0, result.output
+    assert Image.open("transfer.png").size == (3 * 50 - 2, 96)
+    for arguments, message in (
+        (mine, "me.png: is 32x64 in colour, and the model is for 16x32"),
+        (mine[:2], "--image is given 1 times and --keypoints 0 times"),
+        ([*mine, "--resize", "--target", "none.json"], "none.json: cannot be read"),
+    ):
+        result = unbraid(*where, *arguments)
+        assert result.exit_code == 1
+        assert message in result.output
+    result = unbraid(
+        "generate", "dpig", "sample", "mapping", "--storage", str(trained_dpig), "--count", "5", "--output", "many"
+    )
+    assert result.exit_code == 0, result.output
+    assert len(list(Path("many").iterdir())) == 5
+    result = unbraid("generate", "dpig", "interpolate", "mapping", "--storage", str(trained_dpig), "--people", "2", "--webp")
+    assert result.exit_code == 0, result.output
+    with Image.open("interpolate.webp") as moving:
+        assert getattr(moving, "n_frames", 1) == 14

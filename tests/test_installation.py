@@ -105,7 +105,8 @@ def run(site: Path, *arguments: str) -> str:
 def test_a_wheel_holds_the_code_and_its_presets_under_one_name_and_nothing_else(wheel: Path) -> None:
     code = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     settings = [*(ROOT / "trainers/presets").glob("*.yaml"), *(ROOT / "trainers/campaigns").glob("*.yaml")]
-    expected = {f"unbraid/{path.relative_to(ROOT)}": path.read_bytes() for path in [*code, *settings]}
+    page = [path for path in (ROOT / "trainers/use/page").iterdir() if path.suffix in (".css", ".js")]
+    expected = {f"unbraid/{path.relative_to(ROOT)}": path.read_bytes() for path in [*code, *settings, *page]}
     own = {f"unbraid/{name}.py": (ROOT / f"unbraid/{name}.py").read_bytes() for name in ("__init__", "api")}
     assert contents(wheel) == expected | own
 

@@ -75,6 +75,7 @@ def train(preset: str, *, ray: bool = False, **overrides: Any) -> Run:
     """
     import json
     import os
+    import shlex
 
     from unbraid.cluster.commands.meaning import requested_runs
     from unbraid.cluster.commands.train import train_run
@@ -89,7 +90,9 @@ def train(preset: str, *, ray: bool = False, **overrides: Any) -> Run:
     config = requested.last.with_absolute_folders()
     address = use_local_services()
     try:
-        train_run(config, not ray, os.environ.get("RAY_ADDRESS") or address)
+        train_run(
+            config, not ray, os.environ.get("RAY_ADDRESS") or address, command=f"train {preset} {shlex.join(words)}".strip()
+        )
     except SystemExit as stopped:
         raise KeyboardInterrupt("training was stopped; the same call goes on") from stopped
     return open(str(config.run.name), config.run.storage)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def runs() -> None:
-    """Runs in a storage: list, show, compare, pull, open, delete. Needs no cluster.
+    """Runs in a storage: list, show, compare, report, open, pull, delete. Needs no cluster.
 
     \b
     Examples:
@@ -169,11 +169,30 @@ def pull(run: str, folder: Path | None, only: str | None, storage: str) -> None:
     click.echo(f"{place}: {copied.objects:,} objects, {copied.bytes / 1e6:,.1f} MB; {copied.known:,} were there already")
 
 
+@runs.command()
+@click.argument("run")
+@runs_storage_option
+def report(run: str, storage: str) -> None:
+    """Draw the page of RUN, finished or not: measures, curves, pictures by update, and an explorer of its model.
+
+    \b
+    Example:
+      unbraid runs report mine --storage s3://bucket/runs
+    """
+    use_local_services()
+    from unbraid.trainers.use.page.page import PAGE_KEY, write_page
+    from unbraid.trainers.use.run import open_run
+
+    found = open_run(run, storage)
+    size = write_page(found)
+    click.echo(f"{found.url}/{PAGE_KEY}: {size / 1e6:.1f} MB")
+
+
 @runs.command("open")
 @click.argument("run")
 @runs_storage_option
 def open_report(run: str, storage: str) -> None:
-    """Show the report of RUN in the desktop's viewer, wherever the run lies; print where it is.
+    """Show the page of RUN in the desktop's browser, wherever the run lies; print where it is. It is drawn where there is none.
 
     \b
     Example:
@@ -182,20 +201,17 @@ def open_report(run: str, storage: str) -> None:
     use_local_services()
     from unbraid.datasets.store import FolderStore
     from unbraid.trainers.runs.open import find_run
-    from unbraid.trainers.runs.pull import pull_run
-    from unbraid.trainers.runs.record import REPORT_KEY
+    from unbraid.trainers.use.page.page import PAGE_KEY, write_page
+    from unbraid.trainers.use.run import Run
 
     store = find_run(run, storage)
-    if not store.exists(REPORT_KEY):
-        raise ConfigError(
-            f"{store.url}: has no report yet; it is drawn when the run ends, `unbraid runs show` tells how far it is"
-        )
+    if not store.exists(PAGE_KEY):
+        write_page(Run(store))
     if isinstance(store, FolderStore):
-        path = store.root / REPORT_KEY
+        path = store.root / PAGE_KEY
     else:
-        path = Path(tempfile.mkdtemp(prefix="unbraid-report-"))
-        pull_run(store, path, ["report"], lambda line: None)
-        path /= REPORT_KEY
+        path = Path(tempfile.mkdtemp(prefix="unbraid-report-")) / PAGE_KEY
+        path.write_bytes(store.get(PAGE_KEY))
     click.echo(str(path.absolute()))
     click.launch(str(path.absolute()))
 

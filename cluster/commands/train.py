@@ -19,6 +19,7 @@ from unbraid.cluster.commands.options import (
     ray_address_option,
     require_dry_run,
 )
+from unbraid.cluster.commands.result import draw_page, print_result
 from unbraid.cluster.commands.stopping import StopSignals, newest_checkpoint
 from unbraid.cluster.local.services import JOB_VARIABLE, use_local_services
 from unbraid.datasets.passwords import without_password
@@ -108,7 +109,14 @@ def _cost_text(config: SystemConfig, gpu: str, price: float | None) -> str:
     return cost_text(flops * config.run.updates, speed, gpu, price)
 
 
-def train_run(config: SystemConfig, debug: bool, address: str | None, start_from: int | None = None, stage: str = "") -> None:
+def train_run(
+    config: SystemConfig,
+    debug: bool,
+    address: str | None,
+    start_from: int | None = None,
+    stage: str = "",
+    command: str | None = None,
+) -> None:
     """Train one run to its end, unless it is finished already, and print its main measure and where its report is.
 
     Args:
@@ -116,6 +124,7 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
         address: of a Ray cluster; None starts one here.
         start_from: step of the checkpoint that the run goes back to, 0 for its beginning; None goes on from the newest one.
         stage: of a pipeline, whose run it is.
+        command: that starts it, for the record; None is this process's.
     """
     from unbraid.datasets.shards.readers import reading
     from unbraid.trainers.launch.building import check_system
@@ -141,12 +150,13 @@ def train_run(config: SystemConfig, debug: bool, address: str | None, start_from
         require_not_diverged(store, config)
     check_system(config, store)
     with (
-        _claimed(config, inputs, debug, address, start_from) as lease,
+        _claimed(config, inputs, debug, address, start_from, command) as lease,
         reading(config.data.url, lease.job),
         StopSignals(lease) as signals,
     ):
         click.echo(f"run {config.run.name} → {store.url}")
         _train(config, store, debug, address, lease, signals)
+    draw_page(store, click.echo)
     print_result(config, store)
     if signals.interrupted:  # while the last measures were taken: nothing was left to save
         sys.exit(signals.exit_status)
@@ -204,13 +214,18 @@ def _more_updates(config: SystemConfig, store: Store, stage: str) -> str:
 
 @contextmanager
 def _claimed(
-    config: SystemConfig, inputs: Mapping[str, SystemConfig], debug: bool, address: str | None, start_from: int | None
+    config: SystemConfig,
+    inputs: Mapping[str, SystemConfig],
+    debug: bool,
+    address: str | None,
+    start_from: int | None,
+    command: str | None,
 ) -> Iterator[Lease]:
     """Hold the right to train a run, and write its configuration; a launch that is refused has written nothing.
 
     Args:
         inputs: configurations of the runs that it starts from.
-        start_from: as of :func:`train_run`.
+        start_from, command: as of :func:`train_run`.
 
     Raises:
         HeldError: when another launch trains the run.
@@ -233,7 +248,8 @@ def _claimed(
             require_cluster(config, address)
         if start_from is not None:
             click.echo(f"run {name} {go_back(store, config, start_from)}")
-        claim_run(config, without_password(" ".join(sys.argv[1:])), inputs, () if start_from is None else FREE)
+        words = " ".join(sys.argv[1:]) if command is None else command
+        claim_run(config, without_password(words), inputs, () if start_from is None else FREE)
         lease.keep = True
         yield lease
 
@@ -250,17 +266,3 @@ def _require_learnt(config: SystemConfig) -> None:
 
     if read_run(open_run(config.run.storage, str(config.run.name))).get("nothing_learnt"):
         raise RunError(f"run {config.run.name} has learnt nothing, see above; --fail-if-nothing-learnt calls that a failure")
-
-
-def print_result(config: SystemConfig, store: Store) -> None:
-    """Print what a finished run scored on its main measure, and where its report is."""
-    from unbraid.trainers.runs.record import REPORT_KEY, read_run
-
-    record = read_run(store)
-    scores = record.get("evaluation", {})
-    metric = config.primary_metric
-    if metric is not None and metric.name in scores:
-        click.echo(f"{metric.words}: {scores[metric.name]:.4f}")
-    click.echo(f"report: {store.url}/{REPORT_KEY}")
-    if why := record.get("nothing_learnt"):
-        click.echo(f"nothing was learnt: {why}", err=True)

@@ -121,4 +121,4 @@ def test_debug_trains_from_the_command_line(digits_url: str, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "update 2/2" in done.stdout
     assert "code accuracy: 0." in done.stdout
-    assert f"report: {tmp_path}/cli/report.png" in done.stdout
+    assert f"report: {tmp_path}/cli/report.html" in done.stdout

@@ -69,16 +69,15 @@ def export_run(run: Run, destination: Store, programs: tuple[ProgramFormat, ...]
 def _facts(run: Run, updates: int) -> Facts:
     record = run.record
     measures = run.measures if updates == run.step else {}
-    git, device = record.get("git") or {}, record.get("device") or ""
     return Facts(
         name=run.name,
         updates=updates,
         measures=measures,
-        split=str(run.config.data.reported_split) if measures else "",
+        split=str(record.get("evaluation_split") or "") if measures else "",
         data_digest=str(record.get("data_digest", "")),
-        commit=str(git.get("commit", "") if isinstance(git, dict) else git),
+        commit=str(record.get("git_commit") or ""),
         command=str(record.get("command", "")),
-        device=str(device),
+        device=str(record.get("device") or ""),
     )
 
 

@@ -15,6 +15,7 @@ from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.config.systems import SYSTEMS
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.system import Model
+from unbraid.trainers.use.explorer import Explorer
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,14 @@ class TrainedModel:
     def programs(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """The networks that are drawn and read with, by name, each with example inputs whose first axis is any batch."""
         return {}
+
+    def explorer(self) -> Explorer | None:
+        """Images over a grid of the model's factors, for a page; None where there is nothing to turn.
+
+        Raises:
+            DataError: when it needs images of the run's data set, which cannot be read.
+        """
+        return None
 
     def random(self, seed: int) -> RandomSource:
         """Random numbers of a seed, on the model's device."""

@@ -67,7 +67,7 @@ def test_a_report_is_opened_wherever_it_lies(bucket_run: str, tmp_path: Path, mo
     monkeypatch.setattr("click.launch", opened.append)
     done = unbraid("runs", "open", bucket_run)
     assert done.exit_code == 0, done.output
-    assert Path(opened[0]).read_bytes() == open_store(bucket_run).get("report.png")
+    assert Path(opened[0]).read_bytes() == open_store(bucket_run).get("report.html"), "it is drawn where there is none"
     assert opened[0] in done.output
 
 

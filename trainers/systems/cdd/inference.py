@@ -12,10 +12,12 @@ from unbraid.models.domains import DOMAINS, OTHER
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.measures.retrieval import distances
+from unbraid.trainers.paired.pairs import held_out
 from unbraid.trainers.step.images import normalised, unit_range
 from unbraid.trainers.system import Model as AnyModel
 from unbraid.trainers.systems.cdd.model import Model
 from unbraid.trainers.systems.cdd.sheets import Representation
+from unbraid.trainers.use.explorer import MOST_PIXELS, Axis, Explorer
 from unbraid.trainers.use.images import Images, ImagesIn, pixels_of
 from unbraid.trainers.use.trained import Origin, TrainedModel
 
@@ -98,6 +100,21 @@ class CDD(TrainedModel):
             there = getattr(self.networks.encode(other, there), by)
         found = distances(wanted, there).topk(top, largest=False)
         return Found(found.indices.cpu(), found.values.cpu())
+
+    def explorer(self) -> Explorer:
+        """S of one image of x with E of one of y, for a few held-out pairs."""
+        size = self.networks.image.height * self.networks.image.width
+        count = next((n for n in (10, 8, 6, 4) if n * n * size <= MOST_PIXELS), 3)
+        pairs = held_out(self.config, self.device, self.config.data.reported_split, count)
+        shared = self.networks.encode("x", pairs.images["x"]).shared
+        given = self.networks.encode("y", pairs.images["y"]).exclusive
+        fake = self.networks.decode("y", shared.repeat_interleave(len(pairs), 0), given.repeat(len(pairs), 1))
+        labels = [f"image {i + 1}" for i in range(len(pairs))]
+        axes = [
+            Axis("shared part, of x", labels, 0, Images.of_unit_range(unit_range(pairs.images["x"]))),
+            Axis("exclusive part, of y", labels, 0, Images.of_unit_range(unit_range(pairs.images["y"]))),
+        ]
+        return Explorer(axes, Images.of_unit_range(unit_range(fake)), "An image of y with the shared part of one of x.")
 
     def programs(self) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
         """An encoder and a decoder for each domain: images to S and E in one row, E and S to images."""

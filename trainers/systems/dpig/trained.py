@@ -17,11 +17,13 @@ from unbraid.datasets.untrusted.documents import DocumentError, parse_json
 from unbraid.datasets.untrusted.text import in_one_line
 from unbraid.models.dpig.embeddings import NoiseMapping
 from unbraid.models.dpig.pose import KEYPOINTS
+from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.step.images import normalised, unit_range
 from unbraid.trainers.systems.dpig.model import Model
-from unbraid.trainers.systems.dpig.people import People
-from unbraid.trainers.systems.dpig.pictures import Posing
+from unbraid.trainers.systems.dpig.people import People, shown_people
+from unbraid.trainers.systems.dpig.pictures import Posing, skeleton_images
+from unbraid.trainers.use.explorer import MOST_PIXELS, Axis, Explorer
 from unbraid.trainers.use.images import Images, ImagesIn, pixels_of, sizes_of
 from unbraid.trainers.use.trained import TrainedModel
 
@@ -122,6 +124,21 @@ class DPIG(PosedPeople):
             ConfigError: when this is a model of stage I.
         """
         return Images.of_unit_range(unit_range(self.networks.decode(self.networks.sample(count, self.random(seed)))))
+
+    def explorer(self) -> Explorer:
+        """Whose foreground, whose background, whose pose: every combination of a few held-out people."""
+        size = self.networks.image.height * self.networks.image.width
+        most = next((n for n in (8, 6, 5, 4, 3) if n ** len(self.factors) * size <= MOST_PIXELS), 2)
+        people = shown_people(EvaluationData(self.config, self.device, self.config.data.reported_split), most)
+        factors, count = self.networks.encode(people.images, people.keypoints), len(people)
+        every = torch.cartesian_prod(*(torch.arange(count, device=self.device) for _ in self.factors))
+        values = {f: getattr(factors, f)[every[:, i]] for i, f in enumerate(self.factors)}
+        drawn = self.networks.decode(self.networks.joined(values))
+        shown = Images.of_unit_range(unit_range(people.images))
+        poses = Images.of_unit_range(skeleton_images(people.keypoints, self.networks.size))
+        labels = [f"person {i + 1}" for i in range(count)]
+        axes = [Axis(factor, labels, 0, poses if factor == "pose" else shown) for factor in self.factors]
+        return Explorer(axes, Images.of_unit_range(unit_range(drawn)), "A person drawn from the factors of others.")
 
     def stream(self, count: int, *, seed: int = 0) -> Iterator[Images]:
         """Draw any number of people who do not exist, a batch at a time.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +25,7 @@ from unbraid.trainers.system import Model as AnyModel
 from unbraid.trainers.systems.infogan.measures import real_reader
 from unbraid.trainers.systems.infogan.model import Model, Reader
 from unbraid.trainers.systems.infogan.pictures import traversal
+from unbraid.trainers.use.explorer import MOST_PIXELS, Axis, Explorer
 from unbraid.trainers.use.images import Images, ImagesIn, pixels_of
 from unbraid.trainers.use.trained import Origin, TrainedModel
 
@@ -190,6 +193,34 @@ class InfoGAN(TrainedModel):
         image = torch.zeros(2, *sizes.image.shape, device=self.device)
         return {"generator": (self.networks.generator, (latent,)), "reader": (_Head(self.reader.network), (image,))}
 
+    def explorer(self) -> Explorer:
+        """A slider for each code, as many as fit, and one for the noise."""
+        spec, size = self.networks.codes, self.networks.sizes.image
+        most = MOST_PIXELS // (size.height * size.width)
+        steps = next((n for n in (9, 7, 5, 3) if math.prod(spec.categorical) * n**spec.continuous <= most), 3)
+        axes: list[Axis] = []
+        for name in self.codes:
+            is_class = name.startswith("categorical")
+            labels = [str(i) for i in range(self._classes(name))] if is_class else [f"{v:g}" for v in _even(steps)]
+            if math.prod(len(axis.labels) for axis in axes) * len(labels) <= most:
+                axes.append(Axis(name, labels, 0 if is_class else len(labels) // 2))
+        draws = min(4, max(1, most // math.prod(len(axis.labels) for axis in axes)))
+        held = [name for name in self.codes if name not in {axis.name for axis in axes}]
+        axes = [Axis("noise", [str(i + 1) for i in range(draws)]), *axes] if draws > 1 else axes
+        grid = list(itertools.product(*(range(len(axis.labels)) for axis in axes)))
+        columns = dict(zip((axis.name for axis in axes), zip(*grid, strict=True), strict=True))
+        drawn = self._codes(draws, 0, dict.fromkeys(held, 0.0))
+        rows = torch.tensor(columns.pop("noise", (0,) * len(grid)), device=self.device)
+        codes = CodeSample(drawn.noise[rows], drawn.categorical[rows], drawn.continuous[rows])
+        for axis in axes:
+            if axis.name in columns:
+                values = [float(axis.labels[i]) for i in columns[axis.name]]
+                kind, _, index = axis.name.rpartition("_")
+                part = codes.categorical if kind == "categorical" else codes.continuous
+                part[:, int(index)] = torch.tensor(values, device=self.device).to(part.dtype)
+        more = f"; {', '.join(held)} are held at 0" if held else ""
+        return Explorer(axes, self._drawn(codes), f"What the generator draws from these codes{more}.")
+
     def _drawn(self, codes: CodeSample, columns: int = 0) -> Images:
         latent = latent_vector(self.networks.codes, codes)
         parts = [self.networks.unit_range(self.networks.draw(part)) for part in latent.split(DRAWN_AT_ONCE)]
@@ -235,6 +266,11 @@ class InfoGAN(TrainedModel):
 
     def _classes(self, name: str) -> int:
         return self.networks.codes.categorical[int(name.rpartition("_")[2])]
+
+
+def _even(steps: int) -> list[float]:
+    """Equal steps over a continuous code's range."""
+    return [round(float(value), 3) for value in np.linspace(-FARTHEST, FARTHEST, steps)]
 
 
 class _Head(nn.Module):

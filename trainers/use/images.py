@@ -17,7 +17,6 @@ from unbraid.datasets.errors import DataError
 from unbraid.datasets.raw.collection import UnusableSampleError
 from unbraid.datasets.raw.images import encode_png, fit_image
 from unbraid.datasets.shards.codec import decode_image
-from unbraid.datasets.store import FolderStore
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.pictures import animation, png, sheet
 
@@ -81,7 +80,9 @@ class Images(Sequence[Image.Image]):
         return png(self.picture())
 
     def save(self, folder: str | Path, first: int = 0) -> list[Path]:
-        """Write each image as a PNG of its number, such as ``000007.png``.
+        """Write each image as a PNG of its number, such as ``000007.png``; one that is there is whole.
+
+        They are not forced to the disk one by one, which would take longer than to draw them.
 
         Args:
             first: number of the first one.
@@ -89,11 +90,18 @@ class Images(Sequence[Image.Image]):
         Raises:
             DataError: when the folder cannot be written.
         """
-        store = FolderStore(Path(folder), create=True)
-        names = [f"{first + number:06d}.png" for number in range(len(self))]
-        for name, image in zip(names, self.tensor, strict=True):
-            store.put(name, encode_png(_last_channel(image)))
-        return [Path(folder) / name for name in names]
+        place = Path(folder)
+        paths = [place / f"{first + number:06d}.png" for number in range(len(self))]
+        unfinished = place / f".{paths[0].name if paths else 'none'}.part"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            for path, image in zip(paths, self.tensor, strict=True):
+                with unfinished.open("wb") as file:
+                    Image.fromarray(_last_channel(image)).save(file, "PNG", compress_level=1)
+                unfinished.replace(path)
+        except OSError as error:
+            raise DataError(f"{place}: cannot be written ({error.strerror}); free space, or name another folder") from None
+        return paths
 
     def animated(self, kind: Format = "gif", columns: int = 0) -> bytes:
         """A GIF or WebP that shows the columns of the grid one after the other, there and back."""

@@ -173,7 +173,7 @@ def measure_search(figures: Figures) -> None:
 
 
 def measure_exchange(figures: Figures) -> None:
-    """Population-based training against the same population without exchange: the same updates, the best and the median member."""
+    """Population-based training against the same population without exchange, with the same updates."""
     gains = []
     for seed in range(POPULATIONS):
         scores = {}

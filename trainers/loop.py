@@ -29,6 +29,7 @@ from unbraid.trainers.runs.open import require_same_set
 from unbraid.trainers.runs.record import REPORT_KEY, read_run_or_none, write_run
 from unbraid.trainers.runs.recorder import Recorder, SilentRecorder, StorageRecorder
 from unbraid.trainers.runs.rollback import rolled_back_to
+from unbraid.trainers.runs.trackers.tracking import tracked
 from unbraid.trainers.runs.watch import Watch
 from unbraid.trainers.step.distributed import World, device_name, on_main, share_buffers
 from unbraid.trainers.step.schedule import is_due
@@ -274,7 +275,9 @@ def _opened(
             load_system_state(system, newest.state)
             position = _position(newest.state)
         system.lower_rates(rolled_back_to(store), config.divergence.rate_factor)
-        recorder: Recorder = StorageRecorder(store, system.updates, guard) if world.is_main else SilentRecorder()
+        recorder: Recorder = SilentRecorder()
+        if world.is_main:
+            recorder = tracked(StorageRecorder(store, system.updates, guard), config, _provenance(store))
         opened.enter_context(recorder)
         on_event = partial(recorder.event, "checkpoint")
         writer = opened.enter_context(CheckpointWriter(checkpoints, 60 * run.storage_retry_minutes, guard, on_event))
@@ -293,6 +296,12 @@ def _opened(
         if watch.finding is not None:
             training.end_by(watch.finding)  # it has recorded lines by which it should have ended
         yield training
+
+
+def _provenance(store: Store) -> dict[str, Any]:
+    """What trackers are told of code and data beside the configuration."""
+    record = read_run_or_none(store) or {}
+    return {name: value for name in ("git_commit", "data_digest", "command") if (value := record.get(name))}
 
 
 def _newest(checkpoints: Checkpoints, world: World) -> Newest:

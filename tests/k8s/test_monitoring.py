@@ -157,7 +157,7 @@ def test_prometheus_finds_every_metric_of_rules_and_panels_in_a_real_run_and_ale
 
         def all_seen() -> bool:
             lacking.difference_update({m for m in lacking if prometheus.values(f'{{__name__=~"{m}"}}')})
-            return not lacking
+            return not lacking and bool(prometheus.values('ray_unbraid_data_wait_percent{run="sound",rank="1"}'))
 
         wait_for(lambda: all_seen() or sound.poll() is not None, f"seeing {lacking}", 150)
         assert not lacking

@@ -113,6 +113,9 @@ class RunConfig(Section):
         storage_retry_minutes: for how long requests to a storage that does not answer, or refuses, are repeated.
         on_divergence: ``stop`` ends a run that has diverged or collapsed (see :class:`DivergenceConfig`), ``rollback`` lets it
             go back to the last good checkpoint, under lower rates.
+        trackers: where the run's curves and pictures go too: ``mlflow``, ``wandb``, ``trackio``; each is an extra of this
+            package, and finds its server by its own variables.
+        project, tags: under which trackers file the run; ``group`` is the campaign's.
         collective_minutes: for how long a worker waits for the others in an all-reduce before it fails (the process group's
             timeout); longer than ``storage_retry_minutes``, during which one worker may wait for its data.
     """
@@ -142,6 +145,10 @@ class RunConfig(Section):
     storage_retry_minutes: Annotated[float, EXECUTION, FormerName("patience_minutes")] = Field(10.0, ge=0)
     collective_minutes: Annotated[float, EXECUTION] = Field(20.0, gt=0)
     on_divergence: Annotated[Literal["stop", "rollback"], EXECUTION] = "stop"
+    trackers: Annotated[tuple[Literal["mlflow", "wandb", "trackio"], ...], EXECUTION] = ()
+    project: Annotated[str, EXECUTION] = Field("unbraid", min_length=1, max_length=100)
+    tags: Annotated[tuple[str, ...], EXECUTION] = ()
+    group: Annotated[str, EXECUTION] = ""
 
 
 class DivergenceConfig(Section):

@@ -10,6 +10,7 @@ from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.open import claim_run, open_run, require_same_config, require_same_set
 from unbraid.trainers.runs.record import read_run, run_status
+from unbraid.trainers.runs.trackers.tracking import require_trackers
 
 
 def preflight(config: SystemConfig, command: str) -> Store:
@@ -56,6 +57,7 @@ def check_inputs(config: SystemConfig) -> dict[str, SystemConfig]:
     Raises:
         ConfigError, DataError: naming what is wrong.
     """
+    require_trackers(config)
     data = config.data
     index = read_index(open_store(data.url))
     for key, split in (("data.validation_split", data.validation_split), ("data.test_split", data.test_split)):

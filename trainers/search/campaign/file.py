@@ -74,7 +74,7 @@ class Campaign(Section):
         former: what was searched before, oldest first; written by ``unbraid tune change`` and not by hand.
     """
 
-    name: Annotated[str, AfterValidator(a_name), Decides(("run.name",))]
+    name: Annotated[str, AfterValidator(a_name), Decides(("run.name", "run.group"))]
     preset: str
     fixed: dict[str, Any] = Field({})
     space: dict[str, Dimension]
@@ -258,6 +258,7 @@ class Campaign(Section):
             "evaluate_at": self.rungs,
             "labels": config.run.labels and self.labels != "none",
             "max_failures": self.failures,
+            "group": self.name,
         }
         if isinstance(self.scheduler, Pbt):
             run["checkpoint_every"] = self.scheduler.every

@@ -42,7 +42,8 @@ def test_a_crash_loses_only_its_own_trial_which_continues_from_its_checkpoint(
     assert read_run(journal.trial_store("0000-s0"))["ended"] < killed[0]
     lines = [line for line in read_metrics(journal.trial_store("0001-s0")) if "loss/d" in line]
     assert [line["step"] for line in lines] == list(range(1, 31))
-    assert lines[9]["time"] < killed[0] < lines[-1]["time"]  # a trial that had started over would have written it again
+    # one that had started over would have written these again; of the two newest checkpoints one may have been cut off
+    assert lines[5]["time"] < killed[0] < lines[-1]["time"]
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ def test_a_tracker_that_comes_back_gets_what_comes_later(monkeypatch: pytest.Mon
     while not told and time.monotonic() < until:
         time.sleep(0.01)
     feed.put({"step": 2, "loss/d": 2.0})
-    feed.close("finished")
+    feed.close("finished", time.monotonic() + 10)
     assert [line["step"] for line in notes.lines] == [2]
     assert notes.ending == "finished"
     assert told == ["wandb ConnectionError: away; the run goes on without it"]

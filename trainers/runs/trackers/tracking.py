@@ -26,6 +26,8 @@ RETRY_SECONDS = 20.0
 """Between two tries of a tracker that has failed."""
 LAST_SECONDS = 30.0
 """For which a run that has ended waits for a tracker."""
+HURRIED_SECONDS = 3.0
+"""The same for a run that was interrupted, whose node may go soon."""
 PACKAGES = {"mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
 """Of each tracker, the package that it needs."""
 
@@ -91,11 +93,11 @@ class Feed:
             self.left_out += 1
             self._tell(f"does not keep up: {LONGEST_QUEUE} entries wait, further ones are left out")
 
-    def close(self, ending: Ending) -> None:
-        """Say that the run has ended, and wait a moment for the tracker."""
+    def close(self, ending: Ending, until: float) -> None:
+        """Say that the run has ended, and wait for the tracker until then (monotonic seconds)."""
         with suppress(queue.Full):
             self._queue.put_nowait(ending)
-        self._thread.join(LAST_SECONDS)
+        self._thread.join(max(until - time.monotonic(), 0.0))
         if self._thread.is_alive():
             self._tell("has not taken everything when the run ended")
 
@@ -165,9 +167,15 @@ class TrackedRecorder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """End the trackers before the recorder, so that an event of theirs is written."""
+        """Write what was recorded, wait for the trackers (a moment only where the run was interrupted), end the recorder.
+
+        An event of theirs is written too.
+        """
+        with suppress(Exception):  # which the recorder's own end meets again
+            self._recorder.flush()
+        until = time.monotonic() + (LAST_SECONDS if kind is None else HURRIED_SECONDS)
         for feed in self._feeds:
-            feed.close("finished" if kind is None else "failed")
+            feed.close("finished" if kind is None else "failed", until)
         self._recorder.__exit__(kind, *rest)
 
 

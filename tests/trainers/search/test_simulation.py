@@ -58,7 +58,7 @@ def test_no_trial_is_lost_or_run_twice_in_a_history_of_faults(scheduler: str, se
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_whatever_persons_ask_and_when_the_campaign_ends_and_nothing_is_trained_twice(
     scheduler: str, seed: int, tmp_path: Path
 ) -> None:

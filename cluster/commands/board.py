@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,12 +56,22 @@ def board(storage: str, port: int, host: str) -> None:
             WatchedThread(lambda: _copy_until(store, folder, ended), "copy-event-files").start()
         click.echo(f"{len(names)} runs of {storage}; Ctrl-C ends TensorBoard")
         try:
-            command = [program, "--logdir", str(folder), "--port", str(port), "--host", host]
-            sys.exit(subprocess.run(command, check=False).returncode)
-        except KeyboardInterrupt:
-            sys.exit(130)
+            sys.exit(_served([program, "--logdir", str(folder), "--port", str(port), "--host", host]))
         finally:
             ended.set()
+
+
+def _served(command: list[str]) -> int:
+    """Run a program until it ends, or this one is asked to end, by Ctrl-C or SIGTERM; returns the exit status."""
+    with subprocess.Popen(command) as process:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            return 130
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def copy_new(store: Store, folder: Path) -> int:

@@ -97,7 +97,7 @@ def test_help_and_a_command_import_no_other_command() -> None:
     ("arguments", "message"),
     [
         (["trian"], "no such command 'trian' (did you mean train?)"),
-        (["zzz"], "no such command 'zzz'; expected one of data, doctor"),
+        (["zzz"], "no such command 'zzz'; expected one of board, data, doctor"),
         (["generate", "dpg", "swap"], "no such command 'dpg' (did you mean dpig?)"),
         (["--hlep"], "No such option '--hlep'"),
     ],

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -91,8 +92,10 @@ def test_tensorboard_serves_the_runs_of_a_bucket(bucket_run: str, tmp_path: Path
             time.sleep(0.5)
         assert b"info" in runs
     finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) in (130, 0, -2)
+        (server,) = psutil.Process(process.pid).children()
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert not server.is_running()
 
 
 def test_a_board_without_runs_is_one_error(tmp_path: Path) -> None:

@@ -215,9 +215,15 @@ class Campaign(Section):
     @cached_property
     def max_trials(self) -> int:
         """The number of trials that the budget, or a space of choices and whole numbers, allows."""
-        trials, points = self.budget.trials, None if isinstance(self.scheduler, Pbt) else size(self.space)
-        allowed = [count for count in (trials, None if points is None else points * self.seeds.count) if count is not None]
-        return min(allowed)
+        allowed = [self.budget.trials, None if self.points is None else self.points * self.seeds.count]
+        return min(count for count in allowed if count is not None)
+
+    @cached_property
+    def points(self) -> int | None:
+        """The number of points after which nothing is left to try; None where there is no such number."""
+        if self.searcher.kind == "grid":
+            return len(grid(self.space))
+        return None if isinstance(self.scheduler, Pbt) else size(self.space)  # members of a population may begin at one point
 
     @property
     def revision(self) -> int:

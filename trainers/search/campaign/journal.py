@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from unbraid.datasets.passwords import without_password
 from unbraid.datasets.store import Store, discard, open_below, open_store
 from unbraid.datasets.store.lease import Lease
 from unbraid.datasets.untrusted.documents import DocumentError, parse_json
-from unbraid.trainers.config.schema import absolute
+from unbraid.trainers.config.schema import SystemConfig, absolute, differences
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.aside import set_aside
 from unbraid.trainers.runs.record import (
@@ -138,8 +139,8 @@ class Journal:
         store = journal.store
         if journal.exists:
             campaign = continued(journal.campaign(), campaign)
-        else:  # it exists with its file: its starts come before
-            discard(store, store.keys(CONFIGURATIONS))
+        elif not store.keys(TRIALS):  # else its file was lost, and its history goes on
+            discard(store, store.keys(CONFIGURATIONS))  # of a claim that was cut off: a campaign begins with its file
             for number, point in enumerate(starts):
                 journal.write_configuration(Configuration(number, point, asked=True))
         journal.write_campaign(campaign)
@@ -309,12 +310,23 @@ class Journal:
             config = read_config(self.trial_store(trial_name(number, 0)))
         except (ConfigError, DataError):
             return lost
-        for revision in range(self._campaign.revision, -1, -1):
-            space = self._campaign.at(revision).space
-            params = values_of(space, config.model_dump(mode="json"))
-            if holds(space, params):
-                return Configuration(number, params, revision=revision)
-        return lost
+        found = [Configuration(number, self._values(config, r), revision=r) for r in range(self._campaign.revision, -1, -1)]
+        fitting = [c for c in found if holds(self._campaign.at(c.revision).space, c.start)]
+        return min(fitting, key=lambda c: self._apart(config, c), default=lost)
+
+    def _values(self, config: SystemConfig, revision: int) -> Params:
+        """The point at which a trial's configuration is in the space of a revision."""
+        assert self._campaign is not None
+        return values_of(self._campaign.at(revision).space, config.model_dump(mode="json"))
+
+    def _apart(self, config: SystemConfig, configuration: Configuration) -> int:
+        """In how many keys a trial's configuration differs from what the campaign would give that point."""
+        assert self._campaign is not None
+        try:
+            given = self._campaign.at(configuration.revision).trial_config(configuration.start, 0, "")
+        except ConfigError:  # values that go together no more, in this version
+            return sys.maxsize
+        return len(differences(config, given))
 
     def _without_gaps(self, found: Mapping[int, Configuration]) -> list[Configuration]:
         """Configurations by number; missing ones are recovered, and one far from all others is left out."""

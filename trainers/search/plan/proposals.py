@@ -26,7 +26,6 @@ from unbraid.trainers.search.campaign.space import (
     is_finite,
     key_of,
     sample,
-    size,
 )
 
 if TYPE_CHECKING:
@@ -58,13 +57,12 @@ def propose(campaign: Campaign, number: int, known: Sequence[Configuration]) -> 
         if key_of(params) not in tried:
             return params
         params = _drawn(campaign, number, attempt)
-    return _first_untried(campaign, known) if size(campaign.space) is not None else None
+    return None if campaign.points is None else _first_untried(campaign, known)
 
 
 def is_exhausted(campaign: Campaign, known: Sequence[Configuration]) -> bool:
     """Whether :func:`propose` has nothing more to propose, as far as that can be known without asking it."""
-    points = None if isinstance(campaign.scheduler, Pbt) else size(campaign.space)
-    return points is not None and len(known) >= points and _first_untried(campaign, known) is None
+    return campaign.points is not None and len(known) >= campaign.points and _first_untried(campaign, known) is None
 
 
 def _first_untried(campaign: Campaign, known: Sequence[Configuration]) -> Params | None:

@@ -7,6 +7,8 @@ import pytest
 
 from tests.trainers.search.campaigns import campaign, configuration, parsed
 from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.runs.open import open_run
+from unbraid.trainers.runs.record import write_config
 from unbraid.trainers.search.campaign.changes import changed, differences_text
 from unbraid.trainers.search.campaign.file import Campaign
 from unbraid.trainers.search.campaign.history import Configuration
@@ -115,6 +117,20 @@ def test_a_change_that_does_not_fit_is_one_error(words: list[str], message: str)
 def test_a_population_keeps_its_space() -> None:
     with pytest.raises(ConfigError, match="members have copied each other's values"):
         changed(parsed(scheduler={"kind": "pbt", "every": 2}), [f"{WEIGHT}=log(0.1,5)"])
+
+
+def test_a_torn_configuration_is_of_the_space_that_gives_its_run(tmp_path: Path, digits_folder: Path) -> None:
+    """The newest space holds its values too, but would train it with another weight."""
+    first = campaign(str(digits_folder), tmp_path)
+    journal = Journal.claim(first, "test")
+    params = {WEIGHT: 3.0, RATE: 1e-3}
+    journal.write_configuration(Configuration(0, params))
+    write_config(open_run(first.trials_storage, "0000-s0", create=True), first.trial_config(params, 0, "0000-s0"))
+    journal.write_campaign(changed(first, [f"{WEIGHT}=2.0"]))
+    journal.store.put("configurations/0000.json", b"{")
+    (found,) = Journal(journal.store).read()
+    assert (found.revision, found.params) == (0, params)
+    assert found.point(journal.campaign()) is None
 
 
 def test_the_file_that_began_a_campaign_goes_on_with_what_it_has_become(tmp_path: Path, digits_folder: Path) -> None:

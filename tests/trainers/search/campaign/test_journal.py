@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from tests.trainers.search.campaigns import campaign
+from tests.trainers.search.campaigns import campaign, configuration
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.search.campaign.history import Configuration, Descent, Trial
-from unbraid.trainers.search.campaign.journal import Journal
+from unbraid.trainers.search.campaign.journal import FILE_KEY, Journal
 
 PARAMS: dict[str, JsonValue] = {"loss.info_categorical": 1.0, "optim.lr_generator": 1e-3}
 
@@ -61,3 +61,20 @@ def test_budget_and_resources_may_change_and_the_search_may_not(journal: Journal
 def test_a_campaign_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such campaign"):
         Journal.open(str(tmp_path), "nobody")
+
+
+def test_a_campaign_whose_file_was_lost_goes_on_with_its_history(journal: Journal, tmp_path: Path, digits_folder: Path) -> None:
+    one = configuration(0, 0.5)
+    journal.write_configuration(one)
+    journal.write_trial(one.trials[0])
+    journal.store.delete(FILE_KEY)
+    again = Journal.claim(campaign(str(digits_folder), tmp_path), "test", [{"loss.info_categorical": 9.0}])
+    assert [(c.params, c.trials[0].state) for c in again.read()] == [(one.params, "finished")]
+
+
+def test_the_leftovers_of_a_claim_that_was_cut_off_are_no_history(tmp_path: Path, digits_folder: Path) -> None:
+    planned = campaign(str(digits_folder), tmp_path)
+    first = Journal.claim(planned, "test", [configuration(n, 0.1).params for n in range(3)])
+    first.store.delete(FILE_KEY)  # which is written last
+    again = Journal.claim(planned, "test", [configuration(7, 0.1).params])
+    assert [c.params for c in again.read()] == [configuration(7, 0.1).params]

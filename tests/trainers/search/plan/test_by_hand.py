@@ -123,6 +123,16 @@ def test_a_space_of_choices_is_tried_whole_and_no_point_twice_also_after_it_has_
         asked(plan, "change", words=["codes.continuous=0|1|2"])
 
 
+def test_a_grid_larger_than_spaces_are_counted_is_still_tried_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unbraid.trainers.search.campaign.space.MOST_COUNTED", 2)
+    grid = parsed(space={"codes.continuous": {"choice": [0, 1, 2]}}, searcher={"kind": "grid"}, budget={})
+    assert grid.max_trials == 3
+    plan = Plan(grid, [])
+    while (assignment := plan.next()) is not None:
+        plan.record_end(plan.trial(assignment.number, 0), "finished")
+    assert (len(plan.configurations), plan.over) == (3, True)
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

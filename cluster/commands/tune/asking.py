@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
+from unbraid.cluster.commands.options import campaigns_storage_option
 from unbraid.cluster.local.services import use_local_services
 
 if TYPE_CHECKING:
     from unbraid.trainers.search.campaign.journal import Journal
-    from unbraid.trainers.search.campaign.requests import Answer, Inbox, Request
+    from unbraid.trainers.search.campaign.requests import Answer, Inbox, Kind, Request
 
 PATIENCE_SECONDS = 45.0
 """How long a command waits for the driver's answer."""
@@ -35,6 +37,19 @@ def journal_of(storage: str, name: str) -> Journal:
     return Journal.open(storage, name)
 
 
+def on_trials(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the arguments of a command that asks something of trials: ``name``, ``targets`` and ``storage``."""
+    targets = click.argument("targets", nargs=-1, required=True, metavar="TRIAL|CONFIGURATION...")
+    return click.argument("name")(targets(campaigns_storage_option(command)))
+
+
+def ask_of_trials(kind: Kind, name: str, targets: tuple[str, ...], storage: str) -> None:
+    """Ask something of trials of a campaign, see :func:`ask`."""
+    from unbraid.trainers.search.campaign.requests import asked_here
+
+    ask(journal_of(storage, name), asked_here(kind, targets=list(targets)))
+
+
 def ask(journal: Journal, request: Request) -> None:
     """Have a request done: by the driver that runs the campaign, or here where none does; print what was done.
 
@@ -43,10 +58,11 @@ def ask(journal: Journal, request: Request) -> None:
     """
     from unbraid.datasets.store.lease import HOLDER, HeldError, Lease
     from unbraid.trainers.search.campaign.requests import Inbox
+    from unbraid.trainers.search.plan.by_hand import do
     from unbraid.trainers.search.plan.plan import Plan
-    from unbraid.trainers.search.trials.asked import do_requests, try_out
+    from unbraid.trainers.search.trials.asked import do_requests
 
-    try_out(Plan(journal.campaign(), journal.read()), request)
+    do(Plan(journal.campaign(), journal.read()), request)  # a plan of our own: whether it would be refused
     inbox = Inbox(journal.store)
     name = inbox.put(request)
     try:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import click
 
-from unbraid.cluster.commands.options import campaigns_storage_option
-from unbraid.cluster.commands.tune.asking import ask, journal_of
+from unbraid.cluster.commands.tune.asking import ask_of_trials, on_trials
 
 
 @click.command()
-@click.argument("name")
-@click.argument("targets", nargs=-1, required=True, metavar="TRIAL|CONFIGURATION...")
-@campaigns_storage_option
+@on_trials
 def pin(name: str, targets: tuple[str, ...], storage: str) -> None:
     """Let trials train to their end, whatever the scheduler says, and keep their checkpoints.
 
@@ -20,6 +17,4 @@ def pin(name: str, targets: tuple[str, ...], storage: str) -> None:
       unbraid tune pin weights 0007
       unbraid tune unpin weights 0007
     """
-    from unbraid.trainers.search.campaign.requests import asked_here
-
-    ask(journal_of(storage, name), asked_here("pin", targets=list(targets)))
+    ask_of_trials("pin", name, targets, storage)

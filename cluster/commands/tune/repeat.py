@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import click
 
-from unbraid.cluster.commands.options import campaigns_storage_option
-from unbraid.cluster.commands.tune.asking import ask, journal_of
+from unbraid.cluster.commands.tune.asking import ask_of_trials, on_trials
 
 
 @click.command()
-@click.argument("name")
-@click.argument("targets", nargs=-1, required=True, metavar="TRIAL|CONFIGURATION...")
-@campaigns_storage_option
+@on_trials
 def repeat(name: str, targets: tuple[str, ...], storage: str) -> None:
     """Train trials that failed or were stopped further, from their newest checkpoint; or another seed of a configuration.
 
@@ -23,6 +20,4 @@ def repeat(name: str, targets: tuple[str, ...], storage: str) -> None:
       unbraid tune repeat weights 0007-s1
       unbraid tune repeat weights 0007       # one more seed
     """
-    from unbraid.trainers.search.campaign.requests import asked_here
-
-    ask(journal_of(storage, name), asked_here("repeat", targets=list(targets)))
+    ask_of_trials("repeat", name, targets, storage)

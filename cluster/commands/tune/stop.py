@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import click
 
-from unbraid.cluster.commands.options import campaigns_storage_option
-from unbraid.cluster.commands.tune.asking import ask, journal_of
+from unbraid.cluster.commands.tune.asking import ask_of_trials, on_trials
 
 
 @click.command()
-@click.argument("name")
-@click.argument("targets", nargs=-1, required=True, metavar="TRIAL|CONFIGURATION...")
-@campaigns_storage_option
+@on_trials
 def stop(name: str, targets: tuple[str, ...], storage: str) -> None:
     """End trials, named as in the table: 0007-s1, or 0007 for all seeds of a configuration.
 
@@ -21,6 +18,4 @@ def stop(name: str, targets: tuple[str, ...], storage: str) -> None:
     Example:
       unbraid tune stop weights 0007-s1
     """
-    from unbraid.trainers.search.campaign.requests import asked_here
-
-    ask(journal_of(storage, name), asked_here("stop", targets=list(targets)))
+    ask_of_trials("stop", name, targets, storage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from unbraid.trainers.errors import ConfigError
@@ -45,7 +44,7 @@ def do(plan: Plan, request: Request) -> Done:
         return _change(plan, request)
     if request.kind == "enqueue":
         return _enqueue(plan, request)
-    targets = [target for name in request.targets for target in _targets(plan, name)]
+    targets = [_target(plan, name) for name in request.targets]
     if request.kind == "stop":
         return _stop(plan, targets)
     if request.kind == "repeat":
@@ -79,8 +78,7 @@ def _enqueue(plan: Plan, request: Request) -> Done:
 def _stop(plan: Plan, targets: list[Configuration | Trial]) -> Done:
     done = Done()
     for target in targets:
-        trials = list(_trials(target))
-        living = [trial for trial in trials if not trial.ended]
+        living = [trial for trial in _trials(target) if not trial.ended]
         if isinstance(target, Trial) and not living:
             raise ConfigError(f"stop: trial {target.name} is {target.state} already")
         for trial in living:
@@ -126,14 +124,11 @@ def _pin(plan: Plan, targets: list[Configuration | Trial], pinned: bool) -> Done
     return Done(f"{names} {what}", trials=trials)
 
 
-def _trials(target: Configuration | Trial) -> Iterator[Trial]:
-    if isinstance(target, Trial):
-        yield target
-    else:
-        yield from target.trials.values()
+def _trials(target: Configuration | Trial) -> list[Trial]:
+    return [target] if isinstance(target, Trial) else list(target.trials.values())
 
 
-def _targets(plan: Plan, name: str) -> Iterator[Configuration | Trial]:
+def _target(plan: Plan, name: str) -> Configuration | Trial:
     """The trial or the configuration of a name.
 
     Raises:
@@ -147,12 +142,11 @@ def _targets(plan: Plan, name: str) -> Iterator[Configuration | Trial]:
         raise ConfigError(f"{name}: {plan.campaign.name} has {len(plan.configurations)} configurations, from 0000")
     configuration = plan.configurations[number]
     if seed is None:
-        yield configuration
-    elif int(seed) in configuration.trials:
-        yield configuration.trials[int(seed)]
-    else:
+        return configuration
+    if int(seed) not in configuration.trials:
         there = ", ".join(trial.name for trial in configuration.trials.values())
         raise ConfigError(f"{name}: no such trial; of configuration {number:04d} there are {there}")
+    return configuration.trials[int(seed)]
 
 
 def is_to_stop(trial: Trial) -> bool:

@@ -6,7 +6,7 @@ import logging
 
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.search.campaign.journal import Journal
-from unbraid.trainers.search.campaign.requests import Answer, Inbox, Request
+from unbraid.trainers.search.campaign.requests import Answer, Inbox
 from unbraid.trainers.search.plan.by_hand import Done, do
 from unbraid.trainers.search.plan.plan import Plan
 
@@ -31,13 +31,13 @@ def do_requests(plan: Plan, journal: Journal) -> list[Done]:
             inbox.answer(name, Answer(request, str(error), refused=True, updates=updates))
             continue
         log.warning("%s, by %s: %s", request.text, request.by, done.text)
-        record(journal, plan, done)
+        _record(journal, plan, done)
         inbox.answer(name, Answer(request, done.text, updates=updates))
         everything.append(done)
     return everything
 
 
-def record(journal: Journal, plan: Plan, done: Done) -> None:
+def _record(journal: Journal, plan: Plan, done: Done) -> None:
     """Write what a request has changed."""
     if done.campaign:
         journal.write_campaign(plan.campaign)
@@ -47,12 +47,3 @@ def record(journal: Journal, plan: Plan, done: Done) -> None:
         journal.renew(trial)
     for trial in done.trials:
         journal.write_trial(trial)
-
-
-def try_out(plan: Plan, request: Request) -> Done:
-    """What a request would do to a plan that is thrown away afterwards.
-
-    Raises:
-        ConfigError: when it would be refused.
-    """
-    return do(plan, request)

@@ -76,11 +76,12 @@ def _enqueue(plan: Plan, request: Request) -> Done:
 
 
 def _stop(plan: Plan, targets: list[Configuration | Trial]) -> Done:
+    for target in targets:
+        if isinstance(target, Trial) and target.ended:
+            raise ConfigError(f"stop: trial {target.name} is {target.state} already")
     done = Done()
     for target in targets:
         living = [trial for trial in _trials(target) if not trial.ended]
-        if isinstance(target, Trial) and not living:
-            raise ConfigError(f"stop: trial {target.name} is {target.state} already")
         for trial in living:
             plan.stop(trial)
         if isinstance(target, Configuration) and len(target.trials) < plan.campaign.seeds.count:

@@ -48,6 +48,14 @@ def test_a_trial_that_does_not_run_is_stopped_at_once(kind: str) -> None:
         asked(plan, "stop", "0000-s0")
 
 
+def test_of_several_trials_none_is_stopped_when_one_cannot_be() -> None:
+    plan = Plan(parsed(), [configuration(0, 0.5)])
+    plan.next()
+    with pytest.raises(ConfigError, match="0000-s0 is finished already"):
+        asked(plan, "stop", "0001-s0", "0000-s0")
+    assert plan.trial(1, 0).cause == ""
+
+
 def test_a_stopped_configuration_gets_no_further_seeds() -> None:
     plan = Plan(parsed(seeds={"count": 2}), [configuration(0, 0.5)])
     asked(plan, "stop", "0000")

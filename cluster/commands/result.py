@@ -61,12 +61,11 @@ def _rows(config: SystemConfig, scores: Mapping[str, float]) -> list[tuple[str, 
 
 def _next(config: SystemConfig, store: Store) -> list[str]:
     """The commands that are most worth typing after a run."""
+    from unbraid.cluster.commands.generate import generate
     from unbraid.trainers.use.trained import has_inference
 
-    lines = [f"unbraid runs open {store.url}"]
+    lines, group = [f"unbraid runs open {store.url}"], config.system.partition(".")[0]
     if has_inference(config.system):
-        lines += [
-            f"unbraid generate {config.system.partition('.')[0]} --help",
-            f"unbraid export {store.url} ./{config.run.name}",
-        ]
+        lines += [f"unbraid generate {group} --help"] if group in generate.short_helps else []
+        lines += [f"unbraid export {store.url} ./{config.run.name}"]
     return lines

@@ -40,7 +40,7 @@ def model_card(
         + (f". {primary.name}: **{facts.measures[primary.name]:.4g}**." if primary and primary.name in facts.measures else "."),
         *(f"![{name}](pictures/{name})" for name in pictures[:3]),
         "## Use",
-        '```python\nimport unbraid\n\nmodel = unbraid.load("FOLDER")  # this folder, or s3://…\n' + _example(model) + "\n```",
+        f'```python\nimport unbraid\n\nmodel = unbraid.load("FOLDER")  # this folder, or s3://…\n{model.example}\n```',
         "Methods: " + ", ".join(f"`{name}`" for name in model.methods) + ". Weights are the moving averages of training.",
         *(
             ["`programs/` holds " + ", ".join(f"`{name}`" for name in programs) + ": networks of any batch size."]
@@ -53,15 +53,6 @@ def model_card(
         _training(model, facts, index),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def _example(model: TrainedModel) -> str:
-    lines = {
-        "sample": 'images = model.sample(16, seed=0)\nimages.grid().save("samples.png")',
-        "translate": 'images = model.translate("image.png", resize=True)\nimages.grid().save("translated.png")',
-        "transfer": 'images = model.transfer("person.png", keypoints, target)\nimages.grid().save("posed.png")',
-    }
-    return next(lines[name] for name in (*model.methods, "sample") if name in lines)
 
 
 def _model_index(model: TrainedModel, facts: Facts, index: Index | None) -> dict[str, object]:

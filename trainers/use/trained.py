@@ -46,10 +46,12 @@ class TrainedModel:
     Attributes:
         methods: names of what it can do, for messages and cards.
         task: the Hugging Face hub's name of that.
+        example: lines of Python that use a ``model``, for the card.
     """
 
     methods: ClassVar[tuple[str, ...]] = ()
     task: ClassVar[str] = "image-to-image"
+    example: ClassVar[str] = ""
 
     def __init__(self, config: SystemConfig, model: Model, origin: Origin) -> None:
         self.config = config

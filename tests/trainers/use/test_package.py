@@ -1,6 +1,7 @@
 """Exports: what lies in one, and what a damaged, foreign or newer one is answered with."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,11 @@ import unbraid
 from unbraid.cluster.cli import main
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.package import CARD_KEY, MODEL_KEY, PACKAGE_KEY
+from unbraid.trainers.systems.cdd.inference import CDD
+from unbraid.trainers.systems.dpig.trained import DPIG, PosedPeople
 from unbraid.trainers.systems.infogan.inference import InfoGAN
+from unbraid.trainers.systems.pix2pix.inference import Pix2Pix
+from unbraid.trainers.use.trained import TrainedModel
 
 
 def command(*arguments: str) -> Result:
@@ -47,6 +52,14 @@ def test_the_card_is_what_the_hub_reads_and_pictures_lie_beside_it(exported: Pat
     assert all((exported / line.partition("(")[2].rstrip(")")).is_file() for line in shown)
     assert "unbraid.load(" in text
     assert "data digest" in text
+
+
+@pytest.mark.parametrize("kind", [InfoGAN, DPIG, PosedPeople, CDD, Pix2Pix])
+def test_the_lines_of_a_card_call_what_the_model_can_do(kind: type[TrainedModel]) -> None:
+    called = re.findall(r"model\.(\w+)\(", kind.example)
+    assert called
+    assert set(called) <= set(kind.methods)
+    assert all(callable(getattr(kind, name)) for name in kind.methods)
 
 
 def test_weights_are_those_that_are_used_and_no_others(exported: Path) -> None:

@@ -39,6 +39,9 @@ class CDD(TrainedModel):
     """Translations between two domains, ``x`` and ``y``, by a shared part S and exclusive parts E."""
 
     methods: ClassVar[tuple[str, ...]] = ("translate", "transfer", "retrieve")
+    example: ClassVar[str] = (
+        'images = model.translate("image.png", to="y", samples=8, resize=True)\nimages.grid().save("translated.png")'
+    )
     networks: Model
 
     def translate(self, images: ImagesIn, *, to: str = "y", samples: int = 1, seed: int = 0, resize: bool = False) -> Images:

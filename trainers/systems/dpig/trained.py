@@ -50,6 +50,9 @@ class PosedPeople(TrainedModel):
     """A model that draws people in other poses."""
 
     methods: ClassVar[tuple[str, ...]] = ("transfer",)
+    example: ClassVar[str] = (
+        'images = model.transfer("person.png", "person.json", "pose.json", resize=True)\nimages.grid().save("posed.png")'
+    )
     networks: Posing
 
     def transfer(self, images: ImagesIn, keypoints: KeypointsIn, target: KeypointsIn, *, resize: bool = False) -> Images:

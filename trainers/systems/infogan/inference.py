@@ -79,6 +79,7 @@ class InfoGAN(TrainedModel):
 
     methods: ClassVar[tuple[str, ...]] = ("sample", "traverse", "interpolate", "read")
     task: ClassVar[str] = "unconditional-image-generation"
+    example: ClassVar[str] = 'images = model.sample(16, seed=0)\nimages.grid().save("samples.png")'
     networks: Model
 
     @property

@@ -18,6 +18,7 @@ class Pix2Pix(TrainedModel):
     """Translations from one domain to another."""
 
     methods: ClassVar[tuple[str, ...]] = ("translate",)
+    example: ClassVar[str] = 'images = model.translate("image.png", resize=True)\nimages.grid().save("translated.png")'
     networks: Model
 
     def translate(self, images: ImagesIn, *, samples: int = 1, seed: int = 0, resize: bool = False) -> Images:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from unbraid.datasets.errors import DataError
-from unbraid.datasets.raw.collection import UnusableSampleError
-from unbraid.datasets.raw.images import fit_image
-from unbraid.datasets.shards.codec import decode_image
 from unbraid.datasets.shards.index import fitted_fields, read_index
 from unbraid.datasets.store import open_store
 from unbraid.datasets.stream.stream import read_split
@@ -78,26 +72,6 @@ def gather_pairs(parts: Sequence[Pairs], world: World) -> Pairs:
         gathered(labels) if has_labels else None,
         {d: gathered([part.colours[d] for part in parts]) for d in DOMAINS} if has_colours else {},
     )
-
-
-def read_images(files: Sequence[Path], shape: tuple[int, int, int]) -> Tensor:
-    """Image files, resized where they are of another size: (N, C, s, s) in [-1, 1].
-
-    Args:
-        shape: (C, s, s) that the networks are built for.
-
-    Raises:
-        DataError: naming a file that cannot be read or is no image.
-    """
-    pixels = np.empty((len(files), shape[1], shape[2], shape[0]), np.uint8)
-    for row, file in zip(pixels, files, strict=True):
-        try:
-            decode_image(fit_image(file.read_bytes(), str(file), shape[1:])[1], row)
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read ({error.strerror}); name a PNG or JPEG") from None
-        except UnusableSampleError as error:
-            raise DataError(f"{error}; name another image") from None
-    return normalised(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
 
 def held_out(config: SystemConfig, device: torch.device, split: str, count: int) -> Pairs:

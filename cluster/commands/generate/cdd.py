@@ -13,6 +13,7 @@ from unbraid.cluster.commands.generate.pictures import (
     device,
     moving_options,
     picture_options,
+    resize_option,
     with_data,
     write_many,
     write_picture,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from unbraid.trainers.systems.cdd.inference import CDD
     from unbraid.trainers.systems.cdd.model import Model
     from unbraid.trainers.use.images import Images
+
+AT_ONCE = 64
+"""Held-out images that are translated at a time."""
 
 
 @click.group()
@@ -62,30 +66,33 @@ direction = click.option(
 @direction
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1, 64), help="Translations of each image.")
 @click.option("--image", "files", multiple=True, type=click.Path(path_type=Path), help="Your own image; may repeat.")
+@resize_option
 @count_option
-def translate(domain: str, samples: int, files: tuple[Path, ...], number: int | None, **options: Any) -> None:
+def translate(domain: str, samples: int, files: tuple[Path, ...], resize: bool, number: int | None, **options: Any) -> None:
     """Translate images with several draws of E. The image is on the left, then comes a column for each draw.
 
     \b
     Examples:
       unbraid generate cdd translate RUN --count 5000 --samples 1 --output ./translated
       unbraid generate cdd translate RUN --from y --samples 12 --seed 3
-      unbraid generate cdd translate RUN --from x --image facade.png --image other.jpg
+      unbraid generate cdd translate RUN --from x --image facade.png --image other.jpg --resize
     """
-    from unbraid.trainers.paired.pairs import read_images
+    from unbraid.trainers.step.images import normalised
     from unbraid.trainers.systems.cdd.sheets import translation_sheet
+    from unbraid.trainers.use.images import pixels_of
 
     def draw(model: Model, images: Tensor, random: RandomSource) -> Tensor:
         return translation_sheet(model, images, domain, samples, random)
 
     if number is not None:
-        write_many(_translated(options, domain, samples, files, number), number, options["output"] or Path("translate"))
+        own = pixels_of(files, _load(options)[0].image.shape, resize) if files else None
+        write_many(_translated(options, domain, samples, own, number), number, options["output"] or Path("translate"))
         return
     if not files:
         _draw("translate", options, options["rows"], lambda m, pairs, random: draw(m, pairs.images[domain], random))
         return
     model, _ = _load(options)
-    images = read_images(files, model.image.shape).to(model.device)
+    images = normalised(pixels_of(files, model.image.shape, resize).to(model.device))
     write_picture(draw(model, images, _random(options, model)), options["output"], "translate")
 
 
@@ -211,25 +218,24 @@ def _draw(command: str, options: dict[str, Any], count: int, draw: Callable[[Mod
     write_picture(picture, options["output"], command, options.get("moving"), options.get("columns", 1))
 
 
-def _translated(options: dict[str, Any], domain: str, samples: int, files: tuple[Path, ...], count: int) -> Iterator[Images]:
-    """Translations of files, or of the images of the split that the run reports, until there are enough of them."""
+def _translated(options: dict[str, Any], domain: str, samples: int, own: Tensor | None, count: int) -> Iterator[Images]:
+    """Translations of a person's images, or of those of the split that the run reports, until there are enough of them."""
     from unbraid.models.domains import OTHER
     from unbraid.trainers.data import EvaluationData
-    from unbraid.trainers.use.images import pixels_of
 
     model = _trained(options)
-    config = with_data(model.config, options["url"])
+    data = EvaluationData(with_data(model.config, options["url"]), model.device, model.config.data.reported_split)
     left, number = count, 0
     while left > 0:
-        data = EvaluationData(config, model.device, config.data.reported_split)
-        batches = [pixels_of(files, model.networks.image.shape)] if files else (b[domain] for b in data.held_out(batch=64))
-        for batch in batches:
-            images = batch[: -(-left // samples)]
-            drawn = model.translate(images, to=OTHER[domain], samples=samples, seed=options["seed"] + number)[:left]
+        for images in [own] if own is not None else (batch[domain] for batch in data.held_out(batch=AT_ONCE)):
+            drawn = model.translate(
+                images[: -(-left // samples)], to=OTHER[domain], samples=samples, seed=options["seed"] + number
+            )
+            drawn = drawn[:left]
             left, number = left - len(drawn), number + 1
             yield drawn
             if left <= 0:
-                break
+                return
 
 
 def _trained(options: dict[str, Any]) -> CDD:

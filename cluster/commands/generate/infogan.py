@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbraid.cluster.commands.generate.pictures import count_option, moving_options, seed_option, write_many, write_picture
+from unbraid.cluster.commands.generate.pictures import (
+    count_option,
+    moving_options,
+    resize_option,
+    seed_option,
+    write_many,
+    write_picture,
+)
 from unbraid.cluster.commands.options import runs_storage_option
 from unbraid.cluster.local.services import use_local_services
 
@@ -19,6 +27,13 @@ set_option = click.option("--set", "words", multiple=True, metavar="CODE=VALUE",
 rows_option = click.option(
     "--rows", default=5, show_default=True, type=click.IntRange(1, 64), help="Draws of what does not vary."
 )
+
+
+def drawing_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what all commands take that draw by codes: ``run``, ``storage``, ``output``, ``seed`` and ``words`` of codes."""
+    for option in (set_option, seed_option, output_option, runs_storage_option, click.argument("run")):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -38,11 +53,7 @@ def infogan() -> None:
 
 
 @infogan.command()
-@click.argument("run")
-@runs_storage_option
-@output_option
-@seed_option
-@set_option
+@drawing_options
 @count_option
 @click.option("--columns", default=10, show_default=True, type=click.IntRange(1, 64), help="Of the picture, and as many rows.")
 def sample(
@@ -73,11 +84,7 @@ def sample(
 
 
 @infogan.command()
-@click.argument("run")
-@runs_storage_option
-@output_option
-@seed_option
-@set_option
+@drawing_options
 @moving_options
 @rows_option
 @click.option("--code", "codes", multiple=True, help="Name of a code, such as categorical_0; may repeat.  [default: all]")
@@ -114,11 +121,7 @@ def traverse(run: str, storage: str, output: Path | None, seed: int, codes: tupl
 
 
 @infogan.command()
-@click.argument("run")
-@runs_storage_option
-@output_option
-@seed_option
-@set_option
+@drawing_options
 @moving_options
 @rows_option
 @click.option("--steps", default=9, show_default=True, type=click.IntRange(2, 256), help="Of each row.")
@@ -164,7 +167,7 @@ def sort(run: str, storage: str, output: Path | None, code: str, images: int, ur
 @runs_storage_option
 @output_option
 @click.option("--image", "files", multiple=True, required=True, type=click.Path(path_type=Path), help="A file; may repeat.")
-@click.option("--resize", is_flag=True, help="Resize and convert images of another size or mode.")
+@resize_option
 def read(run: str, storage: str, output: Path | None, files: tuple[Path, ...], resize: bool) -> None:
     """Read the codes of images: a table, and a picture of each image beside what is drawn with the codes that were read.
 

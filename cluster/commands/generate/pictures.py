@@ -30,6 +30,7 @@ Config = TypeVar("Config", bound="SystemConfig")
 count_option = click.option(
     "--count", "number", type=click.IntRange(1), help="Write so many single PNGs into the folder --output instead of a picture."
 )
+resize_option = click.option("--resize", is_flag=True, help="Resize and convert images of another size or mode.")
 seed_option = click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of what is drawn.")
 
 

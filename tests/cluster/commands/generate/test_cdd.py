@@ -46,11 +46,19 @@ def test_every_use_of_cdd_draws_its_picture(
     assert (tmp_path / "folder/again.png").read_bytes() == (tmp_path / f"{use}.png").read_bytes()
 
 
-def test_own_images_are_translated_whatever_their_size(trained_cdd: Path, tmp_path: Path) -> None:
+def test_own_images_are_translated_whatever_their_size_when_that_is_asked_for(trained_cdd: Path, tmp_path: Path) -> None:
     Image.new("RGB", (100, 80), "red").save(tmp_path / "large.jpg")
     Image.new("L", (32, 32), 200).save(tmp_path / "grey.png")
     arguments = ["generate", "cdd", "translate", "cdd", "--storage", str(trained_cdd), "--samples", "2"]
-    result = unbraid(*arguments, "--image", "large.jpg", "--image", "grey.png")
+    own = ["--image", "large.jpg", "--image", "grey.png"]
+    for count in ([], ["--count", "4"]):
+        result = unbraid(*arguments, *own, *count)
+        assert result.exit_code == 1
+        assert "large.jpg: is 100x80 in colour, and the model is for 32x32 in colour" in result.output
+    result = unbraid(*arguments, *own, "--resize", "--count", "9", "--output", "many")
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "many").iterdir())) == 9
+    result = unbraid(*arguments, *own, "--resize")
     assert result.exit_code == 0, result.output
     picture = Image.open(tmp_path / "translate.png")
     assert picture.size == (3 * 98 - 2, 2 * 98 - 2)

@@ -63,7 +63,8 @@ def pull_run(store: Store, folder: Path, only: Sequence[str] | None, report: Cal
     if target.exists(CONFIG_KEY) and target.get(CONFIG_KEY) != store.get(CONFIG_KEY):
         raise ConfigError(f"{folder}: holds another run; name another folder")
     sizes, there = store.sizes(), target.sizes()
-    wanted = [key for key in sizes if _is_wanted(key, only, complete_steps(store))]
+    steps = complete_steps(store)
+    wanted = [key for key in sizes if _is_wanted(key, only, steps)]
     copied, total = Copied(), sum(sizes[key] for key in wanted)
 
     def copy(key: str) -> int | None:

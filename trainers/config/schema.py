@@ -191,7 +191,7 @@ def effects(schema: type[BaseModel], prefix: str = "") -> dict[str, Effect]:
 
 def differences(a: BaseModel, b: BaseModel) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ, with both values."""
-    left, right = (dict(_leaves(c.model_dump(mode="json"))) for c in (a, b))
+    left, right = values_by_key(a), values_by_key(b)
     return {
         key: (left.get(key), right.get(key)) for key in sorted(left.keys() | right.keys()) if left.get(key) != right.get(key)
     }
@@ -199,7 +199,12 @@ def differences(a: BaseModel, b: BaseModel) -> dict[str, tuple[Any, Any]]:
 
 def keys_of(config: BaseModel) -> set[str]:
     """The dotted keys that a configuration has values for."""
-    return {key for key, _ in _leaves(config.model_dump(mode="json"))}
+    return set(values_by_key(config))
+
+
+def values_by_key(config: BaseModel) -> dict[str, Any]:
+    """The values of a configuration by dotted key."""
+    return dict(_leaves(config.model_dump(mode="json")))
 
 
 def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -64,16 +64,11 @@ def test_a_run_hands_over_its_lines_pictures_and_end(
 ) -> None:
     made: list[Notes] = []
 
-    def make(name: str) -> type[Notes]:
-        class Kept(Notes):
-            def __init__(self, identity: Identity) -> None:
-                super().__init__(identity)
-                made.append(self)
+    def make(name: str, identity: Identity) -> Notes:
+        made.append(Notes(identity))
+        return made[-1]
 
-        return Kept
-
-    monkeypatch.setattr(tracking, "_tracker", make)
-    monkeypatch.setattr(tracking, "require_trackers", lambda config: None)
+    monkeypatch.setattr(tracking, "_opened", make)
     monkeypatch.setattr("unbraid.trainers.launch.preflight.require_trackers", lambda config: None)
     where = [f"data.url={digits_folder}", f"run.storage={tmp_path}", "run.name=mine", "run.updates=4", "run.log_every=1"]
     run(resolve("infogan-mnist-reference", [*TINY, *where, "run.trackers=[mlflow]", "run.project=digits", "run.tags=[a,b]"]))
@@ -138,7 +133,7 @@ def test_without_trackers_nothing_is_between(tmp_path: Path) -> None:
 
 
 def test_a_tracker_that_is_not_installed_is_named_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tracking.PACKAGES, "mlflow", "a_package_that_nobody_has")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"run\.trackers: mlflow is not installed; `pip install 'unbraid\[mlflow\]'`"):
         check_inputs(resolve("infogan-mnist-small", ["run.trackers=[mlflow]"]))
     with pytest.raises(ConfigError, match=r"run\.trackers"):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol, Self
 
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from unbraid.datasets.passwords import without_password
 from unbraid.datasets.threads import WatchedThread
 from unbraid.datasets.untrusted.text import in_one_line
-from unbraid.trainers.config.schema import SystemConfig
+from unbraid.trainers.config.schema import SystemConfig, values_by_key
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.recorder import Line, Recorder
 
@@ -28,8 +29,6 @@ LAST_SECONDS = 30.0
 """For which a run that has ended waits for a tracker."""
 HURRIED_SECONDS = 3.0
 """The same for a run that was interrupted, whose node may go soon."""
-PACKAGES = {"mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
-"""Of each tracker, the package that it needs."""
 
 Ending = Literal["finished", "failed"]
 
@@ -188,30 +187,27 @@ def tracked(recorder: Recorder, config: SystemConfig, known: Mapping[str, Any]) 
     run = config.run
     if not run.trackers:
         return recorder
-    settings = dict(_flat(config.model_dump(mode="json"))) | {f"unbraid.{name}": value for name, value in known.items()}
+    settings = values_by_key(config) | {f"unbraid.{name}": value for name, value in known.items()}
     identity = Identity(str(run.name), run.project, run.group, tuple(run.tags), settings)
-    feeds = [
-        Feed(name, lambda n=name: _tracker(n)(identity), lambda why: recorder.event("tracker_failed", why))  # type: ignore[misc]
-        for name in run.trackers
-    ]
+    feeds = [Feed(name, partial(_opened, name, identity), partial(recorder.event, "tracker_failed")) for name in run.trackers]
     return TrackedRecorder(recorder, feeds)
 
 
 def require_trackers(config: SystemConfig) -> None:
-    """Check that the packages of the trackers are installed.
+    """Check that the trackers are installed; each is a package of its name.
 
     Raises:
         ConfigError: naming the one that is not.
     """
     for name in config.run.trackers:
-        if importlib.util.find_spec(PACKAGES[name]) is None:
+        if importlib.util.find_spec(name) is None:
             raise ConfigError(
                 f"run.trackers: {name} is not installed; `pip install 'unbraid[{name}]'`, or take it out of the list"
             )
 
 
-def _tracker(name: str) -> type[Tracker]:
-    found: type[Tracker] = importlib.import_module(f"unbraid.trainers.runs.trackers.to_{name}").RunTracker
+def _opened(name: str, identity: Identity) -> Tracker:
+    found: Tracker = importlib.import_module(f"unbraid.trainers.runs.trackers.to_{name}").RunTracker(identity)
     return found
 
 
@@ -237,11 +233,3 @@ def _give(tracker: Tracker, batch: Any) -> None:
         tracker.end("finished" if batch == "finished" else "failed")
     else:
         tracker.picture(*batch)
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from unbraid.cluster.commands.options import runs_storage_option
 from unbraid.cluster.local.services import use_local_services
+
+if TYPE_CHECKING:
+    from unbraid.trainers.use.export import ProgramFormat
 
 
 @click.command()
@@ -22,7 +26,7 @@ from unbraid.cluster.local.services import use_local_services
 def export(
     run: str,
     destination: str | None,
-    programs: tuple[str, ...],
+    programs: tuple[ProgramFormat, ...],
     step: int | None,
     push: str | None,
     private: bool,
@@ -56,7 +60,7 @@ def export(
     found = open_run(run, storage)
     with tempfile.TemporaryDirectory(prefix="unbraid-export-") as temporary:
         place = destination or temporary
-        model = export_run(found, open_store(place, create=True), tuple(programs), step)  # type: ignore[arg-type]  # click checks
+        model = export_run(found, open_store(place, create=True), programs, step)
         if destination is not None:
             click.echo(f"{model!r}\n→ {place}\nunbraid.load({place!r}) loads it")
         if push is not None:

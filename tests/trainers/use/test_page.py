@@ -188,7 +188,9 @@ def test_sliders_move_what_they_should_in_a_real_browser(
         check=True,
     )
     assert "CONSOLE" not in done.stderr, done.stderr
-    moved = json.loads(re.search(r'data-moved="([^"]*)"', done.stdout)[1].replace("&quot;", '"'))  # type: ignore[index]
+    told = re.search(r'data-moved="([^"]*)"', done.stdout)
+    assert told is not None
+    moved = json.loads(told[1].replace("&quot;", '"'))
     explorer = found.model("cpu").explorer()
     assert explorer is not None
     state, wanted = [axis.start for axis in explorer.axes], []

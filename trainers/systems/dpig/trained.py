@@ -46,6 +46,10 @@ class _OpenPose(TypedDict):
     people: list[_Person]
 
 
+_FILE: Any = _OpenPose | Points | list[Points]
+"""What a file of keypoints may hold."""
+
+
 class PosedPeople(TrainedModel):
     """A model that draws people in other poses."""
 
@@ -216,7 +220,7 @@ def read_keypoints(file: Path) -> Tensor:
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); expected a JSON file of keypoints") from None
     try:
-        content = parse_json(text, _OpenPose | Points | list[Points], str(file))  # type: ignore[arg-type]  # a union
+        content = parse_json(text, _FILE, str(file))
         return keypoints_of(
             [_of_openpose(person) for person in content["people"]] if isinstance(content, dict) else content, ""
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,7 +15,7 @@ from unbraid.trainers.data import EvaluationData
 from unbraid.trainers.errors import CheckpointError, ConfigError
 from unbraid.trainers.runs.checkpoint import Checkpoints, networks_of
 from unbraid.trainers.runs.open import find_run
-from unbraid.trainers.runs.record import input_key, read_config
+from unbraid.trainers.runs.record import INPUTS, read_config
 from unbraid.trainers.system import Model, evaluate, load_model
 
 
@@ -42,6 +43,34 @@ def evaluate_run(
     return {"step": updates, **evaluate(config, model, data)}
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """What a checkpoint holds of a model.
+
+    Attributes:
+        networks: state dicts by name.
+        inputs: configurations of the runs that the run started from, by name.
+        updates: made until then.
+    """
+
+    networks: Mapping[str, Any]
+    inputs: dict[str, SystemConfig]
+    updates: int
+
+
+def read_learnt(store: Store, step: int | None = None) -> Learnt:
+    """What a run's checkpoint holds of its model, by default the newest whole one.
+
+    Raises:
+        CheckpointError: when there is no such checkpoint, or it is damaged.
+    """
+    state = Checkpoints(store, keep=1).load(step)
+    if state is None:
+        raise CheckpointError(f"{store.url}: no checkpoint yet; train the run first")
+    inputs = {PurePosixPath(key).stem: read_config(store, key) for key in store.keys(INPUTS)}
+    return Learnt(networks_of(state), inputs, int(state.get("updates", 0)))
+
+
 def read_model(store: Store, device: torch.device, step: int | None = None) -> tuple[Model, int]:
     """A run's model as it was at a checkpoint, by default the newest whole one, and the updates that it had made.
 
@@ -50,11 +79,8 @@ def read_model(store: Store, device: torch.device, step: int | None = None) -> t
         CheckpointError: when it has no such checkpoint, it is damaged, or one of networks of other sizes.
     """
     config = read_config(store)  # first: without it there is no run
-    state = Checkpoints(store, keep=1).load(step)
-    if state is None:
-        raise CheckpointError(f"{store.url}: no checkpoint yet; train the run first")
-    inputs = {PurePosixPath(key).stem: read_config(store, key) for key in store.keys(input_key("").removesuffix(".yaml"))}
-    return load_model(config, networks_of(state), inputs, device), int(state.get("updates", 0))
+    learnt = read_learnt(store, step)
+    return load_model(config, learnt.networks, learnt.inputs, device), learnt.updates
 
 
 def open_model(reference: str, storage: str, device: torch.device, systems: Sequence[str] = ()) -> tuple[Any, SystemConfig]:

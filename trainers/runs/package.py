@@ -22,7 +22,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
-from unbraid.datasets.store import Store
+from unbraid.datasets.store import Store, discard
 from unbraid.datasets.untrusted.documents import Count, Name, Text, parse_json
 from unbraid.trainers.config.schema import SystemConfig
 from unbraid.trainers.config.systems import load_config
@@ -31,6 +31,8 @@ from unbraid.trainers.errors import ConfigError
 MODEL_KEY = "model.safetensors"
 PACKAGE_KEY = "config.json"
 CARD_KEY = "README.md"
+PICTURES, PROGRAMS = "pictures/", "programs/"
+"""Beginnings of the keys of its other files."""
 FORMAT = 1
 """Of exports that this version writes, and the newest that it reads."""
 EXTRA = "extra"
@@ -111,12 +113,12 @@ def is_package(store: Store) -> bool:
     return store.exists(PACKAGE_KEY) and store.exists(MODEL_KEY)
 
 
-def write_package(store: Store, package: Package, card: str, pictures: Mapping[str, bytes]) -> None:
-    """Write an export.
+def write_package(store: Store, package: Package, card: str, files: Mapping[str, bytes]) -> None:
+    """Write an export; of an earlier one at the same place nothing is left.
 
     Args:
         card: the model card.
-        pictures: PNG by file name.
+        files: pictures and programs by key, see :data:`PICTURES` and :data:`PROGRAMS`.
 
     Raises:
         ConfigError: when something else lies there.
@@ -130,16 +132,15 @@ def write_package(store: Store, package: Package, card: str, pictures: Mapping[s
     strangers = [key for key in every if not _is_ours(key)]
     if strangers:
         raise ConfigError(f"{store.url}: holds something else ({strangers[0]}); name a new folder, nothing is overwritten")
-    if store.exists(PACKAGE_KEY):
-        store.delete(PACKAGE_KEY)
+    discard(store, sorted(every, key=lambda key: key != PACKAGE_KEY))  # without it, it is no export any more
     named = {EXTRA: package.extras, **package.networks}
     tensors = {f"{part}/{name}": t.detach().cpu().contiguous().clone() for part, of in named.items() for name, t in of.items()}
     weights = save(tensors, {"format": "pt"})
     store.put(MODEL_KEY, weights)
-    for name, picture in pictures.items():
-        store.put(f"pictures/{name}", picture)
+    for key, content in files.items():
+        store.put(key, content)
     store.put(CARD_KEY, card.encode())
-    content = {
+    description = {
         "format": FORMAT,
         "unbraid": version("unbraid"),
         "sha256": hashlib.sha256(weights).hexdigest(),
@@ -147,7 +148,7 @@ def write_package(store: Store, package: Package, card: str, pictures: Mapping[s
         "inputs": {name: config.model_dump(mode="json") for name, config in package.inputs.items()},
         "facts": asdict(package.facts),
     }
-    store.put(PACKAGE_KEY, json.dumps(content, indent=2).encode())
+    store.put(PACKAGE_KEY, json.dumps(description, indent=2).encode())
 
 
 def read_package(store: Store) -> Package:
@@ -194,4 +195,4 @@ def in_use(networks: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
 
 
 def _is_ours(key: str) -> bool:
-    return key in (MODEL_KEY, PACKAGE_KEY, CARD_KEY) or key.startswith(("pictures/", "programs/", "."))
+    return key in (MODEL_KEY, PACKAGE_KEY, CARD_KEY) or key.startswith((PICTURES, PROGRAMS))

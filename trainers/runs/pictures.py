@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +106,13 @@ def animation(picture: Tensor, columns: int, kind: str, gap: int = GAP, millisec
     buffer = io.BytesIO()
     frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, lossless=True)
     return buffer.getvalue()
+
+
+def newest_pictures(keys: Iterable[str]) -> list[str]:
+    """Of the keys of a run's pictures, such as ``preview/samples/00000500.png``, those of the newest update, sorted."""
+    pictures = [key for key in keys if key.endswith(".png") and key.count("/") == 2]
+    newest = max((key.rpartition("/")[2] for key in pictures), default="")
+    return sorted(key for key in pictures if key.endswith(f"/{newest}"))
 
 
 def png(picture: Tensor) -> bytes:

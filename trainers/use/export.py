@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import io
-from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from unbraid.datasets.errors import DataError
 from unbraid.datasets.shards.index import Index, read_index
 from unbraid.datasets.store import Store, open_store
-from unbraid.trainers.errors import CheckpointError, ConfigError
-from unbraid.trainers.runs.checkpoint import Checkpoints, networks_of
-from unbraid.trainers.runs.package import Facts, Package, Recorded, in_use, write_package
-from unbraid.trainers.runs.record import REPORT_KEY, input_key, read_config
+from unbraid.trainers.errors import ConfigError
+from unbraid.trainers.evaluate import read_learnt
+from unbraid.trainers.runs.package import PICTURES, PROGRAMS, Facts, Package, Recorded, in_use, write_package
+from unbraid.trainers.runs.pictures import newest_pictures
+from unbraid.trainers.runs.record import REPORT_KEY
 from unbraid.trainers.system import load_model
 from unbraid.trainers.use.card import model_card
 from unbraid.trainers.use.run import Run
@@ -44,25 +45,18 @@ def export_run(run: Run, destination: Store, programs: tuple[ProgramFormat, ...]
         CheckpointError: when the run has no such checkpoint.
         DataError: when the run, its data set (where reading needs it) or the destination cannot be used.
     """
-    state = Checkpoints(run.store, keep=1).load(step)
-    if state is None:
-        raise CheckpointError(f"{run.url}: no checkpoint yet; train the run first")
-    inputs = {
-        PurePosixPath(key).stem: read_config(run.store, key) for key in run.store.keys(input_key("").removesuffix(".yaml"))
-    }
-    networks, updates = Recorded(networks_of(state)), int(state.get("updates", 0))
-    model = load_model(run.config, networks, inputs, torch.device("cpu"))
-    trained = trained_model(run.config, model, Origin(run.name, updates, run.url))
-    package = Package(run.config, inputs, in_use(networks.used), trained.extras(), _facts(run, updates))
+    learnt = read_learnt(run.store, step)
+    networks = Recorded(learnt.networks)
+    model = load_model(run.config, networks, learnt.inputs, torch.device("cpu"))
+    trained = trained_model(run.config, model, Origin(run.name, learnt.updates, run.url))
+    package = Package(run.config, learnt.inputs, in_use(networks.used), trained.extras(), _facts(run, learnt.updates))
     pictures = _pictures(run.store)
     written = {f"{name}.{kind}": _program(name, kind, *part) for kind in programs for name, part in trained.programs().items()}
     if programs and not written:
         raise ConfigError(f"--format: {run.config.system} has no network that is written as a program")
-    write_package(
-        destination, package, model_card(trained, package.facts, list(pictures), _index(run), list(written)), pictures
-    )
-    for name, content in written.items():
-        destination.put(f"programs/{name}", content)
+    card = model_card(trained, package.facts, list(pictures), _index(run), list(written))
+    files = {f"{PICTURES}{name}": content for name, content in pictures.items()}
+    write_package(destination, package, card, files | {f"{PROGRAMS}{name}": content for name, content in written.items()})
     return trained
 
 
@@ -91,16 +85,9 @@ def _index(run: Run) -> Index | None:
 
 def _pictures(store: Store) -> dict[str, bytes]:
     """The newest previews, the figures and the report, by file name."""
-    keys = _newest(store.keys("preview/")) + _newest(store.keys("figures/"))
+    keys = [key for folder in ("preview/", "figures/") for key in newest_pictures(store.keys(folder))[:MOST_PICTURES]]
     found = {f"{key.split('/')[1]}.png": store.get(key) for key in keys}
     return found | ({"report.png": store.get(REPORT_KEY)} if store.exists(REPORT_KEY) else {})
-
-
-def _newest(keys: Sequence[str]) -> list[str]:
-    """Of pictures such as ``preview/samples/00000500.png`` those of the newest update."""
-    pictures = [key for key in keys if key.endswith(".png") and key.count("/") == 2]
-    newest = max((key.rpartition("/")[2] for key in pictures), default="")
-    return sorted(key for key in pictures if key.endswith(f"/{newest}"))[:MOST_PICTURES]
 
 
 def _program(name: str, kind: ProgramFormat, network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
@@ -140,7 +127,8 @@ def _as_pt2(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[bytes, Prog
 
 def _as_onnx(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[bytes, Program]:
     import onnxruntime
-    import onnxscript  # noqa: F401  # torch's exporter needs it
+
+    importlib.import_module("onnxscript")  # which torch's exporter needs
 
     batch = torch.export.Dim("batch", min=1, max=65536)
     program = torch.onnx.export(network, inputs, dynamo=True, dynamic_shapes=_dynamic(inputs, batch), verbose=False)

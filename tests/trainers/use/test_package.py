@@ -84,9 +84,12 @@ def test_generate_takes_an_export_for_a_run(exported: Path, tmp_path: Path) -> N
 
 def test_another_export_replaces_one_and_something_else_stays(exported: Path, trained_infogan: Path) -> None:
     before = (exported / MODEL_KEY).read_bytes()
+    (exported / "programs").mkdir()
+    (exported / "programs/generator.pt2").write_text("of other weights")
     again = command("export", "info", str(exported), "--storage", str(trained_infogan))
     assert again.exit_code == 0, again.output
     assert (exported / MODEL_KEY).read_bytes() == before
+    assert not (exported / "programs/generator.pt2").exists()
     (exported / "thesis.tex").write_text("years of work")
     refused = command("export", "info", str(exported), "--storage", str(trained_infogan))
     assert refused.exit_code == 1

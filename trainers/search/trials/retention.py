@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from unbraid.datasets.store import Store, discard
 from unbraid.trainers.runs.aside import ASIDE
+from unbraid.trainers.runs.pictures import newest_pictures
 from unbraid.trainers.search.campaign.history import Configuration, Trial
 from unbraid.trainers.search.campaign.journal import Journal
 from unbraid.trainers.search.campaign.ranking import ranked
@@ -66,5 +67,4 @@ def remove_files(run: Store) -> None:
 
 def newest_preview(keys: Sequence[str]) -> str | None:
     """The key of a run's newest picture, the first of those of one update by name; None when it has none."""
-    previews = sorted(key for key in keys if key.startswith(PREVIEWS))
-    return max(previews, key=lambda key: key.split("/")[-1], default=None)
+    return next(iter(newest_pictures(key for key in keys if key.startswith(PREVIEWS))), None)

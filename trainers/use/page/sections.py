@@ -20,6 +20,7 @@ from unbraid.trainers.config.presets import preset_names
 from unbraid.trainers.config.schema import differences, effects
 from unbraid.trainers.errors import ConfigError
 from unbraid.trainers.runs.events import read_events
+from unbraid.trainers.runs.pictures import newest_pictures
 from unbraid.trainers.use.explorer import Explorer, thumbnails
 from unbraid.trainers.use.measures import readable
 from unbraid.trainers.use.run import Run
@@ -131,7 +132,7 @@ def pictures(run: Run) -> str:
         if len(parts) == 3 and parts[2].removesuffix(".png").isdigit():
             by_name.setdefault(parts[1], {})[int(parts[2].removesuffix(".png"))] = key
     blocks = [_slider(run, name, keys, PICTURES_BYTES // max(len(by_name), 1)) for name, keys in sorted(by_name.items())]
-    figures = _newest(run.store.keys("figures/"))
+    figures = newest_pictures(run.store.keys("figures/"))
     blocks += [_figure(key.split("/")[1], uri(*_webp(run.store.get(key)))) for key in figures]
     return f"<h2>Pictures</h2><div class=cards>{''.join(blocks)}</div>" if blocks else ""
 
@@ -157,12 +158,6 @@ def _slider(run: Run, name: str, keys: Mapping[int, str], limit: int) -> str:
 
 def _figure(name: str, picture: str) -> str:
     return f"<figure><figcaption>{safe(name.replace('_', ' '))}</figcaption><img src='{picture}' alt='{safe(name)}'></figure>"
-
-
-def _newest(keys: Sequence[str]) -> list[str]:
-    found = [key for key in keys if key.endswith(".png") and key.count("/") == 2]
-    newest = max((key.rpartition("/")[2] for key in found), default="")
-    return sorted(key for key in found if key.endswith(f"/{newest}"))
 
 
 def _webp(png: bytes) -> tuple[bytes, str]:

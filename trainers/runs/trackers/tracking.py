@@ -80,7 +80,6 @@ class Feed:
         self._name, self._make, self._report = name, make, report
         self._queue: queue.Queue[Line | tuple[int, str, Tensor] | Ending] = queue.Queue(LONGEST_QUEUE)
         self._told = False
-        self.left_out = 0
         self._thread = WatchedThread(self._run, f"feed-{name}")
         self._thread.start()
 
@@ -89,7 +88,6 @@ class Feed:
         try:
             self._queue.put_nowait(entry)
         except queue.Full:
-            self.left_out += 1
             self._tell(f"does not keep up: {LONGEST_QUEUE} entries wait, further ones are left out")
 
     def close(self, ending: Ending, until: float) -> None:

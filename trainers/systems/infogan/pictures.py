@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -95,12 +96,22 @@ def _one_class_a_row(sample: CodeSample, categorical: tuple[int, ...]) -> CodeSa
 
 
 def _sorted_images(images: Tensor, assigned: np.ndarray[tuple[int], np.dtype[np.int64]], classes: int) -> Tensor:
+    chosen = [torch.from_numpy(np.flatnonzero(assigned == value)) for value in range(classes)]
+    return image_grid(in_rows(images, chosen), SORTED_COLUMNS)
+
+
+def in_rows(images: Tensor, chosen: Sequence[Tensor]) -> Tensor:
+    """The first images of each choice in a row of :data:`SORTED_COLUMNS`, filled with white: (N, C, H, W) in [0, 1].
+
+    Args:
+        images: (N, C, H, W) uint8.
+        chosen: their indices, for each row.
+    """
     rows = []
-    for value in range(classes):
-        chosen = images[torch.from_numpy(np.flatnonzero(assigned == value)[:SORTED_COLUMNS])].cpu().float() / 255
-        blank = torch.ones(SORTED_COLUMNS - len(chosen), *images.shape[1:])
-        rows.append(torch.cat([chosen, blank]))
-    return image_grid(torch.cat(rows), SORTED_COLUMNS)
+    for indices in chosen:
+        first = images[indices[:SORTED_COLUMNS]].cpu().float() / 255
+        rows += [first, torch.ones(SORTED_COLUMNS - len(first), *images.shape[1:])]
+    return torch.cat(rows)
 
 
 def matrix_picture(result: Clustering, name: str) -> Tensor:

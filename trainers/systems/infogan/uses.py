@@ -16,7 +16,7 @@ from unbraid.trainers.runs.pictures import rendered, sheet
 from unbraid.trainers.runs.record import read_config, read_metrics
 from unbraid.trainers.systems.infogan.config import Config
 from unbraid.trainers.systems.infogan.inference import InfoGAN, Reading
-from unbraid.trainers.systems.infogan.pictures import SORTED_COLUMNS
+from unbraid.trainers.systems.infogan.pictures import SORTED_COLUMNS, in_rows
 from unbraid.trainers.use.images import Images
 
 DRAWN_BESIDE = 8
@@ -45,13 +45,11 @@ def sorted_by(model: InfoGAN, config: SystemConfig, code: str, count: int) -> Te
     data = EvaluationData(config, model.device, config.data.reported_split)
     images = torch.cat([batch["image"].cpu() for batch in data.held_out(count)])
     sure = torch.from_numpy(model.read(images).probabilities[code])
-    rows = []
+    surest = []
     for value in range(classes[code]):
         mine = (sure.argmax(1) == value).nonzero()[:, 0]
-        best = mine[sure[mine, value].argsort(descending=True)[:SORTED_COLUMNS]]
-        blank = torch.ones(SORTED_COLUMNS - len(best), *images.shape[1:])
-        rows.append(torch.cat([images[best].float() / 255, blank]))
-    return sheet(torch.cat(rows).expand(-1, 3, -1, -1), SORTED_COLUMNS)
+        surest.append(mine[sure[mine, value].argsort(descending=True)])
+    return sheet(in_rows(images, surest).expand(-1, 3, -1, -1), SORTED_COLUMNS)
 
 
 def reading_picture(model: InfoGAN, images: Images, reading: Reading) -> Tensor:

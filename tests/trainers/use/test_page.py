@@ -13,7 +13,7 @@ import torch
 import unbraid
 from tests.cluster.commands.test_tune import unbraid as command
 from unbraid.datasets.store import FolderStore
-from unbraid.trainers.runs.record import METRICS_KEY, RUN_KEY, write_run
+from unbraid.trainers.runs.record import CONFIG_KEY, METRICS_KEY, RUN_KEY, write_run
 from unbraid.trainers.systems.cdd.inference import CDD
 from unbraid.trainers.systems.dpig.trained import DPIG
 from unbraid.trainers.systems.infogan.inference import InfoGAN
@@ -111,8 +111,11 @@ def test_text_of_strangers_is_text(copied: Run) -> None:
 
 
 def test_a_run_that_has_not_begun_and_one_without_its_data_have_a_page_too(copied: Run) -> None:
-    bare = page(copied).replace(str(copied.config.data.url), "")
-    assert "Explorer" in bare
+    text = copied.store.get(CONFIG_KEY).decode()
+    copied.store.put(CONFIG_KEY, text.replace(str(copied.config.data.url), "/nowhere/at/all").encode())
+    bare = page(Run(copied.store))
+    assert "/nowhere/at/all: " in bare.split("<h2>Data</h2>")[1]
+    assert "<canvas" in bare, "the codes need no data"
     for key in copied.store.keys("checkpoints/"):
         copied.store.delete(key)
     copied.store.delete(METRICS_KEY)

@@ -22,6 +22,7 @@ from unbraid.trainers.systems.cdd.inference import CDD
 from unbraid.trainers.systems.dpig.trained import DPIG, PosedPeople
 from unbraid.trainers.systems.infogan.inference import InfoGAN
 from unbraid.trainers.systems.infogan.measures import real_reader
+from unbraid.trainers.systems.infogan.uses import sorted_by
 from unbraid.trainers.systems.pix2pix.inference import Pix2Pix
 from unbraid.trainers.use.export import export_run
 from unbraid.trainers.use.images import Images
@@ -85,6 +86,20 @@ def test_what_is_read_is_what_the_measures_read(infogan: InfoGAN, digits_folder:
     assert (table["categorical_0"] == wanted.logits[0].argmax(1).numpy()).all()
     codes: dict[str, Any] = dict(reading.codes(0))
     assert infogan.sample(2, **codes).tensor.shape == (2, 1, 28, 28)
+
+
+def test_real_images_are_sorted_by_what_is_read_the_surest_first(infogan: InfoGAN) -> None:
+    picture = sorted_by(infogan, infogan.config, "categorical_0", 60)
+    data = EvaluationData(infogan.config, infogan.device, infogan.config.data.reported_split)
+    images = torch.cat([batch["image"] for batch in data.held_out(60)])
+    sure = infogan.read(images).probabilities["categorical_0"]
+    side, times = 28 * 4 + 2, 4
+    for value in range(10):
+        mine = [i for i in np.argsort(-sure[:, value], kind="stable") if sure[i].argmax() == value]
+        for column in (0, min(len(mine), 20) - 1):
+            tile = picture[0, value * side :, column * side :][: side - 2 : times, : side - 2 : times]
+            wanted = images[mine[column], 0] if mine else torch.full((28, 28), 255)
+            assert (tile.int() - wanted.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize(
